@@ -1,0 +1,219 @@
+import http = require('node:http');
+import { trace } from '@opentelemetry/api';
+import type { Duplex } from 'node:stream';
+import { diagnostics } from '../src/breaker/diagnostics.js';
+import { isTimeout } from '../src/breaker/errors.js';
+import { CircuitOpenError, UNGUARDED, type Guard, type Permit } from '../src/guard.js';
+import type { Target } from '../src/target.js';
+import { BreakerInstrumentation, type BreakerInstrumentationConfig } from './breaker-instrumentation.js';
+import { settleByStatus } from './http-outcome.js';
+import { hiddenProperty, type Patches } from './patch.js';
+
+// Captured at load: the fake timers of an application's tests must not hold rejections back.
+const { setImmediate } = globalThis;
+
+/** A client request as Node makes it, with what its types do not say. */
+interface Request extends http.ClientRequest {
+  readonly agent: AgentLike | undefined;
+  readonly socketPath: string | undefined;
+  readonly res: http.IncomingMessage | null;
+  onSocket: (this: Request, socket: Duplex | null, error?: Error) => void;
+}
+
+interface RequestOptions {
+  readonly host: string;
+  readonly port: number | string;
+}
+
+/** What `ClientRequest` needs of an agent; old proxy agents have no more than this. */
+interface AgentLike {
+  addRequest(request: Request, options: RequestOptions, ...legacy: unknown[]): void;
+}
+
+/** One request and what has become of it so far. */
+interface HttpCall {
+  readonly permit: Permit;
+  /** Its `timeout` event came: the caller's patience ran out, and what it does next follows from that. */
+  timedOut: boolean;
+  /** Our own process ended it, with this error. */
+  destroyed: boolean;
+  destroyedBy: unknown;
+}
+
+const calls = hiddenProperty<HttpCall>();
+
+/**
+ * Guards `http` and `https`.
+ *
+ * The door is `Agent.addRequest`: every form of request passes it, captured references and named imports included,
+ * before any socket or DNS look-up, and inside OpenTelemetry's client span. It needs no wrapper around `http.request`
+ * that could collide with OpenTelemetry's own. What becomes of a request is read from the events it emits, on their way
+ * to its listeners: a listener of ours would be seen, and a `response` listener would even keep Node from dumping an
+ * answer that nobody reads.
+ */
+export class HttpBreakerInstrumentation extends BreakerInstrumentation {
+  /** @internal @param guard for tests */
+  constructor(config: BreakerInstrumentationConfig = {}, guard?: Guard) {
+    super('http', config, guard);
+  }
+
+  protected override patch(patches: Patches): void {
+    const request = http.ClientRequest.prototype as Request;
+    const { onSocket } = request;
+    const enter = this.enter.bind(this);
+    const guarded = new WeakSet<object>();
+
+    /** @returns whether the request may go on */
+    function admit(req: Request, targetOf: () => Target, refuse: (error: CircuitOpenError) => void): boolean {
+      // Not gated: what an agent that calls its parent class brings again, and the setting up of a tunnel, whose calls are.
+      if (calls.get(req) !== undefined || req.method === 'CONNECT') return true;
+      const admission = enter(targetOf(), trace.getActiveSpan());
+      const rejected = admission instanceof CircuitOpenError;
+      calls.set(req, newCall(rejected ? UNGUARDED : admission));
+      if (rejected) refuse(admission);
+      return !rejected;
+    }
+
+    function guardAgent(owner: AgentLike): void {
+      if (guarded.has(owner)) return;
+      guarded.add(owner);
+      patches.replace(
+        owner,
+        'addRequest',
+        (addRequest) =>
+          function (this: AgentLike, req, options, ...legacy) {
+            const go = admit(
+              req,
+              () => targetOf(req, options.host, Number(options.port)),
+              // The path that Node takes when an agent cannot make a socket: `error`, then `close`, one turn later.
+              (error) => setImmediate(() => onSocket.call(req, null, req.destroyed ? undefined : error)),
+            );
+            if (go) Reflect.apply(addRequest, this, [req, options, ...legacy]);
+          },
+      );
+    }
+
+    guardAgent(http.Agent.prototype as unknown as AgentLike);
+
+    // The second door, for requests that the first has not seen: those with a `createConnection` of their own, and the
+    // first request through an agent that is none of Node's. Whoever made the socket has made it; it is not used.
+    patches.replace(
+      request,
+      'onSocket',
+      (original) =>
+        function (this: Request, socket, error) {
+          if (socket && calls.get(this) === undefined) {
+            if (this.agent) guardAgent(ownerOf(this.agent, 'addRequest'));
+            admit(
+              this,
+              () => targetFromHostHeader(this),
+              (rejection) => (error = rejection),
+            );
+          }
+          original.call(this, socket, error);
+        },
+    );
+
+    patches.replace(
+      request,
+      'emit',
+      (emit) =>
+        function (this: Request, event: string | symbol, ...args: unknown[]) {
+          const call = calls.get(this);
+          if (call !== undefined && !call.permit.settled) observe(this, call, event, args[0]);
+          return Reflect.apply(emit, this, [event, ...args]);
+        } as Request['emit'],
+    );
+
+    patches.replace(
+      request,
+      'destroy',
+      (destroy) =>
+        function (this: Request, error?: Error) {
+          const call = calls.get(this);
+          if (call !== undefined && !this.destroyed) {
+            call.destroyed = true;
+            call.destroyedBy = error;
+          }
+          return destroy.call(this, error);
+        },
+    );
+  }
+}
+
+function newCall(permit: Permit): HttpCall {
+  return { permit, timedOut: false, destroyed: false, destroyedBy: undefined };
+}
+
+/** Where a request goes, as its caller means it: through a plain proxy, the origin stands in the path. */
+function targetOf(req: Request, host: string, port: number): Target {
+  if (req.socketPath) return { system: 'http', scheme: 'unix', host: req.socketPath, port: 0 };
+  if (req.path.startsWith('http') && URL.canParse(req.path)) return targetOfUrl(new URL(req.path));
+  return { system: 'http', scheme: req.protocol === 'https:' ? 'https' : 'http', host: host.toLowerCase(), port };
+}
+
+function targetFromHostHeader(req: Request): Target {
+  const url = `${req.protocol}//${String(req.getHeader('host') ?? req.host)}`;
+  const { host, port } = targetOfUrl(new URL(URL.canParse(url) ? url : `${req.protocol}//${req.host}`));
+  return targetOf(req, host, port);
+}
+
+function targetOfUrl({ protocol, hostname, port }: URL): Target {
+  const scheme = protocol.slice(0, -1);
+  return { system: 'http', scheme, host: hostname, port: Number(port) || (scheme === 'https' ? 443 : 80) };
+}
+
+function ownerOf<Key extends string>(object: Record<Key, unknown>, key: Key): Record<Key, never> & AgentLike {
+  let owner: object = object;
+  while (!Object.hasOwn(owner, key)) owner = Object.getPrototypeOf(owner) as object;
+  return owner as Record<Key, never> & AgentLike;
+}
+
+/** Settles a request's permit on the first event that decides. Never throws: the event must reach its listeners. */
+function observe(req: Request, call: HttpCall, event: string | symbol, argument: unknown): void {
+  try {
+    if (event === 'response') {
+      const { statusCode, headers } = argument as http.IncomingMessage;
+      settleByStatus(call.permit, statusCode!, (name) => headers[name] as string | undefined);
+    } else if (event === 'upgrade') call.permit.success();
+    else if (event === 'timeout') call.timedOut = true;
+    else if (event === 'error') settleByError(req, call, argument);
+    else if (event === 'close') settleAtClose(req, call);
+  } catch (error) {
+    diagnostics.report('Judging an http request failed; it counts as ignored', error);
+    call.permit.ignore();
+  }
+}
+
+function settleByError(req: Request, call: HttpCall, error: unknown): void {
+  if (call.destroyed) settleGivenUp(call, call.destroyedBy);
+  else if (call.timedOut || isTimeout(error)) call.permit.timeout(error);
+  else if (isStaleKeepAlive(req, error)) call.permit.ignore();
+  else call.permit.failure(error);
+}
+
+function settleAtClose(req: Request, call: HttpCall): void {
+  const { res } = req;
+  if (res?.complete || res?.statusCode === 101) call.permit.success();
+  else if (res === null || call.destroyed) settleGivenUp(call, call.destroyedBy);
+  else if (isCutOff(res) && !call.timedOut) call.permit.failure(res.errored);
+  else settleGivenUp(call, res.errored);
+}
+
+/** The caller ended it: because time ran out, or for reasons of its own. */
+function settleGivenUp(call: HttpCall, reason: unknown): void {
+  if (call.timedOut || isTimeout(reason)) call.permit.timeout(reason);
+  else call.permit.ignore();
+}
+
+/** Whether the other side closed the connection before the answer was complete: Node then destroys it with this error. */
+function isCutOff(res: http.IncomingMessage): boolean {
+  const error = res.errored;
+  return error?.code === 'ECONNRESET' && error.message === 'aborted';
+}
+
+/** The server closed an idle connection just as we took it from the pool: every client tries again, and nothing is wrong. */
+function isStaleKeepAlive(req: Request, error: unknown): boolean {
+  const { code } = error as NodeJS.ErrnoException;
+  return req.reusedSocket && req.res === null && (code === 'ECONNRESET' || code === 'EPIPE');
+}

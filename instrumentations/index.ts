@@ -1,0 +1,3 @@
+export { BreakerInstrumentation, type BreakerInstrumentationConfig } from './breaker-instrumentation.js';
+export { HttpBreakerInstrumentation } from './http.js';
+export { HttpStatusError } from './http-outcome.js';

@@ -1,0 +1,166 @@
+import { channel, type Channel, type ChannelListener } from 'node:diagnostics_channel';
+import Module = require('node:module');
+
+type AnyFunction = (this: unknown, ...args: never[]) => unknown;
+
+/**
+ * Everything an instrumentation has changed in a client, so that it can be undone.
+ *
+ * Replacements are plain assignments: OpenTelemetry's own `_wrap` removes any wrapper it finds, so neither may we be
+ * wrapped by it nor use it.
+ */
+export class Patches {
+  readonly #undo: (() => void)[] = [];
+
+  /** Replaces a method; the replacement takes the name and length of the original. */
+  replace<Owner extends object, Key extends keyof Owner>(
+    owner: Owner,
+    key: Key,
+    make: (original: Owner[Key]) => Owner[Key],
+  ): void {
+    const own = Object.getOwnPropertyDescriptor(owner, key);
+    const original = owner[key];
+    const replacement = make(original);
+    copyShape(replacement as AnyFunction, original as AnyFunction);
+    // An inherited method becomes an own one, hidden as methods of classes are.
+    Object.defineProperty(owner, key, {
+      configurable: true,
+      writable: true,
+      enumerable: own?.enumerable ?? false,
+      value: replacement,
+    });
+    this.onUndo(() => {
+      // Wrapped by somebody else meanwhile: taking it out from under them would break them. Ours stays and steps aside.
+      if (owner[key] !== replacement) return;
+      if (own === undefined) delete owner[key];
+      else Object.defineProperty(owner, key, own);
+    });
+  }
+
+  subscribe(name: string, listener: ChannelListener): void {
+    const subscribed: Channel = channel(name);
+    subscribed.subscribe(listener);
+    this.onUndo(() => subscribed.unsubscribe(listener));
+  }
+
+  /**
+   * Calls back with the exports of each module, loaded already or later, whose file path ends as given: every copy of
+   * a package, required or imported, nested or not. May call back several times with the same exports.
+   *
+   * @param ending such as `/ioredis/built/Redis.js`; with slashes on every platform
+   */
+  onModule(ending: string, callback: (exports: unknown) => void): void {
+    for (const [filename, module] of Object.entries(require.cache)) {
+      if (module !== undefined && endsWith(filename, ending)) callback(module.exports);
+    }
+    const hook: LoadHook = { ending, basename: basenameOf(ending), callback };
+    loadHooks.add(hook);
+    hookLoad();
+    this.onUndo(() => loadHooks.delete(hook));
+  }
+
+  onUndo(undo: () => void): void {
+    this.#undo.push(undo);
+  }
+
+  /** Takes everything back, the last change first. */
+  undo(): void {
+    for (const undo of this.#undo.splice(0).reverse()) undo();
+  }
+}
+
+function copyShape(replacement: AnyFunction, original: AnyFunction): void {
+  for (const key of ['name', 'length']) {
+    Object.defineProperty(replacement, key, Object.getOwnPropertyDescriptor(original, key) ?? {});
+  }
+}
+
+interface LoadHook {
+  readonly ending: string;
+  readonly basename: string;
+  readonly callback: (exports: unknown) => void;
+}
+
+type Load = (request: string, parent: unknown, isMain: boolean) => unknown;
+interface ModuleInternals {
+  _load: Load;
+  _resolveFilename(request: string, parent: unknown, isMain: boolean): string;
+}
+
+const loadHooks = new Set<LoadHook>();
+let hooked = false;
+
+/**
+ * Hooks `Module._load`, once for good: every CommonJS file passes through it, also one that an ESM `import` leads to.
+ * With no hooks left it costs one look at an empty set.
+ */
+function hookLoad(): void {
+  if (hooked) return;
+  hooked = true;
+  const internals = Module as unknown as ModuleInternals;
+  const load = internals._load;
+  internals._load = function (this: unknown, request, parent, isMain) {
+    const exports = Reflect.apply(load, this, [request, parent, isMain]);
+    // Resolving again costs a look into Node's cache, so only requests that can mean one of the files get there.
+    const relevant = [...loadHooks].filter((hook) => mayMean(request, hook));
+    if (relevant.length > 0) tellHooks(relevant, internals, request, parent, isMain, exports);
+    return exports;
+  };
+}
+
+function mayMean(request: string, { basename }: LoadHook): boolean {
+  return request.endsWith(basename) || request.endsWith(`${basename}.js`);
+}
+
+function tellHooks(
+  hooks: readonly LoadHook[],
+  internals: ModuleInternals,
+  request: string,
+  parent: unknown,
+  isMain: boolean,
+  exports: unknown,
+): void {
+  let filename: string;
+  try {
+    filename = internals._resolveFilename(request, parent, isMain);
+  } catch {
+    return;
+  }
+  for (const hook of hooks) if (endsWith(filename, hook.ending)) hook.callback(exports);
+}
+
+function basenameOf(path: string): string {
+  return path.slice(path.lastIndexOf('/') + 1).replace(/\.c?js$/, '');
+}
+
+function endsWith(filename: string, ending: string): boolean {
+  return filename.replaceAll('\\', '/').endsWith(ending);
+}
+
+/** A property that only its owner sees: not in `inspect`, not in comparisons, not in copies; as fast as a field. */
+export interface HiddenProperty<T> {
+  get(object: object): T | undefined;
+  set(object: object, value: T): void;
+}
+
+export function hiddenProperty<T>(): HiddenProperty<T> {
+  // A constructor that returns another object puts the private field of its subclass on that object.
+  class Identity {
+    constructor(object: object) {
+      return object;
+    }
+  }
+  class Slot extends Identity {
+    #value: T | undefined;
+
+    static get(object: object): T | undefined {
+      return #value in object ? object.#value : undefined;
+    }
+
+    static set(object: object, value: T): void {
+      if (!(#value in object)) new Slot(object);
+      (object as Slot).#value = value;
+    }
+  }
+  return Slot;
+}

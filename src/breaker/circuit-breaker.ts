@@ -1,0 +1,654 @@
+import { resolveConfig, type BreakerConfig } from './config.js';
+import { diagnostics } from './diagnostics.js';
+import { CircuitOpenError, formatSeconds, isAbort, isTimeout, withoutStack } from './errors.js';
+import type { BreakerOptions } from './options.js';
+import { SlowCallWatch } from './slow-call-watch.js';
+import { CLOSED, HALF_OPEN, OPEN, STATE_NAMES, type CircuitState, type StateCode } from './state.js';
+import { SlidingWindow } from './window.js';
+
+/** One change of a circuit's state. */
+export interface Transition {
+  /** The breaker's name. */
+  readonly name: string;
+  readonly from: CircuitState;
+  readonly to: CircuitState;
+  readonly at: Date;
+  /** A sentence with the numbers: "5 consecutive failures (threshold 5)". */
+  readonly reason: string;
+  /** The failure that opened the circuit, where one did. */
+  readonly cause: unknown;
+  /** Share of failures within the window at that moment, 0 to 1. */
+  readonly failureRate: number;
+  /** Milliseconds until the first probe, where the circuit opened and not by hand. */
+  readonly retryAfterMs: number | undefined;
+}
+
+/** Who sees what breakers do: telemetry. One observer serves any number of breakers; it must not throw. */
+export interface BreakerObserver {
+  /** @param context what the call that caused it was acquired with */
+  onTransition(breaker: CircuitBreaker, transition: Transition, context: unknown): void;
+  /** @param enforced false where mode `observe` let the call through all the same */
+  onRejection(breaker: CircuitBreaker, rejection: CircuitOpenError, enforced: boolean, context: unknown): void;
+}
+
+/** Takes the duration of each call that succeeded or failed, in milliseconds. */
+export interface DurationRecorder {
+  record(ms: number): void;
+}
+
+export interface BreakerStats {
+  readonly name: string;
+  readonly state: CircuitState;
+  readonly consecutiveFailures: number;
+  readonly consecutiveSuccesses: number;
+  readonly transitionCount: number;
+  readonly lastStateChange: Date;
+  readonly calls: {
+    readonly success: number;
+    readonly failure: number;
+    readonly ignored: number;
+    readonly rejected: number;
+    readonly inFlight: number;
+  };
+  /** Share of failures within the window, 0 to 1. */
+  readonly failureRate: number;
+  /** Share of slow calls within the window, those in flight included; 0 to 1. */
+  readonly slowCallRate: number;
+  /** When the next probe may go through; `null` while closed or half-open, and where the circuit was opened by hand. */
+  readonly openUntil: Date | null;
+}
+
+/** Clocks and chance, so that tests can move them. */
+export interface BreakerSeams {
+  /** Milliseconds that only ever grow. */
+  readonly now: () => number;
+  /** Milliseconds since 1970. */
+  readonly wallNow: () => number;
+  /** At least 0, below 1. */
+  readonly random: () => number;
+}
+
+// Captured at load: the fake timers of an application's tests must not freeze its breakers.
+const realSeams: BreakerSeams = {
+  now: performance.now.bind(performance),
+  wallNow: Date.now,
+  random: Math.random,
+};
+
+/** Everything a breaker has counted since it was made; plain numbers, read by a scrape. */
+export class Tally {
+  success = 0;
+  failure = 0;
+  ignored = 0;
+  inFlight = 0;
+  rejectedOpen = 0;
+  rejectedHalfOpen = 0;
+  /** What mode `observe` would have rejected. */
+  unenforcedOpen = 0;
+  unenforcedHalfOpen = 0;
+}
+
+// A permit of this generation is of no generation that a circuit can have: its outcome is counted and gives no verdict.
+const NO_VERDICT = -1;
+
+const NO_LABELS: Readonly<Record<string, never>> = Object.freeze({});
+
+/** The right to make one call. Settled once; settling again does nothing. */
+export class Permit {
+  /** @internal */
+  settled = false;
+
+  /** @internal Made by a breaker only. */
+  constructor(
+    readonly breaker: CircuitBreaker,
+    /** @internal */
+    public generation: number,
+    /** @internal */
+    readonly startedAt: number,
+    /** @internal What the call was acquired with; the core only hands it on. */
+    public context: unknown,
+  ) {}
+
+  /** The target answered as it should. */
+  success(): void {
+    if (this.settled) return;
+    this.settled = true;
+    this.breaker.settleSuccess(this);
+  }
+
+  /**
+   * The call failed. `isFailure` of the breaker's options has the last word on what that means.
+   *
+   * @param cause becomes the `cause` of rejections if this failure opens the circuit
+   * @param retryAfterMs the target asked to be left alone for so long: the circuit opens at once
+   */
+  failure(cause?: unknown, retryAfterMs?: number): void {
+    if (this.settled) return;
+    this.settled = true;
+    this.breaker.settleFailure(this, cause, retryAfterMs);
+  }
+
+  /** The call ran out of time: a failure, or ignored where `countTimeouts` is false. */
+  timeout(cause?: unknown): void {
+    if (this.settled) return;
+    this.settled = true;
+    this.breaker.settleTimeout(this, cause);
+  }
+
+  /** The call says nothing about the target: the caller gave up, or its input was wrong. */
+  ignore(): void {
+    if (this.settled) return;
+    this.settled = true;
+    this.breaker.settleIgnored(this);
+  }
+}
+
+/**
+ * Guards one target: counts what becomes of calls to it and, when it fails too often, rejects calls at once instead of
+ * making them, until probes show that it is back.
+ *
+ * There are no timers: an open circuit turns half-open inside the first `acquire()` after its time is up.
+ */
+export class CircuitBreaker {
+  readonly name: string;
+  /** @internal */
+  readonly tally = new Tally();
+  /** @internal Labels of this breaker's metrics besides its name. */
+  labels: Readonly<Record<string, string | number>> = NO_LABELS;
+  /** @internal How often each change of state happened, by `from * 3 + to`; made at the first change. */
+  transitions: number[] | undefined;
+  /** @internal */
+  observer: BreakerObserver | undefined;
+
+  readonly #seams: BreakerSeams;
+  #config: BreakerConfig;
+  #state: StateCode = CLOSED;
+  // Grows with every change of state; results of calls from an earlier one are dropped.
+  #generation = 0;
+  #consecutiveFailures = 0;
+  #consecutiveSuccesses = 0;
+  #transitionCount = 0;
+  #changedAt: number;
+  #window: SlidingWindow;
+  #slowCalls: SlowCallWatch | undefined;
+  #durations: DurationRecorder | undefined;
+  // Whether a call that starts while closed needs to know when.
+  #timed = false;
+  #openFor = 0;
+  #openUntil = 0;
+  #openings = 0;
+  #openedReason = '';
+  #openedCause: unknown;
+  #lastFailure: unknown;
+  #probes: Permit[] | undefined;
+  #listeners: Set<(transition: Transition) => void> | undefined;
+
+  /**
+   * @param seams for tests: clocks and chance
+   * @throws ConfigError naming every option that is unknown or has a bad value
+   */
+  constructor(name: string, options?: BreakerOptions, seams: BreakerSeams = realSeams) {
+    this.name = name;
+    this.#seams = seams;
+    this.#config = resolveConfig(options, `CircuitBreaker "${name}"`);
+    this.#changedAt = seams.wallNow();
+    this.#window = new SlidingWindow(this.#config.window, seams.now());
+    this.#watchSlowCalls();
+  }
+
+  get state(): CircuitState {
+    return STATE_NAMES[this.#state];
+  }
+
+  /** @internal */
+  get stateCode(): StateCode {
+    return this.#state;
+  }
+
+  get config(): BreakerConfig {
+    return this.#config;
+  }
+
+  /**
+   * Makes a call if the circuit lets it.
+   *
+   * An error whose name is `AbortError` is ignored, since the caller gave up; one that says that time ran out counts as
+   * `countTimeouts` has it; every other error is a failure. `isFailure` decides first where it is set.
+   *
+   * @param fn gets `signal`, so that it can be handed on; may return a value or a promise
+   * @returns what `fn` returns; rejects with `CircuitOpenError`, or with the error of `fn`, unchanged
+   */
+  call<T>(fn: (signal?: AbortSignal) => T | PromiseLike<T>, signal?: AbortSignal): Promise<T> {
+    const permit = this.tryAcquire();
+    if (permit instanceof CircuitOpenError) return Promise.reject(permit);
+    return this.#run(permit, fn, signal);
+  }
+
+  /**
+   * As `call`, but a rejected call gets what `fallback` returns. An error of `fn` does not: the call was made.
+   *
+   * @param fallback gets the `CircuitOpenError`
+   */
+  callWithFallback<T, F = T>(
+    fn: (signal?: AbortSignal) => T | PromiseLike<T>,
+    fallback: (error: CircuitOpenError) => F | PromiseLike<F>,
+    signal?: AbortSignal,
+  ): Promise<T | F> {
+    const permit = this.tryAcquire();
+    if (permit instanceof CircuitOpenError) {
+      return new Promise((resolve) => {
+        resolve(fallback(permit));
+      });
+    }
+    return this.#run(permit, fn, signal);
+  }
+
+  /**
+   * The two-step form, for calls that are not one function: settle the permit with `success()`, `failure(cause)` or `ignore()`.
+   *
+   * @throws CircuitOpenError
+   */
+  acquire(): Permit {
+    const permit = this.tryAcquire();
+    if (permit instanceof CircuitOpenError) throw permit;
+    return permit;
+  }
+
+  /**
+   * As `acquire`, but returns the error: a throw costs more than the rejection itself.
+   *
+   * @internal
+   * @param context handed on to observers with whatever this call causes
+   * @param longRunning the call is slow by design: never slow, never a probe, its duration not recorded
+   */
+  tryAcquire(context?: unknown, longRunning = false): Permit | CircuitOpenError {
+    if (this.#config.mode === 'off') return UNGUARDED;
+    if (this.#state !== CLOSED || this.#slowCalls !== undefined) return this.#acquireWatched(context, longRunning);
+    this.tally.inFlight++;
+    return new Permit(this, this.#generation, this.#timed ? startTime(this.#seams.now(), longRunning) : NaN, context);
+  }
+
+  stats(): BreakerStats {
+    const { tally } = this;
+    const now = this.#seams.now();
+    this.#window.rotate(now);
+    return {
+      name: this.name,
+      state: this.state,
+      consecutiveFailures: this.#consecutiveFailures,
+      consecutiveSuccesses: this.#consecutiveSuccesses,
+      transitionCount: this.#transitionCount,
+      lastStateChange: new Date(this.#changedAt),
+      calls: {
+        success: tally.success,
+        failure: tally.failure,
+        ignored: tally.ignored,
+        rejected: tally.rejectedOpen + tally.rejectedHalfOpen,
+        inFlight: tally.inFlight,
+      },
+      failureRate: this.#failureRate(),
+      slowCallRate: this.#slowCallRate(this.#slowCalls?.overdue(now) ?? 0),
+      openUntil:
+        this.#state === OPEN && Number.isFinite(this.#openFor) ? new Date(this.#changedAt + this.#openFor) : null,
+    };
+  }
+
+  /** Closes the circuit and forgets what led to its state. Counts since the start stay: they are counters. */
+  reset(): void {
+    const now = this.#seams.now();
+    if (this.#state === CLOSED) this.#begin(CLOSED);
+    else this.#transition(CLOSED, now, 'reset by hand', undefined, undefined);
+    this.#window.clear();
+    this.#consecutiveFailures = 0;
+  }
+
+  /** Opens the circuit until `reset()`. */
+  forceOpen(): void {
+    const now = this.#seams.now();
+    if (this.#state === OPEN) {
+      this.#openFor = this.#openUntil = Infinity;
+      this.#openedReason = 'opened by hand';
+    } else this.#open(now, Infinity, 'opened by hand', undefined, undefined);
+  }
+
+  /**
+   * Calls the listener after each change of state, which by then has taken effect.
+   *
+   * @returns a function that ends it
+   */
+  onTransition(listener: (transition: Transition) => void): () => void {
+    this.#listeners ??= new Set();
+    // A wrapper, so that the same function can be registered twice and each registration ended on its own.
+    const registration = (transition: Transition) => listener(transition);
+    this.#listeners.add(registration);
+    return () => {
+      this.#listeners?.delete(registration);
+    };
+  }
+
+  /** @internal Takes new options and keeps state and counts. */
+  reconfigure(config: BreakerConfig): void {
+    const previous = this.#config;
+    this.#config = config;
+    if (config.window !== previous.window) {
+      const now = this.#seams.now();
+      const { calls, failures, slow } = (this.#window.rotate(now), this.#window);
+      this.#window = new SlidingWindow(config.window, now);
+      this.#window.add(now, calls, failures, slow);
+    }
+    if (config.slowCallDuration !== previous.slowCallDuration) this.#watchSlowCalls();
+  }
+
+  /** @internal From now on, the duration of each call goes there. */
+  recordDurations(recorder: DurationRecorder | undefined): void {
+    this.#durations = recorder;
+    this.#timed = recorder !== undefined;
+  }
+
+  /** @internal */
+  settleSuccess(permit: Permit): void {
+    const { tally } = this;
+    tally.inFlight--;
+    tally.success++;
+    const now = this.#seams.now();
+    this.#recordDuration(now - permit.startedAt);
+    if (!this.#counts(permit)) return;
+    this.#consecutiveFailures = 0;
+    this.#consecutiveSuccesses++;
+    if (this.#state === HALF_OPEN) {
+      this.#releaseProbe(permit);
+      const { successThreshold } = this.#config;
+      if (this.#consecutiveSuccesses >= successThreshold) {
+        const reason = `${this.#consecutiveSuccesses} successful probes in a row (threshold ${successThreshold})`;
+        this.#transition(CLOSED, now, reason, undefined, permit.context);
+        this.#window.clear();
+      }
+    } else {
+      this.#window.record(now, false, this.#isSlow(permit, now));
+      this.#tripIfOver(now, permit.context);
+    }
+  }
+
+  /** @internal */
+  settleFailure(permit: Permit, cause: unknown, retryAfterMs?: number): void {
+    const verdict = this.#judge(cause);
+    if (verdict === false) return this.settleSuccess(permit);
+    if (verdict === 'ignored') return this.settleIgnored(permit);
+
+    const { tally } = this;
+    tally.inFlight--;
+    tally.failure++;
+    const now = this.#seams.now();
+    this.#recordDuration(now - permit.startedAt);
+    if (!this.#counts(permit)) return;
+    this.#consecutiveSuccesses = 0;
+    this.#consecutiveFailures++;
+    this.#lastFailure = cause;
+    if (this.#state === CLOSED) this.#window.record(now, true, this.#isSlow(permit, now));
+    if (retryAfterMs !== undefined) {
+      const openFor = Math.min(retryAfterMs, this.#config.maxOpenDuration);
+      this.#open(now, openFor, `the target asked to wait ${formatSeconds(retryAfterMs)}`, cause, permit.context);
+    } else if (this.#state === HALF_OPEN) {
+      this.#open(now, this.#nextOpenDuration(), 'a probe failed', cause, permit.context);
+    } else {
+      this.#tripIfOver(now, permit.context);
+    }
+  }
+
+  /** @internal */
+  settleTimeout(permit: Permit, cause: unknown): void {
+    if (this.#config.countTimeouts || this.#config.isFailure !== undefined) this.settleFailure(permit, cause);
+    else this.settleIgnored(permit);
+  }
+
+  /** @internal */
+  settleIgnored(permit: Permit): void {
+    this.tally.inFlight--;
+    this.tally.ignored++;
+    if (this.#counts(permit) && this.#state === HALF_OPEN) this.#releaseProbe(permit);
+  }
+
+  #run<T>(permit: Permit, fn: (signal?: AbortSignal) => T | PromiseLike<T>, signal?: AbortSignal): Promise<T> {
+    let result: T | PromiseLike<T>;
+    try {
+      result = fn(signal);
+    } catch (error) {
+      this.#settleError(permit, error);
+      return Promise.reject(error);
+    }
+    if (!isThenable(result)) {
+      permit.success();
+      return Promise.resolve(result);
+    }
+    return (result instanceof Promise ? (result as Promise<T>) : Promise.resolve(result)).then(
+      (value) => {
+        permit.success();
+        return value;
+      },
+      (error: unknown) => {
+        this.#settleError(permit, error);
+        throw error;
+      },
+    );
+  }
+
+  #settleError(permit: Permit, error: unknown): void {
+    if (this.#config.isFailure !== undefined) permit.failure(error);
+    else if (isTimeout(error)) permit.timeout(error);
+    else if (isAbort(error)) permit.ignore();
+    else permit.failure(error);
+  }
+
+  #judge(cause: unknown): boolean | 'ignored' {
+    const { isFailure } = this.#config;
+    if (isFailure === undefined) return true;
+    try {
+      const verdict = isFailure(cause);
+      return verdict === false || verdict === 'ignored' ? verdict : true;
+    } catch (error) {
+      diagnostics.report(`isFailure of circuit breaker "${this.name}" threw; the call counts as a failure`, error);
+      return true;
+    }
+  }
+
+  /** Acquires where more has to be looked at than one field. */
+  #acquireWatched(context: unknown, longRunning: boolean): Permit | CircuitOpenError {
+    const now = this.#seams.now();
+    if (this.#state === CLOSED) this.#tripIfOver(now, context);
+    else if (this.#state === OPEN && now >= this.#openUntil) {
+      this.#transition(HALF_OPEN, now, `was open for ${formatSeconds(this.#openFor)}`, undefined, context);
+      this.#probes = [];
+    }
+    if (this.#state === CLOSED) {
+      const permit = this.#admit(now, this.#generation, context, longRunning);
+      if (!longRunning) this.#slowCalls?.started(permit);
+      return permit;
+    }
+    if (this.#state === HALF_OPEN && !longRunning && this.#hasFreeProbe(now)) {
+      const permit = this.#admit(now, this.#generation, context, false);
+      this.#probes!.push(permit);
+      return permit;
+    }
+    return this.#reject(now, context, longRunning);
+  }
+
+  #admit(now: number, generation: number, context: unknown, longRunning: boolean): Permit {
+    this.tally.inFlight++;
+    return new Permit(this, generation, startTime(now, longRunning), context);
+  }
+
+  #reject(now: number, context: unknown, longRunning: boolean): Permit | CircuitOpenError {
+    const { tally } = this;
+    const enforced = this.#config.mode === 'enforce';
+    const open = this.#state === OPEN;
+    if (enforced) tally[open ? 'rejectedOpen' : 'rejectedHalfOpen']++;
+    else tally[open ? 'unenforcedOpen' : 'unenforcedHalfOpen']++;
+
+    const state = open ? 'open' : 'half_open';
+    // Opened by hand, nothing says when to come back: the ordinary open time is as good an advice as any.
+    const wait = Number.isFinite(this.#openUntil) ? this.#openUntil - now : this.#config.openDuration;
+    const rejection = withoutStack(
+      () => new CircuitOpenError(this.name, state, open ? Math.ceil(wait) : 0, this.#openedReason, this.#openedCause),
+    );
+    this.observer?.onRejection(this, rejection, enforced, context);
+    return enforced ? rejection : this.#admit(now, NO_VERDICT, context, longRunning);
+  }
+
+  /** A probe that was silent for too long gives its slot back; whatever it brings later has no verdict. */
+  #hasFreeProbe(now: number): boolean {
+    const { halfOpenMaxCalls, halfOpenTimeout } = this.#config;
+    const probes = this.#probes!;
+    if (probes.length < halfOpenMaxCalls) return true;
+    // Probes stand in the order of their start, so only the first ones can be too old.
+    while (probes.length > 0 && now - probes[0]!.startedAt >= halfOpenTimeout) probes.shift()!.generation = NO_VERDICT;
+    return probes.length < halfOpenMaxCalls;
+  }
+
+  #releaseProbe(permit: Permit): void {
+    const probes = this.#probes!;
+    probes.splice(probes.indexOf(permit), 1);
+  }
+
+  #recordDuration(ms: number): void {
+    if (this.#durations !== undefined && ms >= 0) this.#durations.record(ms);
+  }
+
+  /** Whether the outcome of a call says something about the circuit as it is now. */
+  #counts(permit: Permit): boolean {
+    return permit.generation === this.#generation;
+  }
+
+  #isSlow(permit: Permit, now: number): boolean {
+    if (this.#slowCalls === undefined) return false;
+    this.#slowCalls.ended(permit);
+    return now - permit.startedAt >= this.#slowCalls.slowCallDuration;
+  }
+
+  /** Opens a closed circuit when one of its three limits is reached. */
+  #tripIfOver(now: number, context: unknown): void {
+    const reason = this.#reasonToOpen(now);
+    if (reason !== undefined) this.#open(now, this.#nextOpenDuration(), reason, this.#lastFailure, context);
+  }
+
+  #reasonToOpen(now: number): string | undefined {
+    const config = this.#config;
+    if (this.#consecutiveFailures >= config.failureThreshold) {
+      return `${this.#consecutiveFailures} consecutive failures (threshold ${config.failureThreshold})`;
+    }
+    const window = this.#window;
+    if (this.#slowCalls === undefined) {
+      if (window.calls < config.minimumCalls || window.failures < window.calls * config.failureRateThreshold) return;
+    } else {
+      window.rotate(now);
+      const overdue = this.#slowCalls.overdue(now);
+      const started = window.calls + overdue;
+      if (started >= config.minimumCalls && window.slow + overdue >= started * config.slowCallRateThreshold) {
+        const rate = describeRate(this.#slowCallRate(overdue), started, config.window, config.slowCallRateThreshold);
+        return `slow-call rate ${rate}, slow from ${formatSeconds(config.slowCallDuration!)}`;
+      }
+      if (window.calls < config.minimumCalls || window.failures < window.calls * config.failureRateThreshold) return;
+    }
+    return `failure rate ${describeRate(this.#failureRate(), window.calls, config.window, config.failureRateThreshold)}`;
+  }
+
+  #failureRate(): number {
+    const { calls, failures } = this.#window;
+    return calls === 0 ? 0 : failures / calls;
+  }
+
+  #slowCallRate(overdue: number): number {
+    const calls = this.#window.calls + overdue;
+    return calls === 0 ? 0 : (this.#window.slow + overdue) / calls;
+  }
+
+  /** How long the next opening lasts: longer each time a probe has failed, never beyond `maxOpenDuration`. */
+  #nextOpenDuration(): number {
+    const { openDuration, openBackoff, openJitter, maxOpenDuration } = this.#config;
+    const backedOff = openDuration * openBackoff ** this.#openings;
+    const spread = openJitter === 0 ? 1 : 1 + openJitter * (2 * this.#seams.random() - 1);
+    return Math.min(backedOff * spread, maxOpenDuration);
+  }
+
+  #open(now: number, openFor: number, reason: string, cause: unknown, context: unknown): void {
+    this.#openFor = openFor;
+    this.#openUntil = now + openFor;
+    this.#openedReason = reason;
+    this.#openedCause = cause;
+    this.#openings++;
+    this.#transition(OPEN, now, reason, cause, context);
+  }
+
+  #transition(to: StateCode, now: number, reason: string, cause: unknown, context: unknown): void {
+    const from = this.#state;
+    this.#window.rotate(now);
+    const failureRate = this.#failureRate();
+    this.#changedAt = this.#seams.wallNow();
+    this.#transitionCount++;
+    this.transitions ??= new Array<number>(9).fill(0);
+    this.transitions[from * 3 + to]!++;
+    this.#begin(to);
+
+    if (this.observer === undefined && this.#listeners === undefined) return;
+    const transition: Transition = {
+      name: this.name,
+      from: STATE_NAMES[from],
+      to: STATE_NAMES[to],
+      at: new Date(this.#changedAt),
+      reason,
+      cause,
+      failureRate,
+      retryAfterMs: to === OPEN && Number.isFinite(this.#openFor) ? Math.ceil(this.#openFor) : undefined,
+    };
+    this.observer?.onTransition(this, transition, context);
+    for (const listener of this.#listeners ?? []) this.#tell(listener, transition);
+  }
+
+  /** Enters a state; nothing that began in an earlier one has a say in it. */
+  #begin(state: StateCode): void {
+    this.#state = state;
+    this.#generation++;
+    this.#consecutiveSuccesses = 0;
+    this.#slowCalls?.clear();
+    this.#probes = undefined;
+    if (state !== CLOSED) return;
+    this.#consecutiveFailures = 0;
+    this.#openings = 0;
+    this.#lastFailure = this.#openedCause = undefined;
+  }
+
+  #tell(listener: (transition: Transition) => void, transition: Transition): void {
+    try {
+      listener(transition);
+    } catch (error) {
+      diagnostics.report(`A transition listener of circuit breaker "${this.name}" threw`, error);
+    }
+  }
+
+  #watchSlowCalls(): void {
+    const { slowCallDuration } = this.#config;
+    this.#slowCalls = slowCallDuration === undefined ? undefined : new SlowCallWatch(slowCallDuration);
+  }
+}
+
+/** The permit of a call that no circuit has a say in: settled already, so there is nothing to watch. */
+export const UNGUARDED: Permit = Object.assign(new Permit(undefined as never, NO_VERDICT, NaN, undefined), {
+  settled: true,
+});
+
+// NaN is slower than nothing and older than nothing: every comparison with it is false.
+function startTime(now: number, longRunning: boolean): number {
+  return longRunning ? NaN : now;
+}
+
+function isThenable<T>(value: T | PromiseLike<T>): value is PromiseLike<T> {
+  return (
+    value !== null &&
+    (typeof value === 'object' || typeof value === 'function') &&
+    typeof (value as Partial<PromiseLike<T>>).then === 'function'
+  );
+}
+
+function describeRate(rate: number, calls: number, window: number, threshold: number): string {
+  const percent = (share: number) => `${Number((share * 100).toFixed(1))} %`;
+  return `${percent(rate)} of ${calls} calls in ${formatSeconds(window)} (threshold ${percent(threshold)})`;
+}

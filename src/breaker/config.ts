@@ -1,0 +1,125 @@
+import { ConfigError } from './errors.js';
+import {
+  checkOption,
+  isOptionKey,
+  nearestKey,
+  OPTIONS,
+  parseDuration,
+  type BreakerOptions,
+  type ConfigProblem,
+  type Duration,
+  type Mode,
+  type PresetName,
+  type Verdict,
+  type WhenOpen,
+} from './options.js';
+import { presets } from './presets.js';
+
+/** A breaker's options, complete and checked; durations in milliseconds. Can be given as options again. */
+export interface BreakerConfig {
+  readonly preset: PresetName;
+  readonly mode: Mode;
+  readonly failureThreshold: number;
+  readonly failureRateThreshold: number;
+  readonly minimumCalls: number;
+  readonly window: number;
+  readonly slowCallDuration?: number;
+  readonly slowCallRateThreshold: number;
+  readonly openDuration: number;
+  readonly maxOpenDuration: number;
+  readonly openBackoff: number;
+  readonly openJitter: number;
+  readonly halfOpenMaxCalls: number;
+  readonly successThreshold: number;
+  readonly halfOpenTimeout: number;
+  readonly countTimeouts: boolean;
+  readonly failureStatuses: readonly (number | string)[];
+  readonly honorRetryAfter: boolean;
+  readonly whenOpen?: WhenOpen;
+  readonly isFailure?: (cause: unknown) => Verdict;
+}
+
+const DEFAULT_MAX_OPEN_DURATION = 5 * 60_000;
+const DEFAULT_HALF_OPEN_TIMEOUT = 30_000;
+
+/**
+ * Completes options from their preset and checks them.
+ *
+ * @param where what is being configured, for the error: `CircuitBreaker "payments"`
+ * @throws ConfigError naming every key that is unknown or has a bad value
+ */
+export function resolveConfig(options: BreakerOptions = {}, where = 'options'): BreakerConfig {
+  const problems = checkOptions(options);
+  if (problems.length > 0) throw new ConfigError(where, problems);
+
+  const given = withoutUndefined(options);
+  const merged: MergedOptions = { ...presets[given.preset ?? 'default'], ...given };
+  const openDuration = milliseconds(merged.openDuration);
+  return Object.freeze({
+    ...merged,
+    preset: merged.preset,
+    window: milliseconds(merged.window),
+    openDuration,
+    maxOpenDuration:
+      merged.maxOpenDuration === undefined
+        ? Math.max(openDuration, DEFAULT_MAX_OPEN_DURATION)
+        : milliseconds(merged.maxOpenDuration),
+    halfOpenTimeout:
+      merged.halfOpenTimeout === undefined
+        ? Math.max(openDuration, DEFAULT_HALF_OPEN_TIMEOUT)
+        : milliseconds(merged.halfOpenTimeout),
+    ...(merged.slowCallDuration !== undefined && { slowCallDuration: milliseconds(merged.slowCallDuration) }),
+    failureStatuses: Object.freeze([merged.failureStatuses].flat()),
+  }) as BreakerConfig;
+}
+
+/** Everything that is wrong with a set of options; empty where nothing is. */
+export function checkOptions(options: unknown): ConfigProblem[] {
+  if (options === null || typeof options !== 'object' || Array.isArray(options)) {
+    const consequence = 'there is nothing to read options from';
+    return [{ path: 'options', value: options, consequence, allowed: 'Use an object, or leave it out.' }];
+  }
+  const problems: ConfigProblem[] = [];
+  for (const [path, value] of Object.entries(options)) {
+    if (!isOptionKey(path)) problems.push({ path, value, ...unknownKey(path, Object.keys(OPTIONS)) });
+    else if (value !== undefined) {
+      const problem = checkOption(path, value);
+      if (problem !== undefined) problems.push({ path, value, ...problem });
+    }
+  }
+  return problems.length > 0 ? problems : checkTogether(options);
+}
+
+/** What to say of a key that nobody reads. */
+export function unknownKey(key: string, known: readonly string[]): Pick<ConfigProblem, 'consequence' | 'allowed'> {
+  const nearest = nearestKey(key, known);
+  return {
+    consequence: 'this key is unknown and would have no effect',
+    allowed: nearest === undefined ? `Known keys are ${known.join(', ')}.` : `Did you mean "${nearest}"?`,
+  };
+}
+
+function checkTogether(options: BreakerOptions): ConfigProblem[] {
+  const { maxOpenDuration, openDuration = presets[options.preset ?? 'default'].openDuration } = options;
+  if (maxOpenDuration === undefined || milliseconds(maxOpenDuration) >= milliseconds(openDuration)) return [];
+  return [
+    {
+      path: 'maxOpenDuration',
+      value: maxOpenDuration,
+      consequence: `it is shorter than openDuration (${String(openDuration)}), and one of the two would have no effect`,
+      allowed: 'Use at least openDuration.',
+    },
+  ];
+}
+
+function milliseconds(duration: Duration): number {
+  return parseDuration(duration)!;
+}
+
+/** `{ window: undefined }` means the default, as leaving the key out does. */
+function withoutUndefined(options: BreakerOptions): GivenOptions {
+  return Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined));
+}
+
+type MergedOptions = GivenOptions & Required<Pick<GivenOptions, keyof typeof presets.default>>;
+type GivenOptions = { [Key in keyof BreakerOptions]?: NonNullable<BreakerOptions[Key]> };

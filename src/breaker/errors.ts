@@ -1,0 +1,141 @@
+import type { ConfigProblem } from './options.js';
+import type { CircuitState } from './state.js';
+
+/** Errors get their name from the prototype, as the built-in ones do, and so it is not printed among their own properties. */
+function nameErrors(constructor: new (...args: never[]) => Error): void {
+  Object.defineProperty(constructor.prototype, 'name', { value: constructor.name, configurable: true, writable: true });
+}
+
+/** A configuration that cannot be taken. `problems` lists everything that is wrong with it. */
+export class ConfigError extends Error {
+  static {
+    nameErrors(this);
+  }
+  readonly code = 'ERR_CIRCUIT_CONFIG';
+
+  /** @param where what was being configured: a breaker's name or a file */
+  constructor(
+    where: string,
+    readonly problems: readonly ConfigProblem[],
+  ) {
+    super(problems.map((problem) => `${where}: ${describeProblem(problem)}`).join('\n'));
+  }
+}
+
+/** One problem as a sentence: `minimumCalls: got 0; the circuit would open on its first failure. Use a whole number of 1 or more.` */
+export function describeProblem({ path, value, consequence, allowed }: ConfigProblem): string {
+  return `${path}: got ${show(value)}; ${consequence}. ${allowed}`;
+}
+
+function show(value: unknown): string {
+  if (typeof value === 'string') return JSON.stringify(value);
+  if (typeof value === 'function') return 'a function';
+  if (typeof value === 'bigint' || typeof value === 'symbol')
+    return value.toString() + (typeof value === 'bigint' ? 'n' : '');
+  try {
+    return JSON.stringify(value) ?? String(value);
+  } catch {
+    return Object.prototype.toString.call(value);
+  }
+}
+
+/**
+ * A call that was not made because the circuit is open, or half-open with all its probes under way.
+ *
+ * It carries no stack: what rejected the call is the state of the target, not a line of code, and a stack would cost
+ * several times the rejection itself.
+ */
+export class CircuitOpenError extends Error {
+  static {
+    nameErrors(this);
+  }
+  readonly code = 'ERR_CIRCUIT_OPEN';
+  /** The breaker's name. */
+  readonly breaker: string;
+  readonly state: Exclude<CircuitState, 'closed'>;
+  /** Milliseconds until the next probe may go through; 0 where that depends on probes under way. */
+  readonly retryAfterMs: number;
+
+  /** @param cause the failure that opened the circuit; `undefined` where it was opened by hand */
+  constructor(breaker: string, state: 'open' | 'half_open', retryAfterMs: number, reason: string, cause: unknown) {
+    super(
+      state === 'open'
+        ? `Circuit "${breaker}" is open: ${reason}; next attempt in ${formatSeconds(retryAfterMs)}`
+        : `Circuit "${breaker}" is half-open and all its probes are under way`,
+      cause === undefined ? undefined : { cause },
+    );
+    this.breaker = breaker;
+    this.state = state;
+    this.retryAfterMs = retryAfterMs;
+  }
+}
+
+/** An error made without walking the stack, at a fifth of the cost. */
+export function withoutStack<E extends Error>(make: () => E): E {
+  const limit = Error.stackTraceLimit;
+  try {
+    Error.stackTraceLimit = 0;
+    return make();
+  } finally {
+    Error.stackTraceLimit = limit;
+  }
+}
+
+export function formatSeconds(ms: number): string {
+  return ms < 1_000 ? `${Math.ceil(ms)} ms` : `${Number((ms / 1_000).toFixed(1))} s`;
+}
+
+const MAX_CAUSES = 8;
+
+/** The first of an error and its chain of causes that satisfies the predicate. */
+export function findCause<T>(error: unknown, predicate: (error: unknown) => error is T): T | undefined {
+  let current = error;
+  // Bounded, since nothing stops an error from being its own cause.
+  for (let depth = 0; depth < MAX_CAUSES && current !== null && typeof current === 'object'; depth++) {
+    if (predicate(current)) return current;
+    current = (current as { cause?: unknown }).cause;
+  }
+  return undefined;
+}
+
+/** Whether an error is a `CircuitOpenError`, or has one among its causes. Knows those of another copy of this package too. */
+export function isCircuitOpenError(error: unknown): error is CircuitOpenError | { cause: unknown } {
+  return findCircuitOpenError(error) !== undefined;
+}
+
+export function findCircuitOpenError(error: unknown): CircuitOpenError | undefined {
+  return findCause(error, isRejection);
+}
+
+function isRejection(error: unknown): error is CircuitOpenError {
+  return (error as { code?: unknown }).code === 'ERR_CIRCUIT_OPEN';
+}
+
+const TIMEOUT_CODES: ReadonlySet<unknown> = new Set([
+  'ETIMEDOUT',
+  'ESOCKETTIMEDOUT',
+  'ERR_SOCKET_CONNECTION_TIMEOUT',
+  'UND_ERR_CONNECT_TIMEOUT',
+  'UND_ERR_HEADERS_TIMEOUT',
+  'UND_ERR_BODY_TIMEOUT',
+]);
+
+/** Whether an error, or one of its causes, says that time ran out: `AbortSignal.timeout()` included. */
+export function isTimeout(error: unknown): boolean {
+  return findCause(error, isTimeoutItself) !== undefined;
+}
+
+function isTimeoutItself(error: unknown): error is Error {
+  const { name, code } = error as { name?: unknown; code?: unknown };
+  return name === 'TimeoutError' || TIMEOUT_CODES.has(code);
+}
+
+/** Whether an error says that the caller gave up. A timeout is not one, although it too arrives as an abort. */
+export function isAbort(error: unknown): boolean {
+  return !isTimeout(error) && findCause(error, isAbortItself) !== undefined;
+}
+
+function isAbortItself(error: unknown): error is Error {
+  const { name, code } = error as { name?: unknown; code?: unknown };
+  return name === 'AbortError' || code === 'ABORT_ERR';
+}

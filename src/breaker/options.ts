@@ -1,0 +1,313 @@
+/** A length of time: milliseconds, or a number with a unit: `500ms`, `1.5s`, `2m`, `1h`. */
+export type Duration = number | string;
+
+/** `enforce` rejects calls while the circuit is open; `observe` runs the whole machine and rejects nothing; `off` does nothing. */
+export type Mode = 'enforce' | 'observe' | 'off';
+
+/** What a caller of an open circuit gets from http and undici: an error, or a synthetic `503` answer. */
+export type WhenOpen = 'throw' | 'respond';
+
+/** The word on one failed call: it counts against the target (`true`), for it (`false`: the target did answer), or not at all. */
+export type Verdict = boolean | 'ignored';
+
+export type PresetName = 'default' | 'httpApi' | 'llmService' | 'database' | 'notifications' | 'cache';
+
+/**
+ * Everything that can be set on a breaker. The same keys in code and in the rules file.
+ *
+ * Defaults are those of the preset: see the table of `presets`.
+ */
+export interface BreakerOptions {
+  /** The set of defaults to start from. */
+  preset?: PresetName | undefined;
+  /** Default `enforce`. */
+  mode?: Mode | undefined;
+  /** So many failures in a row open the circuit. Whole number of 1 or more; default 5. */
+  failureThreshold?: number | undefined;
+  /** This share of failures within `window` opens the circuit, once `minimumCalls` were made in it. Above 0, at most 1; default 0.5. */
+  failureRateThreshold?: number | undefined;
+  /** Fewer calls than this within `window` say nothing about a rate. Whole number of 1 or more; default 10. */
+  minimumCalls?: number | undefined;
+  /** How far back rates look. Duration of 100 ms or more; default 30 s. */
+  window?: Duration | undefined;
+  /** A call that takes this long is slow. Duration; not set: no call is slow. */
+  slowCallDuration?: Duration | undefined;
+  /** This share of slow calls within `window` opens the circuit. Above 0, at most 1; default 0.5; without effect unless `slowCallDuration` is set. */
+  slowCallRateThreshold?: number | undefined;
+  /** How long the circuit stays open before it lets a probe through. Duration; default 60 s. */
+  openDuration?: Duration | undefined;
+  /** The longest that backoff, jitter or a `Retry-After` may keep it open. Duration, not below `openDuration`; default the larger of `openDuration` and 5 min. */
+  maxOpenDuration?: Duration | undefined;
+  /** Each reopening after a failed probe multiplies the open time by this. 1 or more; default 1 (none). */
+  openBackoff?: number | undefined;
+  /** Spreads the open time at random by up to this share to either side, so that a fleet does not probe in step. 0 to 1; default 0. */
+  openJitter?: number | undefined;
+  /** So many probes may run at once while half-open. Whole number of 1 or more; default 3. */
+  halfOpenMaxCalls?: number | undefined;
+  /** So many successful probes in a row close the circuit. Whole number of 1 or more; default 2. */
+  successThreshold?: number | undefined;
+  /** A probe silent for so long gives its slot back, with no verdict. Duration; default the larger of `openDuration` and 30 s. */
+  halfOpenTimeout?: Duration | undefined;
+  /** Whether a call that timed out is a failure; otherwise it is ignored. Default true. */
+  countTimeouts?: boolean | undefined;
+  /** HTTP statuses that are failures: numbers, classes (`5xx`), each with `!` in front to take it out again. Default `[5xx, !501, !505]`. */
+  failureStatuses?: readonly (number | string)[] | number | string | undefined;
+  /** Whether a `Retry-After` on a 429 or 503 opens the circuit for that long, at most `maxOpenDuration`. Default false; true in `llmService`. */
+  honorRetryAfter?: boolean | undefined;
+  /** What a rejected http or undici call gets. Default `throw`; `respond` for undici in `llmService`. */
+  whenOpen?: WhenOpen | undefined;
+  /** The verdict on a failed call's cause, in code only. Takes precedence over every built-in classification. */
+  isFailure?: ((cause: unknown) => Verdict) | undefined;
+}
+
+export type OptionKey = keyof BreakerOptions;
+
+/** One thing wrong with a configuration. */
+export interface ConfigProblem {
+  /** Where: the option's key, or its path in the rules file. */
+  readonly path: string;
+  readonly value: unknown;
+  /** What would go wrong if the value were taken. */
+  readonly consequence: string;
+  /** What may stand there instead: a sentence. */
+  readonly allowed: string;
+}
+
+/** How an option's value is checked. The rules file's schema is made from the same table. */
+export type OptionSpec = { readonly describe: string } & (
+  | { readonly kind: 'count'; readonly below: string }
+  | { readonly kind: 'share'; readonly zero: string | undefined }
+  | { readonly kind: 'factor'; readonly below: string }
+  | { readonly kind: 'duration'; readonly min: number; readonly below: string }
+  | { readonly kind: 'flag' }
+  | { readonly kind: 'choice'; readonly values: readonly string[]; readonly other: string }
+  | { readonly kind: 'statuses' }
+  | { readonly kind: 'function' }
+);
+
+export const PRESET_NAMES: readonly PresetName[] = [
+  'default',
+  'httpApi',
+  'llmService',
+  'database',
+  'notifications',
+  'cache',
+];
+export const MODES: readonly Mode[] = ['enforce', 'observe', 'off'];
+
+export const OPTIONS: Readonly<Record<OptionKey, OptionSpec>> = {
+  preset: {
+    kind: 'choice',
+    values: PRESET_NAMES,
+    other: 'there are no numbers to start from',
+    describe: 'The set of defaults to start from.',
+  },
+  mode: {
+    kind: 'choice',
+    values: MODES,
+    other: 'it would not be known whether to reject calls',
+    describe:
+      'enforce: reject calls while the circuit is open; observe: run the whole machine and reject nothing; off: do nothing.',
+  },
+  failureThreshold: {
+    kind: 'count',
+    below: 'the circuit would open before any call has failed',
+    describe: 'So many failures in a row open the circuit.',
+  },
+  failureRateThreshold: {
+    kind: 'share',
+    zero: 'the circuit would open although every call succeeds',
+    describe: 'This share of failures within the window opens the circuit, once minimumCalls were made in it.',
+  },
+  minimumCalls: {
+    kind: 'count',
+    below: 'the circuit would open on its first failure',
+    describe: 'Fewer calls than this within the window say nothing about a rate.',
+  },
+  window: {
+    kind: 'duration',
+    min: 100,
+    below: 'calls would be forgotten before a rate can be seen',
+    describe: 'How far back rates look.',
+  },
+  slowCallDuration: {
+    kind: 'duration',
+    min: 1,
+    below: 'every call would be slow',
+    describe: 'A call that takes this long is slow. Not set: no call is slow.',
+  },
+  slowCallRateThreshold: {
+    kind: 'share',
+    zero: 'the circuit would open although no call is slow',
+    describe:
+      'This share of slow calls within the window opens the circuit. Without effect unless slowCallDuration is set.',
+  },
+  openDuration: {
+    kind: 'duration',
+    min: 1,
+    below: 'an open circuit would reject nothing',
+    describe: 'How long the circuit stays open before it lets a probe through.',
+  },
+  maxOpenDuration: {
+    kind: 'duration',
+    min: 1,
+    below: 'an open circuit would reject nothing',
+    describe: 'The longest that backoff, jitter or a Retry-After may keep the circuit open.',
+  },
+  openBackoff: {
+    kind: 'factor',
+    below: 'each failed probe would shorten the wait, and a dead target would be probed ever more often',
+    describe: 'Each reopening after a failed probe multiplies the open time by this; 1 is none.',
+  },
+  openJitter: {
+    kind: 'share',
+    zero: undefined,
+    describe:
+      'Spreads the open time at random by up to this share to either side, so that a fleet does not probe in step.',
+  },
+  halfOpenMaxCalls: {
+    kind: 'count',
+    below: 'no probe could ever run: this would never close the circuit',
+    describe: 'So many probes may run at once while the circuit is half-open.',
+  },
+  successThreshold: {
+    kind: 'count',
+    below: 'the circuit would close before any probe has succeeded',
+    describe: 'So many successful probes in a row close the circuit.',
+  },
+  halfOpenTimeout: {
+    kind: 'duration',
+    min: 1,
+    below: 'every probe would lose its slot at once',
+    describe: 'A probe silent for so long gives its slot back, with no verdict.',
+  },
+  countTimeouts: { kind: 'flag', describe: 'Whether a call that timed out is a failure; otherwise it is ignored.' },
+  failureStatuses: {
+    kind: 'statuses',
+    describe: 'HTTP statuses that are failures: numbers, classes like 5xx, each with ! in front to take it out again.',
+  },
+  honorRetryAfter: {
+    kind: 'flag',
+    describe: 'Whether a Retry-After on a 429 or 503 opens the circuit for that long, at most maxOpenDuration.',
+  },
+  whenOpen: {
+    kind: 'choice',
+    values: ['throw', 'respond'],
+    other: 'it would not be known how to refuse a call',
+    describe: 'What a rejected http or undici call gets: an error, or a synthetic 503 answer.',
+  },
+  isFailure: { kind: 'function', describe: 'The verdict on the cause of a failed call.' },
+};
+
+const UNITS: Readonly<Record<string, number>> = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000 };
+
+/** Milliseconds of a duration, or `undefined` where it is none. */
+export function parseDuration(value: unknown): number | undefined {
+  if (typeof value === 'number') return Number.isFinite(value) && value >= 0 ? value : undefined;
+  if (typeof value !== 'string') return undefined;
+  const match = /^(\d+(?:\.\d+)?)\s*(ms|s|m|h)$/.exec(value.trim());
+  return match ? Number(match[1]) * UNITS[match[2]!]! : undefined;
+}
+
+const STATUS_PATTERN = /^!?[1-5](\d\d|xx)$/i;
+
+/** What is wrong with the value of an option, or `undefined` where nothing is. */
+export function checkOption(key: OptionKey, value: unknown): Omit<ConfigProblem, 'path' | 'value'> | undefined {
+  const spec = OPTIONS[key];
+  switch (spec.kind) {
+    case 'count':
+      if (Number.isSafeInteger(value) && (value as number) >= 1) return undefined;
+      return {
+        consequence: typeof value === 'number' && value < 1 ? spec.below : 'calls are counted in whole numbers',
+        allowed: 'Use a whole number of 1 or more.',
+      };
+    case 'share': {
+      const above = spec.zero === undefined ? '0 to 1' : 'above 0 and at most 1';
+      if (typeof value === 'number' && value >= 0 && value <= 1 && !(value === 0 && spec.zero !== undefined)) {
+        return undefined;
+      }
+      if (typeof value === 'number' && value > 1 && value <= 100) {
+        return {
+          consequence: 'no share is ever above 1',
+          allowed: `Use a number ${above}: write ${value} % as ${value / 100}.`,
+        };
+      }
+      return {
+        consequence: value === 0 && spec.zero !== undefined ? spec.zero : 'a share is a part of 1',
+        allowed: `Use a number ${above}.`,
+      };
+    }
+    case 'factor':
+      if (typeof value === 'number' && Number.isFinite(value) && value >= 1) return undefined;
+      return {
+        consequence: typeof value === 'number' ? spec.below : 'the open time cannot be multiplied by it',
+        allowed: 'Use a number of 1 or more (1 = none).',
+      };
+    case 'duration': {
+      const duration = parseDuration(value);
+      if (duration !== undefined && duration >= spec.min) return undefined;
+      return {
+        consequence: duration === undefined ? 'it is no length of time' : spec.below,
+        allowed: `Use milliseconds, or a number with a unit like "500ms", "30s" or "2m", of ${spec.min} ms or more.`,
+      };
+    }
+    case 'flag':
+      if (typeof value === 'boolean') return undefined;
+      return { consequence: 'it would be taken for true or false by accident', allowed: 'Use true or false.' };
+    case 'choice':
+      if (spec.values.includes(value as string)) return undefined;
+      return { consequence: spec.other, allowed: `Use ${oneOf(spec.values)}.` };
+    case 'statuses': {
+      const list: readonly unknown[] = Array.isArray(value) ? value : [value];
+      if (list.length > 0 && list.every((status) => STATUS_PATTERN.test(String(status)))) return undefined;
+      return {
+        consequence: 'no answer could be judged by it',
+        allowed: 'Use a list of statuses (429), classes ("5xx") and exceptions ("!501").',
+      };
+    }
+    case 'function':
+      if (typeof value === 'function') return undefined;
+      return {
+        consequence: 'no failure could be judged by it',
+        allowed: 'Use a function; it can be given in code only.',
+      };
+  }
+}
+
+export function isOptionKey(key: string): key is OptionKey {
+  return Object.hasOwn(OPTIONS, key);
+}
+
+/** "a, b or c", each in quotes. */
+export function oneOf(values: readonly string[]): string {
+  const quoted = values.map((value) => `"${value}"`);
+  return quoted.length < 2 ? quoted.join('') : `${quoted.slice(0, -1).join(', ')} or ${quoted.at(-1)!}`;
+}
+
+/** The known key that was probably meant, or `undefined` where none is near. */
+export function nearestKey(key: string, known: readonly string[]): string | undefined {
+  let nearest: string | undefined;
+  let best = Math.max(2, Math.floor(key.length / 3)) + 1;
+  for (const candidate of known) {
+    const distance = editDistance(key.toLowerCase(), candidate.toLowerCase());
+    if (distance < best) {
+      best = distance;
+      nearest = candidate;
+    }
+  }
+  return nearest;
+}
+
+/** Levenshtein distance: insertions, deletions and substitutions that turn one word into the other. */
+function editDistance(a: string, b: string): number {
+  let previous = Array.from({ length: b.length + 1 }, (_, column) => column);
+  for (let row = 1; row <= a.length; row++) {
+    const current = [row];
+    for (let column = 1; column <= b.length; column++) {
+      const substitution = previous[column - 1]! + (a[row - 1] === b[column - 1] ? 0 : 1);
+      current.push(Math.min(previous[column]! + 1, current[column - 1]! + 1, substitution));
+    }
+    previous = current;
+  }
+  return previous[b.length]!;
+}

@@ -1,0 +1,66 @@
+import type { BreakerOptions, PresetName, WhenOpen } from './options.js';
+
+const SECOND = 1_000;
+
+/** What every preset shares unless it says otherwise. */
+const base = {
+  mode: 'enforce',
+  failureThreshold: 5,
+  failureRateThreshold: 0.5,
+  minimumCalls: 10,
+  window: 30 * SECOND,
+  slowCallRateThreshold: 0.5,
+  openDuration: 60 * SECOND,
+  openBackoff: 1,
+  openJitter: 0,
+  halfOpenMaxCalls: 3,
+  successThreshold: 2,
+  countTimeouts: true,
+  // RFC 9110: 501 and 505 say that the request was not one the server can serve, not that the server is in trouble.
+  failureStatuses: ['5xx', '!501', '!505'],
+  honorRetryAfter: false,
+} as const satisfies BreakerOptions;
+
+function preset<Name extends PresetName, Own extends BreakerOptions>(name: Name, own: Own) {
+  return Object.freeze({ preset: name, ...base, ...own });
+}
+
+/** The named sets of defaults; durations in milliseconds. Each can be given as options: `new CircuitBreaker('mail', presets.notifications)`. */
+export const presets = Object.freeze({
+  default: preset('default', {}),
+  httpApi: preset('httpApi', { openDuration: 30 * SECOND }),
+  llmService: preset('llmService', {
+    failureThreshold: 3,
+    openDuration: 120 * SECOND,
+    halfOpenMaxCalls: 2,
+    minimumCalls: 5,
+    honorRetryAfter: true,
+  }),
+  database: preset('database', {
+    failureThreshold: 10,
+    successThreshold: 3,
+    openDuration: 10 * SECOND,
+    halfOpenMaxCalls: 5,
+    minimumCalls: 20,
+  }),
+  notifications: preset('notifications', { failureThreshold: 10, minimumCalls: 15, countTimeouts: false }),
+  cache: preset('cache', {
+    failureThreshold: 8,
+    successThreshold: 3,
+    openDuration: 20 * SECOND,
+    halfOpenMaxCalls: 4,
+    minimumCalls: 15,
+  }),
+}) satisfies Readonly<Record<PresetName, BreakerOptions>>;
+
+/** LLM SDKs reach their service through undici and would retry a thrown error; an answered 503 ends them at one attempt. */
+const RESPONDS_TO_UNDICI: ReadonlySet<PresetName> = new Set(['llmService']);
+
+/** What a rejected call gets: the option, or where it is not set, the preset's choice for that client. */
+export function whenOpenFor(
+  client: 'http' | 'undici',
+  config: { readonly preset: PresetName; readonly whenOpen?: WhenOpen },
+): WhenOpen {
+  if (config.whenOpen !== undefined) return config.whenOpen;
+  return client === 'undici' && RESPONDS_TO_UNDICI.has(config.preset) ? 'respond' : 'throw';
+}

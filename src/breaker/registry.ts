@@ -1,0 +1,129 @@
+import { CircuitBreaker, type BreakerObserver, type BreakerStats } from './circuit-breaker.js';
+import type { BreakerOptions } from './options.js';
+
+export interface StateCounts {
+  readonly closed: number;
+  readonly open: number;
+  readonly halfOpen: number;
+}
+
+export interface HealthCheck extends StateCounts {
+  /** No circuit is open. */
+  readonly healthy: boolean;
+  readonly total: number;
+}
+
+/** Hears of every breaker that enters or leaves a registry, and of what they do while they are in it. */
+export interface RegistryObserver extends BreakerObserver {
+  onAdded(breaker: CircuitBreaker): void;
+  onRemoved(breaker: CircuitBreaker): void;
+}
+
+/** Breakers by name. */
+export class CircuitBreakerRegistry implements Iterable<CircuitBreaker> {
+  readonly #breakers = new Map<string, CircuitBreaker>();
+  #observer: RegistryObserver | undefined;
+  /** @internal Grows with every breaker that leaves, so that whoever keeps references knows when to look again. */
+  removals = 0;
+
+  get size(): number {
+    return this.#breakers.size;
+  }
+
+  /**
+   * The breaker of that name, made with these options where there is none yet.
+   *
+   * @param options without effect on a breaker that exists: the first one to ask for it decides
+   * @throws ConfigError naming every option that is unknown or has a bad value
+   */
+  getOrCreate(name: string, options?: BreakerOptions): CircuitBreaker {
+    return this.#breakers.get(name) ?? this.#add(new CircuitBreaker(name, options));
+  }
+
+  get(name: string): CircuitBreaker | undefined {
+    return this.#breakers.get(name);
+  }
+
+  /**
+   * Takes in a breaker that was made elsewhere.
+   *
+   * @throws Error where another breaker has its name: counts under one name must not come from two circuits
+   */
+  register(breaker: CircuitBreaker): void {
+    const present = this.#breakers.get(breaker.name);
+    if (present === breaker) return;
+    if (present !== undefined) {
+      throw new Error(
+        `A circuit breaker named "${breaker.name}" is registered already. Remove it first, or use another name.`,
+      );
+    }
+    this.#add(breaker);
+  }
+
+  /** @returns whether there was one; calls under way in it go on */
+  remove(name: string): boolean {
+    const breaker = this.#breakers.get(name);
+    if (breaker === undefined) return false;
+    this.#breakers.delete(name);
+    this.removals++;
+    breaker.observer = undefined;
+    this.#observer?.onRemoved(breaker);
+    return true;
+  }
+
+  clear(): void {
+    for (const name of this.listNames()) this.remove(name);
+  }
+
+  listNames(): string[] {
+    return [...this.#breakers.keys()];
+  }
+
+  getAllStats(): BreakerStats[] {
+    return Array.from(this, (breaker) => breaker.stats());
+  }
+
+  resetAll(): void {
+    for (const breaker of this) breaker.reset();
+  }
+
+  stateCounts(): StateCounts {
+    const counts = { closed: 0, open: 0, half_open: 0 };
+    for (const breaker of this) counts[breaker.state]++;
+    return { closed: counts.closed, open: counts.open, halfOpen: counts.half_open };
+  }
+
+  hasOpenCircuits(): boolean {
+    return this.stateCounts().open > 0;
+  }
+
+  healthCheck(): HealthCheck {
+    const counts = this.stateCounts();
+    return { healthy: counts.open === 0, total: this.size, ...counts };
+  }
+
+  [Symbol.iterator](): IterableIterator<CircuitBreaker> {
+    return this.#breakers.values();
+  }
+
+  /** @internal One observer sees all breakers, those present and those to come; `undefined` ends it. */
+  observe(observer: RegistryObserver | undefined): void {
+    const previous = this.#observer;
+    this.#observer = observer;
+    for (const breaker of this) {
+      previous?.onRemoved(breaker);
+      breaker.observer = observer;
+      observer?.onAdded(breaker);
+    }
+  }
+
+  #add(breaker: CircuitBreaker): CircuitBreaker {
+    this.#breakers.set(breaker.name, breaker);
+    breaker.observer = this.#observer;
+    this.#observer?.onAdded(breaker);
+    return breaker;
+  }
+}
+
+/** The registry of this process: where the preload and the helpers keep their breakers. */
+export const globalRegistry = new CircuitBreakerRegistry();

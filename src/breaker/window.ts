@@ -1,0 +1,68 @@
+const BUCKETS = 10;
+
+/**
+ * Calls, failures and slow calls of the last `duration` milliseconds.
+ *
+ * The window is a ring of ten buckets that is rotated by whoever touches it next: idle time ages calls out without a
+ * timer. A call therefore counts for between 9/10 of the window and all of it.
+ */
+export class SlidingWindow {
+  calls = 0;
+  failures = 0;
+  slow = 0;
+
+  readonly #bucketDuration: number;
+  // Per bucket: calls, failures, slow calls.
+  readonly #counts = new Uint32Array(BUCKETS * 3);
+  #newest: number;
+
+  constructor(duration: number, now: number) {
+    this.#bucketDuration = duration / BUCKETS;
+    this.#newest = Math.floor(now / this.#bucketDuration);
+  }
+
+  record(now: number, failed: boolean, slow: boolean): void {
+    this.add(now, 1, failed ? 1 : 0, slow ? 1 : 0);
+  }
+
+  /** Adds counts to the newest bucket: also how the calls of a window move into one of another length. */
+  add(now: number, calls: number, failures: number, slow: number): void {
+    this.rotate(now);
+    const at = (this.#newest % BUCKETS) * 3;
+    const counts = this.#counts;
+    counts[at]! += calls;
+    counts[at + 1]! += failures;
+    counts[at + 2]! += slow;
+    this.calls += calls;
+    this.failures += failures;
+    this.slow += slow;
+  }
+
+  /** Forgets what is older than the window. */
+  rotate(now: number): void {
+    const current = Math.floor(now / this.#bucketDuration);
+    const steps = current - this.#newest;
+    if (steps <= 0) return;
+    this.#newest = current;
+    if (steps >= BUCKETS) {
+      this.clear();
+      return;
+    }
+    for (let bucket = current - steps + 1; bucket <= current; bucket++) {
+      this.#empty((bucket % BUCKETS) * 3);
+    }
+  }
+
+  clear(): void {
+    this.#counts.fill(0);
+    this.calls = this.failures = this.slow = 0;
+  }
+
+  #empty(at: number): void {
+    const counts = this.#counts;
+    this.calls -= counts[at]!;
+    this.failures -= counts[at + 1]!;
+    this.slow -= counts[at + 2]!;
+    counts[at] = counts[at + 1] = counts[at + 2] = 0;
+  }
+}

@@ -1,0 +1,56 @@
+import { ConfigError } from './breaker/errors.js';
+import { MODES, oneOf, type ConfigProblem, type Mode } from './breaker/options.js';
+
+const METRICS = ['auto', 'off'] as const;
+
+/** What the environment says, read once and checked. */
+export interface Environment {
+  /** Beats the mode of the rules file. */
+  readonly mode: Mode | undefined;
+  /** Path of the rules file, where it is not one of the default names. */
+  readonly config: string | undefined;
+  /** Whether metrics leave at all. */
+  readonly metrics: (typeof METRICS)[number];
+  readonly prometheusHost: string;
+  readonly prometheusPort: number;
+}
+
+// Loopback: a port of ours must not be open to a network that nobody thought of.
+const DEFAULT_PROMETHEUS_HOST = '127.0.0.1';
+// The port that OpenTelemetry's Prometheus exporter has by default.
+const DEFAULT_PROMETHEUS_PORT = 9464;
+const MAX_PORT = 65_535;
+
+/** @throws ConfigError naming every variable with a bad value */
+export function readEnvironment(env: NodeJS.ProcessEnv = process.env): Environment {
+  const problems: ConfigProblem[] = [];
+
+  function choice<T extends string>(path: string, allowed: readonly T[], consequence: string): T | undefined {
+    const value = env[path]?.trim().toLowerCase();
+    if (value === undefined || value === '') return undefined;
+    if ((allowed as readonly string[]).includes(value)) return value as T;
+    problems.push({ path, value, consequence, allowed: `Use ${oneOf(allowed)}.` });
+    return undefined;
+  }
+
+  function port(path: string): number | undefined {
+    const value = env[path]?.trim();
+    if (value === undefined || value === '') return undefined;
+    if (/^\d+$/.test(value) && Number(value) <= MAX_PORT) return Number(value);
+    const consequence = 'metrics could be scraped nowhere';
+    problems.push({ path, value, consequence, allowed: `Use a port from 0 (any free one) to ${MAX_PORT}.` });
+    return undefined;
+  }
+
+  const disabled = env.OTEL_SDK_DISABLED?.trim().toLowerCase() === 'true';
+  const metrics = choice('OTEL_BREAKER_METRICS', METRICS, 'it would not be known whether to publish metrics');
+  const environment: Environment = {
+    mode: choice('OTEL_BREAKER_MODE', MODES, 'it would not be known whether to reject calls'),
+    config: env.OTEL_BREAKER_CONFIG || undefined,
+    metrics: disabled ? 'off' : (metrics ?? 'auto'),
+    prometheusHost: env.OTEL_EXPORTER_PROMETHEUS_HOST || DEFAULT_PROMETHEUS_HOST,
+    prometheusPort: port('OTEL_EXPORTER_PROMETHEUS_PORT') ?? DEFAULT_PROMETHEUS_PORT,
+  };
+  if (problems.length > 0) throw new ConfigError('environment', problems);
+  return environment;
+}

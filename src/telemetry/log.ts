@@ -1,0 +1,45 @@
+import { diag, DiagLogLevel, type DiagLogger } from '@opentelemetry/api';
+import { PACKAGE } from '../version.js';
+
+type Level = 'error' | 'warn' | 'info' | 'debug';
+
+const LEVELS: Readonly<Record<Level, DiagLogLevel>> = {
+  error: DiagLogLevel.ERROR,
+  warn: DiagLogLevel.WARN,
+  info: DiagLogLevel.INFO,
+  debug: DiagLogLevel.DEBUG,
+};
+
+const diagLogger: DiagLogger = diag.createComponentLogger({ namespace: PACKAGE.name });
+let printUpTo: DiagLogLevel = DiagLogLevel.NONE;
+
+/**
+ * Prints to stderr what OpenTelemetry's diag would swallow for want of a logger, up to `OTEL_LOG_LEVEL` (default
+ * `info`). For the preload, which runs where nobody may have set one; stdout stays the application's own.
+ */
+export function printWithoutDiag(env: NodeJS.ProcessEnv = process.env): void {
+  const level = env.OTEL_LOG_LEVEL?.trim().toUpperCase() as keyof typeof DiagLogLevel | undefined;
+  printUpTo = (level && DiagLogLevel[level]) ?? DiagLogLevel.INFO;
+}
+
+/** One line to OpenTelemetry's diag, or to stderr where the preload found no logger behind it. */
+export const log: Readonly<Record<Level, (message: string, ...details: unknown[]) => void>> = {
+  error: (message, ...details) => write('error', message, details),
+  warn: (message, ...details) => write('warn', message, details),
+  info: (message, ...details) => write('info', message, details),
+  debug: (message, ...details) => write('debug', message, details),
+};
+
+function write(level: Level, message: string, details: unknown[]): void {
+  if (hasDiagLogger()) diagLogger[level](message, ...details);
+  else if (LEVELS[level] <= printUpTo) {
+    const text = [message, ...details.map((detail) => (detail instanceof Error ? detail.message : String(detail)))];
+    process.stderr.write(`${PACKAGE.name}: ${text.join(': ')}\n`);
+  }
+}
+
+function hasDiagLogger(): boolean {
+  // Where the API keeps its globals, one object for all copies of major version 1.
+  const globals = (globalThis as Record<symbol, { diag?: unknown } | undefined>)[Symbol.for('opentelemetry.js.api.1')];
+  return globals?.diag !== undefined;
+}

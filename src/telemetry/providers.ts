@@ -1,0 +1,118 @@
+import { createNoopMeter, metrics as metricsApi, type MeterProvider } from '@opentelemetry/api';
+import { PACKAGE } from '../version.js';
+import { log } from './log.js';
+import type { BreakerMetrics } from './metrics.js';
+
+// Captured at load: an application's fake timers must not decide when metrics leave.
+const { setImmediate, setTimeout, clearTimeout } = globalThis;
+
+/** A place for metrics to leave from, where the application has none. */
+export interface OwnExporter {
+  readonly provider: MeterProvider;
+  stop(): Promise<void>;
+}
+
+// When to look for the application's provider again: SDKs start late, after secrets were fetched or an ESM graph was loaded.
+const LOOKS_MS = [0, 200, 500, 1_000, 5_000, 30_000];
+// How long the application has to bring its own before ours opens a port that may be meant for it …
+const GRACE_MS = 500;
+// … and how long when it has at least loaded what it would need for one.
+const GRACE_WITH_SDK_MS = 5_000;
+
+/**
+ * Finds out where metrics leave.
+ *
+ * A global meter provider is never registered from here: the application's own SDK would then find the place taken, and
+ * its readers would never be used. Its provider is looked for instead, several times, because there is no proxy for
+ * meters as there is for tracers; breakers count meanwhile, and nothing is lost. Only where none comes does an exporter
+ * of our own start.
+ */
+export class MetricsPublisher {
+  #provider: MeterProvider | undefined;
+  #own: OwnExporter | undefined;
+  #startOwn: (() => Promise<OwnExporter | undefined>) | undefined;
+  #startedAt = 0;
+  #timer: NodeJS.Timeout | undefined;
+  #running = false;
+
+  constructor(private readonly metrics: BreakerMetrics) {}
+
+  /**
+   * @param startOwn starts an exporter where the application brings none; without it, metrics wait for a provider
+   */
+  start(startOwn?: () => Promise<OwnExporter | undefined>): void {
+    this.#startOwn ??= startOwn;
+    if (this.#running && startOwn === undefined) return;
+    this.#running = true;
+    this.#startedAt = performance.now();
+    setImmediate(() => this.#lookAt(0)).unref();
+  }
+
+  /** Looks once more, now: called where something happens anyway. */
+  look(): void {
+    if (!this.#running || (this.#provider !== undefined && this.#own === undefined)) return;
+    const provider = metricsApi.getMeterProvider();
+    if (isReal(provider)) this.publishTo(provider);
+  }
+
+  /** From now on, metrics leave through this provider. One that does nothing is passed over. */
+  publishTo(provider: MeterProvider): void {
+    if (provider === this.#provider || !isReal(provider)) return;
+    this.#provider = provider;
+    const own = this.#own;
+    this.#own = undefined;
+    if (own !== undefined) {
+      log.info(
+        'Found the metrics provider of the application: metrics leave there from now on, and our own port is free again. ' +
+          'If its exporter wanted that port and could not have it, set OTEL_EXPORTER_PROMETHEUS_PORT to another one',
+      );
+      void own.stop();
+    }
+    this.metrics.attach(provider);
+  }
+
+  async stop(): Promise<void> {
+    this.#running = false;
+    clearTimeout(this.#timer);
+    this.metrics.detach();
+    const own = this.#own;
+    this.#own = this.#provider = this.#startOwn = undefined;
+    await own?.stop();
+  }
+
+  #lookAt(index: number): void {
+    if (!this.#running) return;
+    this.look();
+    if (this.#provider === undefined && this.#graceIsOver()) void this.#open();
+    const next = LOOKS_MS[index + 1];
+    if (next === undefined || (this.#provider !== undefined && this.#own === undefined)) return;
+    this.#timer = setTimeout(() => this.#lookAt(index + 1), next - LOOKS_MS[index]!).unref();
+  }
+
+  #graceIsOver(): boolean {
+    const grace = applicationHasSdk() ? GRACE_WITH_SDK_MS : GRACE_MS;
+    // Timers are no more exact than a millisecond.
+    return performance.now() - this.#startedAt >= grace - 1;
+  }
+
+  async #open(): Promise<void> {
+    const startOwn = this.#startOwn;
+    this.#startOwn = undefined;
+    const own = await startOwn?.();
+    if (own === undefined) return;
+    if (!this.#running || this.#provider !== undefined) return own.stop();
+    this.#own = own;
+    this.#provider = own.provider;
+    this.metrics.attach(own.provider);
+  }
+}
+
+/** Whether a provider does anything: before an SDK has come, the API hands out one that makes no-op meters. */
+function isReal(provider: MeterProvider): boolean {
+  return provider.getMeter(PACKAGE.name, PACKAGE.version) !== createNoopMeter();
+}
+
+/** Whether the application has loaded an SDK with metrics: we load ours only after this was asked. */
+function applicationHasSdk(): boolean {
+  return Object.keys(require.cache).some((path) => path.replaceAll('\\', '/').includes('/@opentelemetry/sdk-metrics/'));
+}
