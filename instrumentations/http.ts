@@ -208,7 +208,7 @@ function settleGivenUp(call: HttpCall, reason: unknown): void {
 
 /** Whether the other side closed the connection before the answer was complete: Node then destroys it with this error. */
 function isCutOff(res: http.IncomingMessage): boolean {
-  const error = res.errored;
+  const error: NodeJS.ErrnoException | null = res.errored;
   return error?.code === 'ECONNRESET' && error.message === 'aborted';
 }
 
