@@ -1,0 +1,249 @@
+/**
+ * The main job in half a minute: a plain app under the preload, whose dependencies die and come back.
+ *
+ *     npm run demo                       http; Ctrl-C ends it
+ *     npm run demo -- --client fetch     through fetch
+ *     npm run demo -- --once             ends by itself, with exit code 0 if all went as told
+ */
+import { spawn, type ChildProcess } from 'node:child_process';
+import { once } from 'node:events';
+import { createInterface } from 'node:readline';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { parseArgs } from 'node:util';
+
+const CLIENTS = ['http', 'fetch'] as const;
+type Client = (typeof CLIENTS)[number];
+
+const REQUESTS_PER_SECOND = 20;
+const HEALTHY_SECONDS = 5;
+const DEAD_SECONDS = 9;
+const RECOVERED_SECONDS = 10;
+
+/** Something the app depends on, that can die and come back at the same address. */
+interface Dependency {
+  /** What the app needs to know of it. */
+  readonly env: Readonly<Record<string, string>>;
+  kill(): Promise<void>;
+  comeBack(): Promise<void>;
+  stop(): Promise<void>;
+}
+
+/** What became of the calls through one client in one second. */
+interface Second {
+  ok: number;
+  failed: number;
+  rejected: number;
+  readonly milliseconds: number[];
+}
+
+const started = performance.now();
+const children = new Set<ChildProcess>();
+
+async function main(): Promise<void> {
+  const { values } = parseArgs({
+    options: { client: { type: 'string', default: 'http' }, once: { type: 'boolean', default: false } },
+  });
+  const clients = clientsOf(values.client);
+  const dependencies = new Map<Client, Dependency>();
+  for (const client of clients) dependencies.set(client, await startUpstream(`${client.toUpperCase()}_UPSTREAM`));
+
+  const app = start('app.mjs', ['--require', 'otel-breaker/register'], mergedEnv([...dependencies.values()]));
+  const [appUrl, metricsUrl] = await Promise.all([firstLine(app.stdout!), metricsAddress(app.stderr!)]);
+  say(`app started with: node --require otel-breaker/register app.mjs`);
+  say(`metrics at ${metricsUrl}`);
+
+  const account = new Account(clients, appUrl, metricsUrl);
+  await account.watch(HEALTHY_SECONDS);
+  for (const [client, dependency] of dependencies) {
+    await dependency.kill();
+    say(`the server behind ${client} was killed`);
+  }
+  await account.watch(DEAD_SECONDS);
+  for (const [client, dependency] of dependencies) {
+    await dependency.comeBack();
+    say(`the server behind ${client} is back`);
+  }
+  await account.watch(RECOVERED_SECONDS);
+  const complete = await account.conclude();
+
+  if (values.once) {
+    for (const dependency of dependencies.values()) await dependency.stop();
+    await end(app);
+    if (!complete) process.exitCode = 1;
+    return;
+  }
+  say(`look for yourself: curl ${metricsUrl}   (Ctrl-C ends the demo)`);
+  // Traffic goes on, so that there is something to look at.
+  for (;;) await account.watch(60, { quiet: true });
+}
+
+function clientsOf(name: string): readonly Client[] {
+  if (name === 'all') return CLIENTS;
+  if ((CLIENTS as readonly string[]).includes(name)) return [name as Client];
+  throw new Error(`--client: got "${name}"; there is no such client. Use ${CLIENTS.join(', ')} or all.`);
+}
+
+/** Drives traffic through the app, and tells of each second what a caller of the app and a scraper see. */
+class Account {
+  readonly #totals: Second = newSecond();
+  #seconds = 0;
+
+  constructor(
+    private readonly clients: readonly Client[],
+    private readonly appUrl: string,
+    private readonly metricsUrl: string,
+  ) {}
+
+  async watch(seconds: number, { quiet = false } = {}): Promise<void> {
+    for (let second = 0; second < seconds; second++) {
+      const results = await Promise.all(this.clients.map((client) => this.#drive(client)));
+      const states = await this.#states();
+      this.#seconds++;
+      if (quiet) continue;
+      const columns = this.clients.map((client, index) => {
+        const { ok, failed, rejected, milliseconds } = results[index]!;
+        const circuit = (states.get(client) ?? 'closed').padEnd(9);
+        return (
+          `${client.padEnd(5)} ${circuit} ` +
+          `ok ${pad(ok)}  failed ${pad(failed)}  rejected ${pad(rejected)}  median ${median(milliseconds)} ms`
+        );
+      });
+      say(columns.join('   │ '));
+    }
+  }
+
+  /** @returns whether the story was complete: calls failed, calls were rejected, and every circuit is closed again */
+  async conclude(): Promise<boolean> {
+    const { ok, failed, rejected } = this.#totals;
+    const states = await this.#states();
+    const closed = this.clients.every((client) => states.get(client) === 'closed');
+    say(`in all: ${ok} calls answered, ${failed} failed, ${rejected} rejected at once without a socket`);
+    const complete = failed > 0 && rejected > failed && closed;
+    say(complete ? 'every circuit opened, probed and closed again' : 'NOT as it should be: see above');
+    return complete;
+  }
+
+  async #drive(client: Client): Promise<Second> {
+    const second = newSecond();
+    const pause = 1_000 / REQUESTS_PER_SECOND;
+    const calls: Promise<void>[] = [];
+    for (let call = 0; call < REQUESTS_PER_SECOND; call++) {
+      calls.push(this.#call(client, second));
+      await sleep(pause);
+    }
+    await Promise.all(calls);
+    this.#totals.ok += second.ok;
+    this.#totals.failed += second.failed;
+    this.#totals.rejected += second.rejected;
+    return second;
+  }
+
+  async #call(client: Client, second: Second): Promise<void> {
+    const begun = performance.now();
+    const answer = await fetch(`${this.appUrl}/${client}`);
+    const { error } = (await answer.json()) as { error?: string };
+    second.milliseconds.push(performance.now() - begun);
+    if (error === undefined) second.ok++;
+    else if (error === 'ERR_CIRCUIT_OPEN') second.rejected++;
+    else second.failed++;
+  }
+
+  /** The circuits as Prometheus would see them. */
+  async #states(): Promise<Map<Client, string>> {
+    const text = await (await fetch(this.metricsUrl)).text();
+    const states = new Map<Client, string>();
+    for (const [, labels, value] of text.matchAll(/^circuit_breaker_state\{(.*)\} (\d)$/gm)) {
+      const client = this.clients.find((candidate) => labels!.includes(targets.get(candidate)!));
+      if (client !== undefined) states.set(client, ['closed', 'open', 'half-open'][Number(value)]!);
+    }
+    return states;
+  }
+}
+
+/** Which breaker belongs to which client: its target's port. */
+const targets = new Map<Client, string>();
+
+async function startUpstream(variable: string): Promise<Dependency> {
+  let server = start('upstream.mjs', [], {});
+  const port = await firstLine(server.stdout!);
+  targets.set(variable.split('_')[0]!.toLowerCase() as Client, `server_port="${port}"`);
+  return {
+    env: { [variable]: `http://127.0.0.1:${port}/` },
+    kill: () => end(server, 'SIGKILL'),
+    comeBack: async () => {
+      server = start('upstream.mjs', [], { PORT: port });
+      await firstLine(server.stdout!);
+    },
+    stop: () => end(server),
+  };
+}
+
+function start(file: string, nodeArgs: readonly string[], env: Readonly<Record<string, string>>): ChildProcess {
+  const child = spawn(process.execPath, [...nodeArgs, file], {
+    cwd: __dirname,
+    env: { ...process.env, ...env },
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
+  children.add(child);
+  child.once('exit', () => children.delete(child));
+  return child;
+}
+
+async function end(child: ChildProcess, signal: NodeJS.Signals = 'SIGTERM'): Promise<void> {
+  if (child.exitCode !== null || child.signalCode !== null) return;
+  child.kill(signal);
+  await once(child, 'exit');
+}
+
+function mergedEnv(dependencies: readonly Dependency[]): Record<string, string> {
+  return Object.assign({}, ...dependencies.map(({ env }) => env)) as Record<string, string>;
+}
+
+async function firstLine(stream: NodeJS.ReadableStream): Promise<string> {
+  const lines = createInterface(stream);
+  const [line] = (await once(lines, 'line')) as [string];
+  return line;
+}
+
+/** Waits for the line in which the preload tells its address, and shows everything it says. */
+function metricsAddress(stderr: NodeJS.ReadableStream): Promise<string> {
+  return new Promise((resolve, reject) => {
+    const lines = createInterface(stderr);
+    lines.on('line', (line) => {
+      say(line);
+      const address = /metrics at (\S+)/.exec(line)?.[1];
+      if (address !== undefined) resolve(address);
+      else if (line.includes('is taken')) reject(new Error('The demo needs the metrics port: see the line above.'));
+    });
+    lines.once('close', () => reject(new Error('The app ended before it told where its metrics are.')));
+  });
+}
+
+function newSecond(): Second {
+  return { ok: 0, failed: 0, rejected: 0, milliseconds: [] };
+}
+
+function median(values: readonly number[]): string {
+  const sorted = [...values].sort((a, b) => a - b);
+  return (sorted[Math.floor(sorted.length / 2)] ?? 0).toFixed(1);
+}
+
+function pad(count: number): string {
+  return String(count).padStart(2);
+}
+
+function say(text: string): void {
+  const seconds = ((performance.now() - started) / 1_000).toFixed(1).padStart(5);
+  console.log(`${seconds} s  ${text}`);
+}
+
+function endChildren(): void {
+  for (const child of children) child.kill('SIGKILL');
+}
+
+process.once('exit', endChildren);
+process.once('SIGINT', () => process.exit(0));
+main().catch((error: unknown) => {
+  console.error(error instanceof Error ? error.message : error);
+  process.exit(1);
+});
