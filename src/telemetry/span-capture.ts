@@ -1,0 +1,76 @@
+import { ProxyTracerProvider, SpanKind, trace, type Span, type Tracer } from '@opentelemetry/api';
+import { PACKAGE } from '../version.js';
+
+type StartSpan = Tracer['startSpan'];
+
+/** What the SDK's spans carry beyond the API: which instrumentation made them. */
+interface ScopedSpan extends Span {
+  readonly instrumentationScope?: { readonly name: string };
+}
+
+/**
+ * Finds the client span that another instrumentation made for a call.
+ *
+ * That span is active inside an http call only. For undici, ioredis and pg it is started just before or inside the
+ * client's own function and never made active, whichever of us was loaded first. So the SDK's `startSpan` is watched: the
+ * last client span it made is the call's, if the instrumentation of that client made it.
+ */
+export class SpanCapture {
+  #last: ScopedSpan | undefined;
+  #unwatch: (() => void) | undefined;
+
+  /** Begins once a real tracer provider is there; to be called again until then. */
+  watch(): void {
+    if (this.#unwatch !== undefined) return;
+    const tracer = realTracer();
+    if (tracer === undefined) return;
+    const owner = ownerOfStartSpan(tracer);
+    const { startSpan } = owner;
+    const remember = (span: Span) => (this.#last = span);
+    // eslint-disable-next-line @typescript-eslint/unbound-method -- compared with, never called
+    const watched: StartSpan = function (this: Tracer, name, options, context) {
+      const span = startSpan.call(this, name, options, context);
+      if (options?.kind === SpanKind.CLIENT) remember(span);
+      return span;
+    };
+    owner.startSpan = watched;
+    this.#unwatch = () => {
+      if (owner.startSpan === watched) owner.startSpan = startSpan;
+    };
+  }
+
+  /** Forgets the last span: what is claimed after this was started after this. */
+  forget(): void {
+    this.#last = undefined;
+  }
+
+  /**
+   * The last client span that the instrumentation of that client has made and nobody has claimed.
+   *
+   * @param client such as `ioredis`: OpenTelemetry's is then `@opentelemetry/instrumentation-ioredis`
+   */
+  claim(client: string): Span | undefined {
+    const span = this.#last;
+    if (span?.instrumentationScope?.name.endsWith(`-${client}`) !== true) return undefined;
+    this.#last = undefined;
+    return span;
+  }
+
+  stop(): void {
+    this.#unwatch?.();
+    this.#unwatch = this.#last = undefined;
+  }
+}
+
+function realTracer(): Tracer | undefined {
+  const provider = trace.getTracerProvider();
+  const delegate = provider instanceof ProxyTracerProvider ? provider.getDelegate() : provider;
+  const tracer = delegate.getTracer(PACKAGE.name, PACKAGE.version);
+  return tracer.constructor.name === 'NoopTracer' ? undefined : tracer;
+}
+
+function ownerOfStartSpan(tracer: Tracer): Tracer {
+  let owner = tracer;
+  while (!Object.hasOwn(owner, 'startSpan')) owner = Object.getPrototypeOf(owner) as Tracer;
+  return owner;
+}
