@@ -69,21 +69,26 @@ function isNodeStream(stream: object): boolean {
 }
 
 function watchWebStream(permit: Permit, stream: ReadableStream): void {
-  const { getReader } = stream;
+  const getReader = stream.getReader.bind(stream) as (...args: unknown[]) => object;
   replace(stream, 'getReader', (...args: unknown[]) => {
-    const reader = Reflect.apply(getReader, stream, args) as object;
-    watchMethod(reader, 'read', (result) => {
-      if ((result as { done: boolean }).done) permit.success();
-    }, permit);
+    const reader = getReader(...args);
+    watchMethod(
+      reader,
+      'read',
+      (result) => {
+        if ((result as { done: boolean }).done) permit.success();
+      },
+      permit,
+    );
     watchMethod(reader, 'cancel', () => permit.ignore(), permit);
     return reader;
   });
   // From here on the stream is read where nobody can look; that it came is all that can be said.
   for (const name of ['tee', 'pipeTo', 'pipeThrough'] as const) {
-    const original = stream[name] as (...args: unknown[]) => unknown;
+    const original = (stream[name] as (...args: unknown[]) => unknown).bind(stream);
     replace(stream, name, (...args: unknown[]) => {
       permit.success();
-      return Reflect.apply(original, stream, args);
+      return original(...args);
     });
   }
 }
@@ -102,9 +107,14 @@ function watchIterable(permit: Permit, stream: object): void {
 }
 
 function watchIterator(permit: Permit, iterator: object): void {
-  watchMethod(iterator, 'next', (result) => {
-    if ((result as IteratorResult<unknown>).done === true) permit.success();
-  }, permit);
+  watchMethod(
+    iterator,
+    'next',
+    (result) => {
+      if ((result as IteratorResult<unknown>).done === true) permit.success();
+    },
+    permit,
+  );
   for (const name of ['return', 'throw']) watchMethod(iterator, name, () => permit.ignore(), permit);
 }
 
@@ -113,7 +123,7 @@ function watchMethod(object: object, name: string, look: (result: unknown) => vo
   const original = property(object, name);
   if (typeof original !== 'function') return;
   replace(object, name, (...args: unknown[]) =>
-    Promise.resolve(Reflect.apply(original, object, args)).then(
+    Promise.resolve(Reflect.apply(original, object, args) as unknown).then(
       (result) => {
         look(result);
         return result;

@@ -103,7 +103,9 @@ const SERVER_IN_TROUBLE = /^(08|53|57P|58)/;
 
 function isFailureOfDatabase(error: unknown): boolean | undefined {
   const { code } = (error ?? {}) as { code?: unknown };
-  return typeof code === 'string' && /^[0-9A-Z]{5}$/.test(code) && /\d/.test(code) ? SERVER_IN_TROUBLE.test(code) : undefined;
+  return typeof code === 'string' && /^[0-9A-Z]{5}$/.test(code) && /\d/.test(code)
+    ? SERVER_IN_TROUBLE.test(code)
+    : undefined;
 }
 
 function isFailureOfRedis(error: unknown): boolean | undefined {

@@ -50,7 +50,9 @@ function guarded(
   { name, fallback, ...options }: CircuitBreakerDecoratorOptions,
 ): AsyncFunction {
   if (typeof method !== 'function') {
-    throw new TypeError(`circuitBreaker decorates methods; "${String(key)}" is none, and its calls could not be guarded.`);
+    throw new TypeError(
+      `circuitBreaker decorates methods; "${String(key)}" is none, and its calls could not be guarded.`,
+    );
   }
   function guardedMethod(this: unknown, ...args: unknown[]): Promise<unknown> {
     const breaker = namedBreaker({ ...options, name: name ?? `${classNameOf(this)}.${String(key)}` });

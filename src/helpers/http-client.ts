@@ -108,13 +108,14 @@ export class CircuitBreakerHttpClient {
   #signal(own: RequestInit['signal']): AbortSignal | null {
     if (this.#timeout === undefined) return own ?? null;
     const timeout = AbortSignal.timeout(this.#timeout);
-    return own == null ? timeout : AbortSignal.any([own, timeout]);
+    return own === null || own === undefined ? timeout : AbortSignal.any([own, timeout]);
   }
 }
 
 function isBody(body: unknown): body is Body {
   return (
-    body == null ||
+    body === null ||
+    body === undefined ||
     typeof body === 'string' ||
     body instanceof ArrayBuffer ||
     ArrayBuffer.isView(body) ||
@@ -139,7 +140,7 @@ function watchBody(permit: Permit, response: Response, signal: RequestInit['sign
   settleAtEnd(permit, body);
   ignoreIfDropped(response, permit);
   for (const name of ['arrayBuffer', 'blob', 'formData', 'json', 'text'] as const) {
-    const read = response[name].bind(response) as () => Promise<unknown>;
+    const read = (response[name]).bind(response);
     Object.defineProperty(response, name, {
       configurable: true,
       writable: true,

@@ -121,8 +121,12 @@ function guarded(
       const found = paths === undefined && typeof key === 'string' && !CLEANS_UP.has(key);
       return new Proxy(original, {
         apply(method, self, args: unknown[]) {
-          const call = () => Reflect.apply(method, self === proxy ? client : self, args) as unknown;
-          const result = listed ? guardedCall(breaker, method, call) : found ? foundCall(breaker, method, call) : call();
+          const call = (): unknown => Reflect.apply(method, self === proxy ? client : self, args);
+          const result = listed
+            ? guardedCall(breaker, method, call)
+            : found
+              ? foundCall(breaker, method, call)
+              : call();
           // A method that returns its client, for chaining, must not lead out of the guard.
           return result === client ? proxy : result;
         },
@@ -223,7 +227,7 @@ function watchThenable(permit: Permit, thenable: object): object {
       if (typeof value !== 'function' || key === 'constructor' || isFixed(target, key)) return value;
       if (typeof key === 'string' && Object.hasOwn(chain, key)) return chain[key];
       return (...args: unknown[]) => {
-        const result = Reflect.apply(value as AnyFunction, target, args) as unknown;
+        const result: unknown = Reflect.apply(value as AnyFunction, target, args);
         if (result === target) return proxy;
         return result instanceof Promise ? watchPromise(permit, result) : result;
       };
@@ -263,22 +267,20 @@ function refuse(method: AnyFunction, error: CircuitOpenError): unknown {
 }
 
 function rejection(error: CircuitOpenError, shape: object | undefined): Promise<never> {
-  const promise = Promise.reject<never>(error);
+  const promise: Promise<never> = Promise.reject(error);
   if (shape === undefined) return promise;
   // `create(…).withResponse()` of an SDK must not become "withResponse is not a function".
-  for (let proto = shape; proto !== Promise.prototype && proto !== Object.prototype; ) {
-    for (const key of Reflect.ownKeys(proto)) {
-      if (key in promise || typeof Object.getOwnPropertyDescriptor(proto, key)!.value !== 'function') continue;
-      Object.defineProperty(promise, key, { value: () => promise, configurable: true, writable: true });
+  for (let proto: object | null = shape; proto !== null; proto = Object.getPrototypeOf(proto) as object | null) {
+    for (const [key, { value }] of Object.entries(Object.getOwnPropertyDescriptors(proto))) {
+      if (key in promise || typeof value !== 'function') continue;
+      void Object.defineProperty(promise, key, { value: () => promise, configurable: true, writable: true });
     }
-    proto = Object.getPrototypeOf(proto) as object;
-    if (proto === null) break;
   }
   return promise;
 }
 
 async function* failingIterator(error: CircuitOpenError): AsyncGenerator<never> {
-  throw error;
+  yield await Promise.reject<never>(error);
 }
 
 /** A proxy must tell the truth about such a property, so what stands there cannot be replaced. */
@@ -300,10 +302,14 @@ function checkMethod(client: object, path: string): void {
   for (const key of keys) owner = isObject(owner) ? Reflect.get(owner, key, owner) : undefined;
   const method: unknown = isObject(owner) ? Reflect.get(owner, last, owner) : undefined;
   if (typeof method !== 'function') {
-    throw new TypeError(`protect: methods: got "${path}"; the client has no such method, and its calls would not be guarded.`);
+    throw new TypeError(
+      `protect: methods: got "${path}"; the client has no such method, and its calls would not be guarded.`,
+    );
   }
   if (isFixed(owner as object, last)) {
-    throw new TypeError(`protect: methods: got "${path}"; the client is frozen there, and its calls could not be guarded.`);
+    throw new TypeError(
+      `protect: methods: got "${path}"; the client is frozen there, and its calls could not be guarded.`,
+    );
   }
 }
 

@@ -9,7 +9,12 @@ describe('CircuitBreakerHttpClient', () => {
 
   async function clientOf(handler: RequestListener, options: Partial<CircuitBreakerHttpClientOptions> = {}) {
     const server = close(await listen(handler));
-    return new CircuitBreakerHttpClient({ name: newName('http'), baseUrl: server.url, failureThreshold: 2, ...options });
+    return new CircuitBreakerHttpClient({
+      name: newName('http'),
+      baseUrl: server.url,
+      failureThreshold: 2,
+      ...options,
+    });
   }
 
   it('has the preset httpApi', async () => {
@@ -23,7 +28,9 @@ describe('CircuitBreakerHttpClient', () => {
         request.on('data', (chunk) => (body += chunk));
         request.on('end', () => {
           const { method, url, headers } = request;
-          response.end(JSON.stringify({ method, url, body, type: headers['content-type'], a: headers.a, b: headers.b }));
+          response.end(
+            JSON.stringify({ method, url, body, type: headers['content-type'], a: headers.a, b: headers.b }),
+          );
         });
       },
       { headers: { a: 'client', b: 'client' } },
@@ -31,7 +38,12 @@ describe('CircuitBreakerHttpClient', () => {
     const init = { headers: { b: 'request' } };
     const seen = async (answer: Promise<Response>) => (await answer).json() as Promise<Record<string, unknown>>;
     const headers = { a: 'client', b: 'request' };
-    expect(await seen(client.get('/x?y=1', init))).to.deep.equal({ method: 'GET', url: '/x?y=1', body: '', ...headers });
+    expect(await seen(client.get('/x?y=1', init))).to.deep.equal({
+      method: 'GET',
+      url: '/x?y=1',
+      body: '',
+      ...headers,
+    });
     expect(await seen(client.delete('/x', init))).to.include({ method: 'DELETE', ...headers });
     for (const name of ['post', 'put', 'patch'] as const) {
       const sent = await seen(client[name]('/x', { n: 1 }, init));
@@ -123,7 +135,7 @@ describe('CircuitBreakerHttpClient', () => {
     const client = new CircuitBreakerHttpClient({
       name: newName(),
       fetch: async (address) => {
-        addresses.push(String(address));
+        addresses.push((address as URL).href);
         return new Response(null, { status: 204 });
       },
     });
@@ -132,4 +144,3 @@ describe('CircuitBreakerHttpClient', () => {
     expect(client.breaker.stats().calls.success).to.equal(1);
   });
 });
-

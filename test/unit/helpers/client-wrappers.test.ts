@@ -15,8 +15,16 @@ const options = (more: Partial<NamedBreakerOptions> = {}) => ({ name: newName(),
 const driverError = (properties: object) => Object.assign(new Error('failed'), properties);
 
 for (const [title, make, preset] of [
-  ['CircuitBreakerDbWrapper', (more?: Partial<NamedBreakerOptions>) => new CircuitBreakerDbWrapper(client, options(more)), 'database'],
-  ['CircuitBreakerRedis', (more?: Partial<NamedBreakerOptions>) => new CircuitBreakerRedis(client, options(more)), 'cache'],
+  [
+    'CircuitBreakerDbWrapper',
+    (more?: Partial<NamedBreakerOptions>) => new CircuitBreakerDbWrapper(client, options(more)),
+    'database',
+  ],
+  [
+    'CircuitBreakerRedis',
+    (more?: Partial<NamedBreakerOptions>) => new CircuitBreakerRedis(client, options(more)),
+    'cache',
+  ],
 ] as const) {
   describe(title, () => {
     it(`hands its client to what is executed, under the preset ${preset}`, async () => {

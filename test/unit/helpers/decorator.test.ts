@@ -24,6 +24,7 @@ function load(experimentalDecorators: boolean): typeof DecoratedService {
   expect(outputText.includes('__esDecorate')).to.equal(!experimentalDecorators);
   expect(outputText.includes('__decorate(')).to.equal(experimentalDecorators);
   const module = { exports: {} as { DecoratedService: typeof DecoratedService } };
+  // eslint-disable-next-line @typescript-eslint/no-implied-eval -- the fixture, just compiled
   const run = new Function('module', 'exports', 'require', outputText) as (...args: unknown[]) => void;
   run(module, module.exports, Module.createRequire(FIXTURE));
   return module.exports.DecoratedService;
@@ -36,7 +37,8 @@ describe('circuitBreaker', () => {
       let service: DecoratedService;
 
       beforeEach(() => {
-        for (const name of globalRegistry.listNames()) if (/^decorated-|^DecoratedService/.test(name)) globalRegistry.remove(name);
+        for (const name of globalRegistry.listNames())
+          if (/^decorated-|^DecoratedService/.test(name)) globalRegistry.remove(name);
         Service = load(experimental);
         service = new Service('service');
       });
