@@ -140,7 +140,7 @@ function watchBody(permit: Permit, response: Response, signal: RequestInit['sign
   settleAtEnd(permit, body);
   ignoreIfDropped(response, permit);
   for (const name of ['arrayBuffer', 'blob', 'formData', 'json', 'text'] as const) {
-    const read = (response[name]).bind(response);
+    const read = response[name].bind(response);
     Object.defineProperty(response, name, {
       configurable: true,
       writable: true,
