@@ -1,4 +1,5 @@
 import { expect } from 'chai';
+import { Hono } from 'hono';
 import { EventEmitter, once } from 'node:events';
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import { setImmediate } from 'node:timers/promises';
@@ -241,6 +242,30 @@ describe('circuitBreakerMiddleware', () => {
       .catch(() => {});
     await settled(guard.breaker);
     expect(guard.breaker.stats().calls).to.include({ failure: 1, ignored: 0 });
+  });
+
+  it('judges a Hono route by its answer where there is no Node beneath', async () => {
+    const guard = circuitBreakerMiddleware({ name: newName(), failureThreshold: 2 });
+    const app = new Hono();
+    const error = new Error('the route failed');
+    const gone = new AbortController();
+    app.onError((_error, context) => context.text('failed', 500));
+    app.use(guard.hono);
+    app.get('/', (context) => context.text('ok'));
+    app.get('/gone', (context) => {
+      gone.abort();
+      return context.text('to nobody');
+    });
+    app.get('/throw', () => {
+      throw error;
+    });
+    expect((await app.request('/')).status).to.equal(200);
+    await app.request(new Request('http://localhost/gone', { signal: gone.signal }));
+    expect(guard.breaker.stats().calls).to.include({ success: 1, ignored: 1, inFlight: 0 });
+    for (let call = 0; call < 2; call++) expect((await app.request('/throw')).status).to.equal(500);
+    expect(rejectionOf(guard.breaker).cause).to.equal(error);
+    const answer = await app.request('/');
+    expect([answer.status, answer.headers.get('retry-after')]).to.deep.equal([503, '60']);
   });
 
   it('counts a request once that it guards twice', async () => {

@@ -1,6 +1,9 @@
 import { expect } from 'chai';
 import { EventEmitter, once } from 'node:events';
 import { PassThrough, Readable } from 'node:stream';
+import { setImmediate } from 'node:timers/promises';
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
 import { CircuitOpenError, globalRegistry, isCircuitOpenError, protect, wrapperClass } from '../../../src/index.js';
 import { rejectionOf } from '../../support/listen.js';
 import { newName } from '../../support/names.js';
@@ -262,6 +265,19 @@ describe('protect', () => {
       expect(await query.limit()).to.equal('incidents');
       expect(query.started).to.equal(1);
       expect(client.breaker.stats().calls).to.include({ success: 1, inFlight: 0 });
+    });
+
+    it('gives the permit of a query back that is dropped without being sent', async () => {
+      setFlagsFromString('--expose-gc');
+      const collect = runInNewContext('gc') as () => void;
+      const client = database();
+      (() => void client.select())();
+      expect(client.breaker.stats().calls.inFlight).to.equal(1);
+      while (client.breaker.stats().calls.inFlight > 0) {
+        collect();
+        await setImmediate();
+      }
+      expect(client.breaker.stats().calls).to.include({ ignored: 1, success: 0, failure: 0 });
     });
 
     it('counts its failure', async () => {
