@@ -1,7 +1,7 @@
 import { ProxyTracerProvider, SpanKind, trace, type Span, type Tracer } from '@opentelemetry/api';
 import { PACKAGE } from '../version.js';
 
-type StartSpan = Tracer['startSpan'];
+type StartSpan = (this: Tracer, ...args: Parameters<Tracer['startSpan']>) => Span;
 
 /** What the SDK's spans carry beyond the API: which instrumentation made them. */
 interface ScopedSpan extends Span {
@@ -27,7 +27,7 @@ export class SpanCapture {
     const owner = ownerOfStartSpan(tracer);
     const { startSpan } = owner;
     const remember = (span: Span) => (this.#last = span);
-    // eslint-disable-next-line @typescript-eslint/unbound-method -- compared with, never called
+
     const watched: StartSpan = function (this: Tracer, name, options, context) {
       const span = startSpan.call(this, name, options, context);
       if (options?.kind === SpanKind.CLIENT) remember(span);
@@ -69,8 +69,8 @@ function realTracer(): Tracer | undefined {
   return tracer.constructor.name === 'NoopTracer' ? undefined : tracer;
 }
 
-function ownerOfStartSpan(tracer: Tracer): Tracer {
-  let owner = tracer;
+function ownerOfStartSpan(tracer: Tracer): { startSpan: StartSpan } {
+  let owner: { startSpan: StartSpan } = tracer;
   while (!Object.hasOwn(owner, 'startSpan')) owner = Object.getPrototypeOf(owner) as Tracer;
   return owner;
 }
