@@ -30,8 +30,9 @@ export function describeProblem({ path, value, consequence, allowed }: ConfigPro
 function show(value: unknown): string {
   if (typeof value === 'string') return JSON.stringify(value);
   if (typeof value === 'function') return 'a function';
-  if (typeof value === 'bigint' || typeof value === 'symbol')
-    return value.toString() + (typeof value === 'bigint' ? 'n' : '');
+  // JSON knows no NaN, no Infinity and no symbol, and throws at a bigint.
+  if (typeof value === 'bigint') return `${value}n`;
+  if (typeof value === 'number' || typeof value === 'symbol') return String(value);
   try {
     return JSON.stringify(value) ?? String(value);
   } catch {

@@ -211,6 +211,10 @@ export function parseDuration(value: unknown): number | undefined {
 
 const STATUS_PATTERN = /^!?[1-5](\d\d|xx)$/i;
 
+function isStatus(value: unknown): boolean {
+  return (typeof value === 'number' || typeof value === 'string') && STATUS_PATTERN.test(String(value));
+}
+
 /** What is wrong with the value of an option, or `undefined` where nothing is. */
 export function checkOption(key: OptionKey, value: unknown): Omit<ConfigProblem, 'path' | 'value'> | undefined {
   const spec = OPTIONS[key];
@@ -259,7 +263,7 @@ export function checkOption(key: OptionKey, value: unknown): Omit<ConfigProblem,
       return { consequence: spec.other, allowed: `Use ${oneOf(spec.values)}.` };
     case 'statuses': {
       const list: readonly unknown[] = Array.isArray(value) ? value : [value];
-      if (list.length > 0 && list.every((status) => STATUS_PATTERN.test(String(status)))) return undefined;
+      if (list.length > 0 && list.every(isStatus)) return undefined;
       return {
         consequence: 'no answer could be judged by it',
         allowed: 'Use a list of statuses (429), classes ("5xx") and exceptions ("!501").',
