@@ -18,8 +18,6 @@ interface Request extends http.ClientRequest {
   readonly socketPath: string | undefined;
   readonly res: http.IncomingMessage | null;
   onSocket: (this: Request, socket: Duplex | null, error?: Error) => void;
-  /** Called by the constructor last, when the agent has been asked for a socket. */
-  _deferToConnect: (this: Request, ...args: unknown[]) => void;
 }
 
 /** What an agent is asked with; old callers give a host and a port in place of the object. */
@@ -38,8 +36,6 @@ interface HttpCall {
   /** Our own process ended it, with this error. */
   destroyed: boolean;
   destroyedBy: unknown;
-  /** Why it must not go on, although somebody is making a socket for it already. */
-  refusal: CircuitOpenError | undefined;
 }
 
 const calls = hiddenProperty<HttpCall>();
@@ -69,7 +65,7 @@ export class HttpBreakerInstrumentation extends BreakerInstrumentation {
     function admit(req: Request, targetOf: () => Target): CircuitOpenError | undefined {
       // Not gated: what an agent that calls its parent class brings again, and the setting up of a tunnel, whose calls are.
       if (calls.get(req) !== undefined || req.method === 'CONNECT') return undefined;
-      const call = newCall();
+      const call = newCall(req);
       calls.set(req, call);
       try {
         const admission = enter(targetOf(), trace.getActiveSpan());
@@ -100,39 +96,26 @@ export class HttpBreakerInstrumentation extends BreakerInstrumentation {
     guardAgent(http.Agent.prototype as unknown as AgentLike);
 
     // The second door, for requests that have not passed the first: those with a `createConnection` of their own, and the
-    // first one through an agent that is none of Node's. Whoever makes the socket is making it; it will not be used.
-    function admitLate(req: Request): void {
-      if (calls.get(req) !== undefined) return;
+    // first one through an agent that is none of Node's. Their socket is there already, or could not be had.
+    function admitLate(req: Request): CircuitOpenError | undefined {
+      // One that was given up before has no socket to wait for and nothing to tell.
+      if (req.destroyed || calls.get(req) !== undefined) return undefined;
       const refusal = admit(req, () => targetFromHostHeader(req));
-      if (refusal !== undefined) calls.get(req)!.refusal = refusal;
       try {
         if (req.agent) guardAgent(ownerOf(req.agent, 'addRequest'));
       } catch (error) {
         diagnostics.report('An http agent does not let itself be guarded; its requests are rejected late', error);
       }
+      return refusal;
     }
 
-    patches.replace(
-      request,
-      '_deferToConnect',
-      (original) =>
-        function (this: Request, ...args) {
-          admitLate(this);
-          Reflect.apply(original, this, args);
-        },
-    );
-
-    // A `createConnection` that returns its socket at once is here before the constructor comes to its end.
     patches.replace(
       request,
       'onSocket',
       (original) =>
         function (this: Request, socket, error) {
-          if (socket) {
-            admitLate(this);
-            error ??= calls.get(this)?.refusal;
-          }
-          original.call(this, socket, error);
+          // The socket that was made for nothing is destroyed with the request.
+          original.call(this, socket, error ?? (socket ? admitLate(this) : undefined));
         },
     );
 
@@ -141,6 +124,8 @@ export class HttpBreakerInstrumentation extends BreakerInstrumentation {
       'emit',
       (emit) =>
         function (this: Request, event: string | symbol, ...args: unknown[]) {
+          // Stand-ins that mocks make of this prototype have not been through its constructor: they go nowhere.
+          if (event === 'error' && this.protocol) admitLate(this);
           const call = calls.get(this);
           if (call !== undefined && !call.permit.settled) observe(this, call, event, args[0]);
           return Reflect.apply(emit, this, [event, ...args]);
@@ -163,8 +148,9 @@ export class HttpBreakerInstrumentation extends BreakerInstrumentation {
   }
 }
 
-function newCall(): HttpCall {
-  return { permit: UNGUARDED, timedOut: false, destroyed: false, destroyedBy: undefined, refusal: undefined };
+function newCall({ destroyed }: Request): HttpCall {
+  // Destroyed already: made with a signal that was aborted before.
+  return { permit: UNGUARDED, timedOut: false, destroyed, destroyedBy: undefined };
 }
 
 function targetFromOptions(req: Request, [options, ...legacy]: AgentArguments): Target {
@@ -218,6 +204,8 @@ function settleByError(req: Request, call: HttpCall, error: unknown): void {
   // What comes after the answer was there, like a reset while the connection is being put down, is no word on the call.
   if (req.res?.complete) call.permit.success();
   else if (call.destroyed) settleGivenUp(call, call.destroyedBy);
+  // Destroying the answer destroys the socket with its error; the death of a socket comes here before the answer's.
+  else if (req.res?.destroyed) settleGivenUp(call, req.res.errored);
   else if (call.timedOut || isTimeout(error)) call.permit.timeout(error);
   else if (isStaleKeepAlive(req, error)) call.permit.ignore();
   else call.permit.failure(error);
