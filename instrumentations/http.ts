@@ -5,8 +5,11 @@ import { diagnostics } from '../src/breaker/diagnostics.js';
 import { isTimeout } from '../src/breaker/errors.js';
 import { CircuitOpenError, UNGUARDED, type Guard, type Permit } from '../src/guard.js';
 import type { Target } from '../src/target.js';
+import { AnswerSocket } from './answer-socket.js';
 import { BreakerInstrumentation, type BreakerInstrumentationConfig } from './breaker-instrumentation.js';
 import { settleByStatus } from './http-outcome.js';
+import { targetOfUrl } from './http-target.js';
+import { openAnswer } from './open-answer.js';
 import { hiddenProperty, type Patches } from './patch.js';
 
 // Captured at load: the fake timers of an application's tests must not hold rejections back.
@@ -61,16 +64,24 @@ export class HttpBreakerInstrumentation extends BreakerInstrumentation {
     const request = http.ClientRequest.prototype as Request;
     const { onSocket } = request;
     const enter = this.enter.bind(this);
+    const responds = this.responds.bind(this, 'http');
     const guarded = new WeakSet<object>();
 
     /** @returns whether the request may go on */
-    function admit(req: Request, targetOf: () => Target, refuse: (error: CircuitOpenError) => void): boolean {
+    function admit(
+      req: Request,
+      targetOf: () => Target,
+      refuse: (error: CircuitOpenError | undefined, answer: Duplex | null) => void,
+    ): boolean {
       // Not gated: what an agent that calls its parent class brings again, and the setting up of a tunnel, whose calls are.
       if (calls.get(req) !== undefined || req.method === 'CONNECT') return true;
-      const admission = enter(targetOf(), trace.getActiveSpan());
+      const target = targetOf();
+      const admission = enter(target, trace.getActiveSpan());
       const rejected = admission instanceof CircuitOpenError;
       calls.set(req, newCall(rejected ? UNGUARDED : admission));
-      if (rejected) refuse(admission);
+      if (rejected && responds(target))
+        refuse(undefined, new AnswerSocket(openAnswer(admission), req.method === 'HEAD'));
+      else if (rejected) refuse(admission, null);
       return !rejected;
     }
 
@@ -86,7 +97,7 @@ export class HttpBreakerInstrumentation extends BreakerInstrumentation {
               req,
               () => targetOf(req, options.host, Number(options.port)),
               // The path that Node takes when an agent cannot make a socket: `error`, then `close`, one turn later.
-              (error) => setImmediate(() => onSocket.call(req, null, req.destroyed ? undefined : error)),
+              (error, answer) => setImmediate(() => onSocket.call(req, answer, req.destroyed ? undefined : error)),
             );
             if (go) Reflect.apply(addRequest, this, [req, options, ...legacy]);
           },
@@ -107,7 +118,12 @@ export class HttpBreakerInstrumentation extends BreakerInstrumentation {
             admit(
               this,
               () => targetFromHostHeader(this),
-              (rejection) => (error = rejection),
+              (rejection, answer) => {
+                // The answer takes the place of the socket, which nobody else will close.
+                if (answer !== null) socket?.destroy();
+                socket = answer ?? socket;
+                error = rejection;
+              },
             );
           }
           original.call(this, socket, error);
@@ -156,11 +172,6 @@ function targetFromHostHeader(req: Request): Target {
   const url = `${req.protocol}//${String(req.getHeader('host') ?? req.host)}`;
   const { host, port } = targetOfUrl(new URL(URL.canParse(url) ? url : `${req.protocol}//${req.host}`));
   return targetOf(req, host, port);
-}
-
-function targetOfUrl({ protocol, hostname, port }: URL): Target {
-  const scheme = protocol.slice(0, -1);
-  return { system: 'http', scheme, host: hostname, port: Number(port) || (scheme === 'https' ? 443 : 80) };
 }
 
 function ownerOf<Key extends string>(object: Record<Key, unknown>, key: Key): Record<Key, never> & AgentLike {
