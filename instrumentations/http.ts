@@ -23,25 +23,26 @@ interface Request extends http.ClientRequest {
   onSocket: (this: Request, socket: Duplex | null, error?: Error) => void;
 }
 
-interface RequestOptions {
-  readonly host: string;
-  readonly port: number | string;
-}
+/** What an agent is asked with; old callers give a host and a port in place of the object. */
+type AgentArguments = [options: { readonly host?: unknown; readonly port?: unknown } | string, ...legacy: unknown[]];
 
 /** What `ClientRequest` needs of an agent; old proxy agents have no more than this. */
 interface AgentLike {
-  addRequest(request: Request, options: RequestOptions, ...legacy: unknown[]): void;
+  addRequest(request: Request, ...args: AgentArguments): void;
 }
 
 /** One request and what has become of it so far. */
 interface HttpCall {
-  readonly permit: Permit;
+  permit: Permit;
   /** Its `timeout` event came: the caller's patience ran out, and what it does next follows from that. */
   timedOut: boolean;
   /** Our own process ended it, with this error. */
   destroyed: boolean;
   destroyedBy: unknown;
 }
+
+/** What a request gets in the place of a connection. */
+type Refusal = CircuitOpenError | AnswerSocket;
 
 const calls = hiddenProperty<HttpCall>();
 
@@ -67,22 +68,23 @@ export class HttpBreakerInstrumentation extends BreakerInstrumentation {
     const responds = this.responds.bind(this, 'http');
     const guarded = new WeakSet<object>();
 
-    /** @returns whether the request may go on */
-    function admit(
-      req: Request,
-      targetOf: () => Target,
-      refuse: (error: CircuitOpenError | undefined, answer: Duplex | null) => void,
-    ): boolean {
+    /** @returns what the request gets instead, where it must not go on. Never throws: a request whose target we cannot tell goes on. */
+    function admit(req: Request, targetOf: () => Target): Refusal | undefined {
       // Not gated: what an agent that calls its parent class brings again, and the setting up of a tunnel, whose calls are.
-      if (calls.get(req) !== undefined || req.method === 'CONNECT') return true;
-      const target = targetOf();
-      const admission = enter(target, trace.getActiveSpan());
-      const rejected = admission instanceof CircuitOpenError;
-      calls.set(req, newCall(rejected ? UNGUARDED : admission));
-      if (rejected && responds(target))
-        refuse(undefined, new AnswerSocket(openAnswer(admission), req.method === 'HEAD'));
-      else if (rejected) refuse(admission, null);
-      return !rejected;
+      if (calls.get(req) !== undefined || req.method === 'CONNECT') return undefined;
+      const call = newCall(req);
+      calls.set(req, call);
+      try {
+        const target = targetOf();
+        const admission = enter(target, trace.getActiveSpan());
+        if (admission instanceof CircuitOpenError) {
+          return responds(target) ? new AnswerSocket(openAnswer(admission), req.method === 'HEAD') : admission;
+        }
+        call.permit = admission;
+      } catch (error) {
+        diagnostics.report('The target of an http request is not clear; it goes through unguarded', error);
+      }
+      return undefined;
     }
 
     function guardAgent(owner: AgentLike): void {
@@ -92,41 +94,47 @@ export class HttpBreakerInstrumentation extends BreakerInstrumentation {
         owner,
         'addRequest',
         (addRequest) =>
-          function (this: AgentLike, req, options, ...legacy) {
-            const go = admit(
-              req,
-              () => targetOf(req, options.host, Number(options.port)),
-              // The path that Node takes when an agent cannot make a socket: `error`, then `close`, one turn later.
-              (error, answer) => setImmediate(() => onSocket.call(req, answer, req.destroyed ? undefined : error)),
-            );
-            if (go) Reflect.apply(addRequest, this, [req, options, ...legacy]);
+          function (this: AgentLike, req, ...args) {
+            const refusal = admit(req, () => targetFromOptions(req, args));
+            if (refusal === undefined) return Reflect.apply(addRequest, this, [req, ...args]);
+            // The path that Node takes when an agent cannot make a socket: `error`, then `close`, one turn later.
+            setImmediate(() => {
+              if (refusal instanceof AnswerSocket) onSocket.call(req, refusal);
+              else onSocket.call(req, null, req.destroyed ? undefined : refusal);
+            });
           },
       );
     }
 
     guardAgent(http.Agent.prototype as unknown as AgentLike);
 
-    // The second door, for requests that the first has not seen: those with a `createConnection` of their own, and the
-    // first request through an agent that is none of Node's. Whoever made the socket has made it; it is not used.
+    // The second door, for requests that have not passed the first: those with a `createConnection` of their own, and the
+    // first one through an agent that is none of Node's. Their socket is there already, or could not be had.
+    function admitLate(req: Request): Refusal | undefined {
+      // One that was given up before has no socket to wait for and nothing to tell.
+      if (req.destroyed || calls.get(req) !== undefined) return undefined;
+      const refusal = admit(req, () => targetFromHostHeader(req));
+      try {
+        if (req.agent) guardAgent(ownerOf(req.agent, 'addRequest'));
+      } catch (error) {
+        diagnostics.report('An http agent does not let itself be guarded; its requests are rejected late', error);
+      }
+      return refusal;
+    }
+
     patches.replace(
       request,
       'onSocket',
       (original) =>
         function (this: Request, socket, error) {
-          if (socket && calls.get(this) === undefined) {
-            if (this.agent) guardAgent(ownerOf(this.agent, 'addRequest'));
-            admit(
-              this,
-              () => targetFromHostHeader(this),
-              (rejection, answer) => {
-                // The answer takes the place of the socket, which nobody else will close.
-                if (answer !== null) socket?.destroy();
-                socket = answer ?? socket;
-                error = rejection;
-              },
-            );
+          const refusal = socket && !error ? admitLate(this) : undefined;
+          if (refusal instanceof AnswerSocket) {
+            socket?.destroy();
+            original.call(this, refusal);
+          } else {
+            // The socket that was made for nothing is destroyed with the request.
+            original.call(this, socket, error ?? refusal);
           }
-          original.call(this, socket, error);
         },
     );
 
@@ -135,6 +143,8 @@ export class HttpBreakerInstrumentation extends BreakerInstrumentation {
       'emit',
       (emit) =>
         function (this: Request, event: string | symbol, ...args: unknown[]) {
+          // Stand-ins that mocks make of this prototype have not been through its constructor: they go nowhere.
+          if (event === 'error' && this.protocol) admitLate(this);
           const call = calls.get(this);
           if (call !== undefined && !call.permit.settled) observe(this, call, event, args[0]);
           return Reflect.apply(emit, this, [event, ...args]);
@@ -157,8 +167,14 @@ export class HttpBreakerInstrumentation extends BreakerInstrumentation {
   }
 }
 
-function newCall(permit: Permit): HttpCall {
-  return { permit, timedOut: false, destroyed: false, destroyedBy: undefined };
+function newCall({ destroyed }: Request): HttpCall {
+  // Destroyed already: made with a signal that was aborted before.
+  return { permit: UNGUARDED, timedOut: false, destroyed, destroyedBy: undefined };
+}
+
+function targetFromOptions(req: Request, [options, ...legacy]: AgentArguments): Target {
+  const { host, port } = typeof options === 'string' ? { host: options, port: legacy[0] } : options;
+  return targetOf(req, host as string, Number(port));
 }
 
 /** Where a request goes, as its caller means it: through a plain proxy, the origin stands in the path. */
@@ -197,7 +213,11 @@ function observe(req: Request, call: HttpCall, event: string | symbol, argument:
 }
 
 function settleByError(req: Request, call: HttpCall, error: unknown): void {
-  if (call.destroyed) settleGivenUp(call, call.destroyedBy);
+  // What comes after the answer was there, like a reset while the connection is being put down, is no word on the call.
+  if (req.res?.complete) call.permit.success();
+  else if (call.destroyed) settleGivenUp(call, call.destroyedBy);
+  // Destroying the answer destroys the socket with its error; the death of a socket comes here before the answer's.
+  else if (req.res?.destroyed) settleGivenUp(call, req.res.errored);
   else if (call.timedOut || isTimeout(error)) call.permit.timeout(error);
   else if (isStaleKeepAlive(req, error)) call.permit.ignore();
   else call.permit.failure(error);
