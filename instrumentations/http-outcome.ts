@@ -69,8 +69,9 @@ const FAILURE_FAMILY = /^(EAI_|HPE_|ERR_SSL_|ERR_TLS_|CERT_|UNABLE_TO_|UND_ERR_S
  * Timeouts are to be told apart first.
  */
 export function isFailureOfTarget(error: unknown): boolean {
-  const { code, message } = (error ?? {}) as { code?: unknown; message?: unknown };
-  if (typeof code !== 'string') return false;
+  const { name, code, message } = (error ?? {}) as { name?: unknown; code?: unknown; message?: unknown };
+  // undici has no code for some ways of not being HTTP.
+  if (typeof code !== 'string') return name === 'HTTPParserError';
   return FAILURE_CODES.has(code) || FAILURE_FAMILY.test(code) || isUnreachableThroughProxy(code, message);
 }
 
