@@ -64,6 +64,7 @@ export class UndiciCall {
 
   constructor(
     readonly permit: Permit,
+    /** Where it goes; `undefined` where the dispatchers below are for another place, a proxy. */
     readonly target: Target | undefined,
     readonly options: DispatchOptions,
     private readonly socketOf: (dispatcher: object) => object | undefined,

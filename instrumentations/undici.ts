@@ -50,7 +50,7 @@ const GLOBAL_DISPATCHERS = [Symbol.for('undici.globalDispatcher.1'), Symbol.for(
 const globals = globalThis as Record<symbol, unknown>;
 const targets = hiddenProperty<Target>();
 
-/** Below these, the request goes on in a way that we do not see. They serve several origins, so the request names its own. */
+/** These serve several origins, so the request names its own, and hand it to clients for the proxy, or in a way not seen here. */
 const OPAQUE: ReadonlySet<string> = new Set(['Http1ProxyWrapper', 'Socks5ProxyAgent']);
 
 // A request that nothing guards carries this down, so that no dispatcher below asks again.
@@ -146,8 +146,7 @@ function admit(
   if (inherited === NOBODYS) return undefined;
   const target = targetOf(copy, dispatcher, options);
   if (target === undefined) return undefined;
-  // A settled call that comes again is a retry, made by something between the two dispatchers; another target a redirect.
-  if (inherited !== undefined && !inherited.permit.settled && isSameTarget(inherited.target!, target)) {
+  if (inherited !== undefined && goesOn(inherited, target)) {
     inherited.dispatcher = dispatcher;
     return inherited;
   }
@@ -159,7 +158,8 @@ function admit(
     return 'refused';
   }
   if (admission.settled) return NOBODYS;
-  const call = new UndiciCall(admission, target, options, copy.socketOf);
+  const anyTargetBelow = copy.urlOf(dispatcher) === undefined;
+  const call = new UndiciCall(admission, anyTargetBelow ? undefined : target, options, copy.socketOf);
   call.dispatcher = dispatcher;
   return call;
 }
@@ -183,8 +183,16 @@ function targetOf(
   return target;
 }
 
-function isSameTarget(a: Target, b: Target): boolean {
-  return a === b || (a.host === b.host && a.port === b.port && a.scheme === b.scheme);
+/**
+ * Whether what a dispatcher has been handed is still the call that one above has let through. A settled call that comes
+ * again is a retry, made by something between the two, and another target a redirect.
+ */
+function goesOn({ permit, target: above }: UndiciCall, target: Target): boolean {
+  if (above === undefined) return true;
+  if (permit.settled) return false;
+  return (
+    above === target || (above.host === target.host && above.port === target.port && above.scheme === target.scheme)
+  );
 }
 
 /** A tunnel is no call, the request that goes through it is. No other CONNECT comes with a port beside its origin. */
