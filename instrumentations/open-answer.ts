@@ -14,11 +14,11 @@ const UNAVAILABLE = 503;
 /**
  * Says in the language of HTTP that the circuit is open. `x-otel-breaker` tells it from an answer of the target.
  *
- * `x-should-retry: false` is what the SDKs of LLM services obey (openai, @anthropic-ai/sdk); the body has the shape of
- * error that they read a message from.
+ * `x-should-retry: false` is what the SDKs of LLM services obey (openai, @anthropic-ai/sdk). The body has the message
+ * where the one and the other of them look for it.
  */
 export function openAnswer({ message, code, state, retryAfterMs }: CircuitOpenError): OpenAnswer {
-  const body = Buffer.from(JSON.stringify({ error: { type: 'circuit_open', code, message } }));
+  const body = Buffer.from(JSON.stringify({ message, error: { type: 'circuit_open', code, message } }));
   return {
     status: UNAVAILABLE,
     statusText: STATUS_CODES[UNAVAILABLE]!,
