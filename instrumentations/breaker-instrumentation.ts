@@ -1,4 +1,5 @@
 import { diag, type MeterProvider, type TracerProvider } from '@opentelemetry/api';
+import { whenOpenFor } from '../src/breaker/presets.js';
 import { UNGUARDED, type Admission, type Guard } from '../src/guard.js';
 import { getRuntime } from '../src/runtime.js';
 import { PACKAGE } from '../src/version.js';
@@ -85,5 +86,10 @@ export abstract class BreakerInstrumentation<
   /** Asks the guard for one call. A patch that had to stay in place after `disable()` finds its door open. */
   protected enter(target: Target, context?: unknown, longRunning?: boolean): Admission {
     return this.#patches === undefined ? UNGUARDED : this.guard.enter(target, context, longRunning);
+  }
+
+  /** Whether a call that has just been rejected gets an answer rather than an error. */
+  protected responds(client: 'http' | 'undici', target: Target): boolean {
+    return whenOpenFor(client, this.guard.breakerOf(target).config) === 'respond';
   }
 }

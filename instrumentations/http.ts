@@ -5,8 +5,11 @@ import { diagnostics } from '../src/breaker/diagnostics.js';
 import { isTimeout } from '../src/breaker/errors.js';
 import { CircuitOpenError, UNGUARDED, type Guard, type Permit } from '../src/guard.js';
 import type { Target } from '../src/target.js';
+import { AnswerSocket } from './answer-socket.js';
 import { BreakerInstrumentation, type BreakerInstrumentationConfig } from './breaker-instrumentation.js';
 import { settleByStatus } from './http-outcome.js';
+import { targetOfUrl } from './http-target.js';
+import { openAnswer } from './open-answer.js';
 import { hiddenProperty, type Patches } from './patch.js';
 
 // Captured at load: the fake timers of an application's tests must not hold rejections back.
@@ -38,6 +41,9 @@ interface HttpCall {
   destroyedBy: unknown;
 }
 
+/** What a request gets in the place of a connection. */
+type Refusal = CircuitOpenError | AnswerSocket;
+
 const calls = hiddenProperty<HttpCall>();
 
 /**
@@ -59,17 +65,21 @@ export class HttpBreakerInstrumentation extends BreakerInstrumentation {
     const request = http.ClientRequest.prototype as Request;
     const { onSocket } = request;
     const enter = this.enter.bind(this);
+    const responds = this.responds.bind(this, 'http');
     const guarded = new WeakSet<object>();
 
-    /** @returns why the request must not go on, where it must not. Never throws: a request whose target we cannot tell goes on. */
-    function admit(req: Request, targetOf: () => Target): CircuitOpenError | undefined {
+    /** @returns what the request gets instead, where it must not go on. Never throws: a request whose target we cannot tell goes on. */
+    function admit(req: Request, targetOf: () => Target): Refusal | undefined {
       // Not gated: what an agent that calls its parent class brings again, and the setting up of a tunnel, whose calls are.
       if (calls.get(req) !== undefined || req.method === 'CONNECT') return undefined;
       const call = newCall(req);
       calls.set(req, call);
       try {
-        const admission = enter(targetOf(), trace.getActiveSpan());
-        if (admission instanceof CircuitOpenError) return admission;
+        const target = targetOf();
+        const admission = enter(target, trace.getActiveSpan());
+        if (admission instanceof CircuitOpenError) {
+          return responds(target) ? new AnswerSocket(openAnswer(admission), req.method === 'HEAD') : admission;
+        }
         call.permit = admission;
       } catch (error) {
         diagnostics.report('The target of an http request is not clear; it goes through unguarded', error);
@@ -88,7 +98,10 @@ export class HttpBreakerInstrumentation extends BreakerInstrumentation {
             const refusal = admit(req, () => targetFromOptions(req, args));
             if (refusal === undefined) return Reflect.apply(addRequest, this, [req, ...args]);
             // The path that Node takes when an agent cannot make a socket: `error`, then `close`, one turn later.
-            setImmediate(() => onSocket.call(req, null, req.destroyed ? undefined : refusal));
+            setImmediate(() => {
+              if (refusal instanceof AnswerSocket) onSocket.call(req, refusal);
+              else onSocket.call(req, null, req.destroyed ? undefined : refusal);
+            });
           },
       );
     }
@@ -97,7 +110,7 @@ export class HttpBreakerInstrumentation extends BreakerInstrumentation {
 
     // The second door, for requests that have not passed the first: those with a `createConnection` of their own, and the
     // first one through an agent that is none of Node's. Their socket is there already, or could not be had.
-    function admitLate(req: Request): CircuitOpenError | undefined {
+    function admitLate(req: Request): Refusal | undefined {
       // One that was given up before has no socket to wait for and nothing to tell.
       if (req.destroyed || calls.get(req) !== undefined) return undefined;
       const refusal = admit(req, () => targetFromHostHeader(req));
@@ -114,8 +127,14 @@ export class HttpBreakerInstrumentation extends BreakerInstrumentation {
       'onSocket',
       (original) =>
         function (this: Request, socket, error) {
-          // The socket that was made for nothing is destroyed with the request.
-          original.call(this, socket, error ?? (socket ? admitLate(this) : undefined));
+          const refusal = socket && !error ? admitLate(this) : undefined;
+          if (refusal instanceof AnswerSocket) {
+            socket?.destroy();
+            original.call(this, refusal);
+          } else {
+            // The socket that was made for nothing is destroyed with the request.
+            original.call(this, socket, error ?? refusal);
+          }
         },
     );
 
@@ -169,13 +188,6 @@ function targetFromHostHeader(req: Request): Target {
   const url = `${req.protocol}//${String(req.getHeader('host') ?? req.host)}`;
   const { host, port } = targetOfUrl(new URL(URL.canParse(url) ? url : `${req.protocol}//${req.host}`));
   return targetOf(req, host, port);
-}
-
-function targetOfUrl({ protocol, hostname, port }: URL): Target {
-  const scheme = protocol.slice(0, -1);
-  // Brackets belong to the URL, not to the address: an agent's options have it without.
-  const host = hostname.startsWith('[') ? hostname.slice(1, -1) : hostname;
-  return { system: 'http', scheme, host, port: Number(port) || (scheme === 'https' ? 443 : 80) };
 }
 
 function ownerOf<Key extends string>(object: Record<Key, unknown>, key: Key): Record<Key, never> & AgentLike {

@@ -1,5 +1,6 @@
 import { isMainThread } from 'node:worker_threads';
 import { HttpBreakerInstrumentation } from '../instrumentations/http.js';
+import { UndiciBreakerInstrumentation } from '../instrumentations/undici.js';
 import { ConfigError } from './breaker/errors.js';
 import { getRuntime } from './runtime.js';
 import { log, printWithoutDiag } from './telemetry/log.js';
@@ -21,7 +22,7 @@ if (globals[STARTED] === undefined) {
 function start(): void {
   printWithoutDiag();
   const runtime = getRuntime();
-  const instrumentations = [new HttpBreakerInstrumentation()];
+  const instrumentations = [new HttpBreakerInstrumentation(), new UndiciBreakerInstrumentation()];
   const clients = instrumentations.map(({ instrumentationName }) => instrumentationName.split('/')[1]);
   // Threads say nothing that their process has not said.
   log[isMainThread ? 'info' : 'debug'](`guarding ${clients.join(', ')}`);
