@@ -1,7 +1,9 @@
-import { diag, type MeterProvider, type TracerProvider } from '@opentelemetry/api';
+import { diag, trace, type MeterProvider, type Span, type TracerProvider } from '@opentelemetry/api';
 import { whenOpenFor } from '../src/breaker/presets.js';
-import { UNGUARDED, type Admission, type Guard } from '../src/guard.js';
+import { UNGUARDED, type Admission, type Guard, type Permit } from '../src/guard.js';
 import { getRuntime } from '../src/runtime.js';
+import type { CallContext } from '../src/telemetry/call-context.js';
+import { mark } from '../src/telemetry/span-events.js';
 import { PACKAGE } from '../src/version.js';
 import type { Target } from '../src/target.js';
 import { Patches } from './patch.js';
@@ -29,6 +31,7 @@ export abstract class BreakerInstrumentation<
   readonly instrumentationVersion = PACKAGE.version;
 
   readonly #client: string;
+  readonly #spans = getRuntime().spans;
   #config: Config;
   #patches: Patches | undefined;
 
@@ -84,8 +87,26 @@ export abstract class BreakerInstrumentation<
   }
 
   /** Asks the guard for one call. A patch that had to stay in place after `disable()` finds its door open. */
-  protected enter(target: Target, context?: unknown, longRunning?: boolean): Admission {
+  protected enter(target: Target, context?: CallContext, longRunning?: boolean): Admission {
     return this.#patches === undefined ? UNGUARDED : this.guard.enter(target, context, longRunning);
+  }
+
+  /** The span of a call about to be made: what OpenTelemetry's instrumentation has made for it, else the active one. */
+  protected callSpan(): Span | undefined {
+    return this.lateSpan() ?? trace.getActiveSpan();
+  }
+
+  /**
+   * The client span that OpenTelemetry's instrumentation of this client has made since it was last asked for. Where that
+   * instrumentation is within ours, this is after the client's own function was called: see `markSpan`.
+   */
+  protected lateSpan(): Span | undefined {
+    return this.#spans.claim(this.#client);
+  }
+
+  /** Tells that the client span of a call came after its permit. */
+  protected markSpan(permit: Permit, span: Span): void {
+    if (!permit.settled) mark(permit.breaker, span);
   }
 
   /** Whether a call that has just been rejected gets an answer rather than an error. */

@@ -5,6 +5,7 @@ import { diagnostics } from '../src/breaker/diagnostics.js';
 import { isTimeout } from '../src/breaker/errors.js';
 import { CircuitOpenError, UNGUARDED, type Guard, type Permit } from '../src/guard.js';
 import type { Target } from '../src/target.js';
+import type { CallContext } from '../src/telemetry/call-context.js';
 import { AnswerSocket } from './answer-socket.js';
 import { BreakerInstrumentation, type BreakerInstrumentationConfig } from './breaker-instrumentation.js';
 import { settleByStatus } from './http-outcome.js';
@@ -32,13 +33,25 @@ interface AgentLike {
 }
 
 /** One request and what has become of it so far. */
-interface HttpCall {
-  permit: Permit;
+class HttpCall implements CallContext {
+  permit: Permit = UNGUARDED;
   /** Its `timeout` event came: the caller's patience ran out, and what it does next follows from that. */
-  timedOut: boolean;
-  /** Our own process ended it, with this error. */
+  timedOut = false;
+  /** Our own process ended it, with this error. Made with a signal that was aborted before, a request is that from the start. */
   destroyed: boolean;
   destroyedBy: unknown;
+  /** Requests are made inside OpenTelemetry's client span. */
+  readonly span = trace.getActiveSpan();
+  readonly #method: string;
+
+  constructor({ destroyed, method }: Request) {
+    this.destroyed = destroyed;
+    this.#method = method;
+  }
+
+  spanName(): string {
+    return this.#method;
+  }
 }
 
 /** What a request gets in the place of a connection. */
@@ -72,11 +85,11 @@ export class HttpBreakerInstrumentation extends BreakerInstrumentation {
     function admit(req: Request, targetOf: () => Target): Refusal | undefined {
       // Not gated: what an agent that calls its parent class brings again, and the setting up of a tunnel, whose calls are.
       if (calls.get(req) !== undefined || req.method === 'CONNECT') return undefined;
-      const call = newCall(req);
+      const call = new HttpCall(req);
       calls.set(req, call);
       try {
         const target = targetOf();
-        const admission = enter(target, trace.getActiveSpan());
+        const admission = enter(target, call);
         if (admission instanceof CircuitOpenError) {
           return responds(target) ? new AnswerSocket(openAnswer(admission), req.method === 'HEAD') : admission;
         }
@@ -165,11 +178,6 @@ export class HttpBreakerInstrumentation extends BreakerInstrumentation {
         },
     );
   }
-}
-
-function newCall({ destroyed }: Request): HttpCall {
-  // Destroyed already: made with a signal that was aborted before.
-  return { permit: UNGUARDED, timedOut: false, destroyed, destroyedBy: undefined };
 }
 
 function targetFromOptions(req: Request, [options, ...legacy]: AgentArguments): Target {

@@ -1,6 +1,8 @@
 import { diagnostics } from '../src/breaker/diagnostics.js';
 import { isTimeout } from '../src/breaker/errors.js';
-import type { Permit } from '../src/guard.js';
+import type { Span } from '@opentelemetry/api';
+import { UNGUARDED, type Permit } from '../src/guard.js';
+import type { CallContext } from '../src/telemetry/call-context.js';
 import type { Target } from '../src/target.js';
 import { isFailureOfTarget, settleByStatus, type HeaderReader } from './http-outcome.js';
 import { hiddenProperty } from './patch.js';
@@ -51,7 +53,9 @@ export interface Handler {
 export const CALL = Symbol('otel-breaker.call');
 
 /** One attempt, and what has become of it so far. */
-export class UndiciCall {
+export class UndiciCall implements CallContext {
+  /** Set where the call is let through. */
+  permit: Permit = UNGUARDED;
   /** The lowest dispatcher that has it by now: in the end the client that sends it. */
   dispatcher: object | undefined;
   /** What it was sent on. */
@@ -63,12 +67,17 @@ export class UndiciCall {
   answered = false;
 
   constructor(
-    readonly permit: Permit,
+    public span: Span | undefined,
     /** Where it goes; `undefined` where the dispatchers below are for another place, a proxy. */
     readonly target: Target | undefined,
     readonly options: DispatchOptions,
     private readonly socketOf: (dispatcher: object) => object | undefined,
   ) {}
+
+  spanName(): string {
+    const { method } = this.options;
+    return typeof method === 'string' ? method : 'GET';
+  }
 
   /** It is being sent. */
   start(): void {

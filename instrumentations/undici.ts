@@ -1,8 +1,8 @@
 import { EventEmitter } from 'node:events';
 import { isIP } from 'node:net';
-import { trace } from '@opentelemetry/api';
+import type { Span } from '@opentelemetry/api';
 import { diagnostics } from '../src/breaker/diagnostics.js';
-import { CircuitOpenError, UNGUARDED, type Admission, type Guard } from '../src/guard.js';
+import { CircuitOpenError, type Admission, type Guard } from '../src/guard.js';
 import type { Target } from '../src/target.js';
 import { BreakerInstrumentation, type BreakerInstrumentationConfig } from './breaker-instrumentation.js';
 import { targetOfUrl } from './http-target.js';
@@ -54,7 +54,7 @@ const targets = hiddenProperty<Target>();
 const OPAQUE: ReadonlySet<string> = new Set(['Http1ProxyWrapper', 'Socks5ProxyAgent']);
 
 // A request that nothing guards carries this down, so that no dispatcher below asks again.
-const NOBODYS = new UndiciCall(UNGUARDED, undefined, {}, () => undefined);
+const NOBODYS = new UndiciCall(undefined, undefined, {}, () => undefined);
 
 /**
  * Guards `undici`, every copy of it, and so the global `fetch`, `WebSocket` and `EventSource`.
@@ -70,7 +70,17 @@ export class UndiciBreakerInstrumentation extends BreakerInstrumentation {
   }
 
   protected override patch(patches: Patches): void {
-    const door: Door = { enter: this.enter.bind(this), responds: this.responds.bind(this, 'undici') };
+    const door: Door = {
+      enter: this.enter.bind(this),
+      responds: this.responds.bind(this, 'undici'),
+      callSpan: this.callSpan.bind(this),
+      sent: (call) => {
+        const span = this.lateSpan();
+        if (span === undefined) return;
+        call.span = span;
+        this.markSpan(call.permit, span);
+      },
+    };
     const guarded = new WeakSet<object>();
     const guardCopy = (base: Dispatcher) => {
       if (guarded.has(base)) return;
@@ -95,8 +105,11 @@ export class UndiciBreakerInstrumentation extends BreakerInstrumentation {
 
 /** What a dispatch asks of its instrumentation. */
 interface Door {
-  enter(target: Target, context: unknown): Admission;
+  enter(target: Target, call: UndiciCall): Admission;
   responds(target: Target): boolean;
+  callSpan(): Span | undefined;
+  /** The request was made, and OpenTelemetry's instrumentation has told its span from the channels it writes to. */
+  sent(call: UndiciCall): void;
 }
 
 function guardedDispatch(copy: UndiciCopy, door: Door, dispatch: Dispatcher['dispatch']): Dispatcher['dispatch'] {
@@ -123,7 +136,9 @@ function guardedDispatch(copy: UndiciCopy, door: Door, dispatch: Dispatcher['dis
     }
     if (call === undefined) return dispatch.call(this, options, handler);
     try {
-      return dispatch.call(this, handed, watched);
+      const more = dispatch.call(this, handed, watched);
+      door.sent(call);
+      return more;
     } catch (error) {
       // Arguments that undici does not take, and a handler that it cannot tell.
       call.permit.ignore();
@@ -152,14 +167,15 @@ function admit(
   }
   if (isTunnelOfProxyAgent(options)) return NOBODYS;
 
-  const admission = door.enter(target, trace.getActiveSpan());
+  const anyTargetBelow = copy.urlOf(dispatcher) === undefined;
+  const call = new UndiciCall(door.callSpan(), anyTargetBelow ? undefined : target, options, copy.socketOf);
+  const admission = door.enter(target, call);
   if (admission instanceof CircuitOpenError) {
     refuse(handler, options, admission, door.responds(target));
     return 'refused';
   }
   if (admission.settled) return NOBODYS;
-  const anyTargetBelow = copy.urlOf(dispatcher) === undefined;
-  const call = new UndiciCall(admission, anyTargetBelow ? undefined : target, options, copy.socketOf);
+  call.permit = admission;
   call.dispatcher = dispatcher;
   return call;
 }

@@ -2,6 +2,7 @@ import { ConfigError } from './breaker/errors.js';
 import { MODES, oneOf, type ConfigProblem, type Mode } from './breaker/options.js';
 
 const METRICS = ['auto', 'off'] as const;
+const EVENTS = ['span', 'log', 'both'] as const;
 
 /** What the environment says, read once and checked. */
 export interface Environment {
@@ -11,6 +12,8 @@ export interface Environment {
   readonly config: string | undefined;
   /** Whether metrics leave at all. */
   readonly metrics: (typeof METRICS)[number];
+  /** Where events go: onto spans, into the Logs API, or both. */
+  readonly events: (typeof EVENTS)[number];
   readonly prometheusHost: string;
   readonly prometheusPort: number;
 }
@@ -48,6 +51,7 @@ export function readEnvironment(env: NodeJS.ProcessEnv = process.env): Environme
     mode: choice('OTEL_BREAKER_MODE', MODES, 'it would not be known whether to reject calls'),
     config: env.OTEL_BREAKER_CONFIG || undefined,
     metrics: disabled ? 'off' : (metrics ?? 'auto'),
+    events: choice('OTEL_BREAKER_EVENTS', EVENTS, 'it would not be known where events go') ?? 'span',
     prometheusHost: env.OTEL_EXPORTER_PROMETHEUS_HOST || DEFAULT_PROMETHEUS_HOST,
     prometheusPort: port('OTEL_EXPORTER_PROMETHEUS_PORT') ?? DEFAULT_PROMETHEUS_PORT,
   };

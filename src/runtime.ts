@@ -9,12 +9,16 @@ import { log } from './telemetry/log.js';
 import { BreakerMetrics } from './telemetry/metrics.js';
 import { createPrometheusPage } from './telemetry/own-exporter.js';
 import { MetricsPublisher, type OwnExporter } from './telemetry/providers.js';
+import { createLogEvents } from './telemetry/log-events.js';
+import { SpanCapture } from './telemetry/span-capture.js';
 import { SpanEvents } from './telemetry/span-events.js';
 
 /** The graph of everything that one process needs: its breakers, the guard before them, and their telemetry. */
 export interface Runtime {
   readonly registry: CircuitBreakerRegistry;
   readonly guard: Guard;
+  /** The client spans of other instrumentations. */
+  readonly spans: SpanCapture;
   /** Opens a port of our own where the application brings no metrics provider. */
   publishAlone(): void;
   /** Metrics leave through this provider from now on. */
@@ -26,18 +30,25 @@ export interface Runtime {
 export function createRuntime(registry: CircuitBreakerRegistry, environment: Environment): Runtime {
   const metrics = new BreakerMetrics();
   const publisher = new MetricsPublisher(metrics);
-  const events = new SpanEvents();
+  const spans = new SpanCapture();
+  const events = new SpanEvents(spans, {
+    spans: environment.events !== 'log',
+    log: environment.events === 'span' ? undefined : createLogEvents(),
+  });
   const publishes = environment.metrics !== 'off';
 
   diagnostics.report = (message, error) => log.error(message, error);
   registry.observe({
     onAdded: (breaker) => {
+      spans.watch();
       if (!publishes) return;
       metrics.add(breaker);
       publisher.start();
       publisher.look();
     },
     onRemoved: (breaker) => metrics.remove(breaker),
+    onFailure: (breaker, context) => events.onFailure(breaker, context),
+    onProbe: (breaker, context) => events.onProbe(breaker, context),
     onTransition: (breaker, transition, context) => events.onTransition(breaker, transition, context),
     onRejection: (breaker, rejection, enforced, context) => events.onRejection(breaker, rejection, enforced, context),
   });
@@ -45,6 +56,7 @@ export function createRuntime(registry: CircuitBreakerRegistry, environment: Env
   return {
     registry,
     guard: new Guard(registry, new RuleSet()),
+    spans,
     publishAlone: () => {
       if (publishes) publisher.start(() => openOwnExporter(environment));
     },
@@ -53,6 +65,7 @@ export function createRuntime(registry: CircuitBreakerRegistry, environment: Env
     },
     stop: () => {
       registry.observe(undefined);
+      spans.stop();
       return publisher.stop();
     },
   };

@@ -25,6 +25,10 @@ export interface Transition {
 
 /** Who sees what breakers do: telemetry. One observer serves any number of breakers. */
 export interface BreakerObserver {
+  /** A call failed that has a say in the circuit. */
+  onFailure?(breaker: CircuitBreaker, context: unknown): void;
+  /** A call goes out although the circuit is not closed: a probe, or one that mode `observe` lets through. */
+  onProbe?(breaker: CircuitBreaker, context: unknown): void;
   /** @param context what the call that caused it was acquired with */
   onTransition(breaker: CircuitBreaker, transition: Transition, context: unknown): void;
   /** @param enforced false where mode `observe` let the call through all the same */
@@ -382,6 +386,7 @@ export class CircuitBreaker {
     this.#consecutiveSuccesses = 0;
     this.#consecutiveFailures++;
     this.#lastFailure = cause;
+    this.#tellObserver((observer) => observer.onFailure?.(this, permit.context));
     if (this.#state === CLOSED) this.#window.record(now, true, this.#isSlow(permit, now));
     // Not zero, and not NaN, of which no time is ever up.
     if (retryAfterMs! > 0) {
@@ -466,6 +471,7 @@ export class CircuitBreaker {
     if (this.#state === HALF_OPEN && !longRunning && this.#hasFreeProbe(now)) {
       const permit = this.#admit(now, this.#generation, context, false);
       this.#probes!.push(permit);
+      this.#tellObserver((observer) => observer.onProbe?.(this, context));
       return permit;
     }
     return this.#reject(now, context, longRunning);
@@ -489,11 +495,7 @@ export class CircuitBreaker {
     const rejection = withoutStack(
       () => new CircuitOpenError(this.name, state, open ? Math.ceil(wait) : 0, this.#openedReason, this.#openedCause),
     );
-    try {
-      this.observer?.onRejection(this, rejection, enforced, context);
-    } catch (error) {
-      this.#reportObserver(error);
-    }
+    this.#tellObserver((observer) => observer.onRejection(this, rejection, enforced, context));
     return enforced ? rejection : this.#admit(now, NO_VERDICT, context, longRunning);
   }
 
@@ -607,11 +609,7 @@ export class CircuitBreaker {
       failureRate,
       retryAfterMs: to === OPEN && Number.isFinite(this.#openFor) ? Math.ceil(this.#openFor) : undefined,
     };
-    try {
-      this.observer?.onTransition(this, transition, context);
-    } catch (error) {
-      this.#reportObserver(error);
-    }
+    this.#tellObserver((observer) => observer.onTransition(this, transition, context));
     for (const listener of this.#listeners ?? []) this.#tell(listener, transition);
   }
 
@@ -638,8 +636,13 @@ export class CircuitBreaker {
   }
 
   // What telemetry trips over must not become the error of a call.
-  #reportObserver(error: unknown): void {
-    diagnostics.report(`Telemetry of circuit breaker "${this.name}" failed`, error);
+  #tellObserver(tell: (observer: BreakerObserver) => void): void {
+    if (this.observer === undefined) return;
+    try {
+      tell(this.observer);
+    } catch (error) {
+      diagnostics.report(`Telemetry of circuit breaker "${this.name}" failed`, error);
+    }
   }
 
   #watchSlowCalls(): void {

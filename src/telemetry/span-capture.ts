@@ -19,11 +19,15 @@ export class SpanCapture {
   #last: ScopedSpan | undefined;
   #unwatch: (() => void) | undefined;
 
-  /** Begins once a real tracer provider is there; to be called again until then. */
-  watch(): void {
-    if (this.#unwatch !== undefined) return;
+  /**
+   * Begins once a real tracer provider is there; to be called again until then.
+   *
+   * @returns whether there is one, and so anybody to see spans
+   */
+  watch(): boolean {
+    if (this.#unwatch !== undefined) return true;
     const tracer = realTracer();
-    if (tracer === undefined) return;
+    if (tracer === undefined) return false;
     const owner = ownerOfStartSpan(tracer);
     const { startSpan } = owner;
     const remember = (span: Span) => (this.#last = span);
@@ -37,15 +41,11 @@ export class SpanCapture {
     this.#unwatch = () => {
       if (owner.startSpan === watched) owner.startSpan = startSpan;
     };
-  }
-
-  /** Forgets the last span: what is claimed after this was started after this. */
-  forget(): void {
-    this.#last = undefined;
+    return true;
   }
 
   /**
-   * The last client span that the instrumentation of that client has made and nobody has claimed.
+   * The last client span that the instrumentation of that client has made and nobody has claimed, unless it has ended.
    *
    * @param client such as `ioredis`: OpenTelemetry's is then `@opentelemetry/instrumentation-ioredis`
    */
@@ -53,7 +53,7 @@ export class SpanCapture {
     const span = this.#last;
     if (span?.instrumentationScope?.name.endsWith(`-${client}`) !== true) return undefined;
     this.#last = undefined;
-    return span;
+    return span.isRecording() ? span : undefined;
   }
 
   stop(): void {
