@@ -53,7 +53,12 @@ export class Patches {
     for (const [filename, module] of Object.entries(require.cache)) {
       if (module !== undefined && endsWith(filename, ending)) callback(module.exports);
     }
-    const hook: LoadHook = { ending, basename: basenameOf(ending), callback };
+    this.onNextLoad(ending, callback);
+  }
+
+  /** As `onModule`, but only for what is loaded from now on, again included. */
+  onNextLoad(ending: string, callback: (exports: unknown) => void): void {
+    const hook: LoadHook = { ending, basename: basenameOf(ending), packageName: packageOf(ending), callback };
     loadHooks.add(hook);
     hookLoad();
     this.onUndo(() => loadHooks.delete(hook));
@@ -78,6 +83,7 @@ function copyShape(replacement: AnyFunction, original: AnyFunction): void {
 interface LoadHook {
   readonly ending: string;
   readonly basename: string;
+  readonly packageName: string;
   readonly callback: (exports: unknown) => void;
 }
 
@@ -108,8 +114,8 @@ function hookLoad(): void {
   };
 }
 
-function mayMean(request: string, { basename }: LoadHook): boolean {
-  return request.endsWith(basename) || request.endsWith(`${basename}.js`);
+function mayMean(request: string, { basename, packageName }: LoadHook): boolean {
+  return request.endsWith(basename) || request.endsWith(`${basename}.js`) || request === packageName;
 }
 
 function tellHooks(
@@ -127,6 +133,11 @@ function tellHooks(
     return;
   }
   for (const hook of hooks) if (endsWith(filename, hook.ending)) hook.callback(exports);
+}
+
+/** `/@scope/name/lib/file.js` is of the package `@scope/name`. */
+function packageOf(ending: string): string {
+  return /^\/((?:@[^/]+\/)?[^/]+)/.exec(ending)?.[1] ?? '';
 }
 
 function basenameOf(path: string): string {
