@@ -23,8 +23,9 @@ export class SpanEvents implements BreakerObserver {
       ...(cause !== undefined && { 'error.type': errorType(cause) }),
     };
     const written = writeEvent(TRANSITION, attributes, context);
+    // A half-open circuit still rejects, and for the same reason.
     if (to === 'open' && written !== undefined) this.#openedBy.set(breaker, written);
-    else this.#openedBy.delete(breaker);
+    else if (to !== 'half_open') this.#openedBy.delete(breaker);
   }
 
   onRejection(breaker: CircuitBreaker, rejection: CircuitOpenError, enforced: boolean, context: unknown): void {
@@ -83,9 +84,10 @@ function recording(span: unknown): Span | undefined {
     : undefined;
 }
 
-/** As OpenTelemetry's `error.type`: a code where there is one, else the name of the class. */
+/** As OpenTelemetry's `error.type`: a code where there is one, else the name of the class, else `_OTHER`. */
 function errorType(error: unknown): string {
-  const { code, name } = error as { code?: unknown; name?: unknown };
+  // Anything can be thrown, null included.
+  const { code, name } = Object(error) as { code?: unknown; name?: unknown };
   if (typeof code === 'string') return code;
   return typeof name === 'string' ? name : '_OTHER';
 }
