@@ -18,8 +18,9 @@ let printUpTo: DiagLogLevel = DiagLogLevel.NONE;
  * `info`). For the preload, which runs where nobody may have set one; stdout stays the application's own.
  */
 export function printWithoutDiag(env: NodeJS.ProcessEnv = process.env): void {
-  const level = env.OTEL_LOG_LEVEL?.trim().toUpperCase() as keyof typeof DiagLogLevel | undefined;
-  printUpTo = (level && DiagLogLevel[level]) ?? DiagLogLevel.INFO;
+  const level: unknown = DiagLogLevel[env.OTEL_LOG_LEVEL?.trim().toUpperCase() as keyof typeof DiagLogLevel];
+  // A number: of the enum's reverse side, "30" would be one of its names.
+  printUpTo = typeof level === 'number' ? level : DiagLogLevel.INFO;
 }
 
 /** One line to OpenTelemetry's diag, or to stderr where the preload found no logger behind it. */

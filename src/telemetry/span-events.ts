@@ -204,7 +204,7 @@ function formatId({ traceId, spanId }: SpanContext): string {
 
 /** As OpenTelemetry's `error.type`: a code where there is one, else the name of the class. */
 function errorType(error: unknown): string {
-  const { code, statusCode, name } = (error ?? {}) as { code?: unknown; statusCode?: unknown; name?: unknown };
+  const { code, statusCode, name } = Object(error) as { code?: unknown; statusCode?: unknown; name?: unknown };
   // The conventions for HTTP want the status there.
   if (typeof statusCode === 'number') return String(statusCode);
   if (typeof code === 'string') return code;
