@@ -17,6 +17,8 @@ export interface ChildOptions {
   readonly env?: NodeJS.ProcessEnv;
   /** A path to a file, or the program itself with the kind of its module. */
   readonly program: string | { readonly kind: 'commonjs' | 'module'; readonly source: string };
+  /** Arguments to a program that is a file. */
+  readonly programArgs?: readonly string[];
   /** The Node to run; default this one. */
   readonly node?: string;
   /** Whether parent and child can send each other messages; default not. */
@@ -39,10 +41,17 @@ export async function runNode(options: ChildOptions): Promise<ChildResult> {
   return { code, signal, stdout, stderr };
 }
 
-export function spawnNode({ nodeArgs = [], env, program, node = process.execPath, ipc }: ChildOptions): ChildProcess {
+export function spawnNode({
+  nodeArgs = [],
+  env,
+  program,
+  programArgs = [],
+  node = process.execPath,
+  ipc,
+}: ChildOptions): ChildProcess {
   const args =
     typeof program === 'string'
-      ? [...nodeArgs, program]
+      ? [...nodeArgs, program, ...programArgs]
       : [...nodeArgs, ...(program.kind === 'module' ? ['--input-type=module'] : []), '--eval', program.source];
   return spawn(node, args, {
     cwd: ROOT,
