@@ -1,5 +1,5 @@
 import { diag, type MeterProvider, type TracerProvider } from '@opentelemetry/api';
-import { UNGUARDED, type Admission, type Guard } from '../src/guard.js';
+import { UNGUARDED, type Admission, type Guard, type Permit } from '../src/guard.js';
 import { getRuntime } from '../src/runtime.js';
 import { PACKAGE } from '../src/version.js';
 import type { Target } from '../src/target.js';
@@ -85,5 +85,15 @@ export abstract class BreakerInstrumentation<
   /** Asks the guard for one call. A patch that had to stay in place after `disable()` finds its door open. */
   protected enter(target: Target, context?: unknown, longRunning?: boolean): Admission {
     return this.#patches === undefined ? UNGUARDED : this.guard.enter(target, context, longRunning);
+  }
+
+  /** A permit for what a target has shown without being called: a connection that could not be made. */
+  protected evidence(target: Target): Permit {
+    return this.#patches === undefined ? UNGUARDED : this.guard.evidence(target);
+  }
+
+  /** A permit to probe a target with a call of our own, where a half-open circuit has room for one; else `UNGUARDED`. */
+  protected probe(target: Target, context?: unknown): Permit {
+    return this.#patches === undefined ? UNGUARDED : this.guard.probe(target, context);
   }
 }
