@@ -102,16 +102,17 @@ export class IoredisBreakerInstrumentation extends BreakerInstrumentation {
     }
 
     onClass<RedisConstructor>('/built/Redis.js', 'silentEmit', (Redis) => {
-      this.#guardClients(patches, Redis.prototype, Redis.Command);
-      this.#guardClients(patches, Redis.Cluster.prototype, Redis.Command);
-      this.#watchConnections(patches, Redis);
+      this.guardClients(patches, Redis.prototype, Redis.Command);
+      this.guardClients(patches, Redis.Cluster.prototype, Redis.Command);
+      this.watchConnections(patches, Redis);
     });
     onClass<PipelineConstructor>('/built/Pipeline.js', 'addBatch', ({ prototype }) =>
       gatherPipelines(patches, prototype),
     );
   }
 
-  #guardClients(patches: Patches, prototype: Client, Command: CommandConstructor): void {
+  // Not `#private`: the base constructor attaches before those of a subclass exist.
+  private guardClients(patches: Patches, prototype: Client, Command: CommandConstructor): void {
     patches.replace(prototype, 'sendCommand', (sendCommand) => {
       const probe = (client: Client): void => {
         const permit = this.probe(connectionOf(client).target, trace.getActiveSpan());
@@ -122,7 +123,7 @@ export class IoredisBreakerInstrumentation extends BreakerInstrumentation {
         sendCommand.call(client, ping);
         ping.promise.then(() => probe(client), ignoreError);
       };
-      const admit = this.#gate(probe);
+      const admit = this.gate(probe);
       return function (this: Client, command, stream, node) {
         const refusal = admit(this, command);
         if (refusal === undefined) return sendCommand.call(this, command, stream, node);
@@ -133,7 +134,7 @@ export class IoredisBreakerInstrumentation extends BreakerInstrumentation {
   }
 
   /** @param probe sends a call of our own through a client, where its circuit waits for one */
-  #gate(probe: (client: Client) => void): (client: Client, command: Command) => CircuitOpenError | undefined {
+  private gate(probe: (client: Client) => void): (client: Client, command: Command) => CircuitOpenError | undefined {
     const ask = (client: Client, blocking: boolean): Admission => {
       const connection = connectionOf(client);
       if (connection.inMulti || refusesByItself(client)) return UNGUARDED;
@@ -181,7 +182,7 @@ export class IoredisBreakerInstrumentation extends BreakerInstrumentation {
     };
   }
 
-  #watchConnections(patches: Patches, { prototype, Cluster }: RedisConstructor): void {
+  private watchConnections(patches: Patches, { prototype, Cluster }: RedisConstructor): void {
     const settleLost = (client: Client, connection: Connection): void => {
       const verdict = judgeConnection(connection.lastError);
       if (verdict === 'neutral') return;

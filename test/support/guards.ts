@@ -14,7 +14,7 @@ export class TestGuard extends Guard {
     const config = resolveConfig(options);
     const registry = new CircuitBreakerRegistry();
     const resolve = (target: Target): Resolution => ({ name: targetName(target), config, shared: false });
-    super(registry, { resolve } satisfies Pick<RuleSet, 'resolve'> as unknown as RuleSet);
+    super(registry, { resolve } as RuleSet);
     this.breakers = registry;
   }
 
