@@ -97,9 +97,11 @@ for (const { major, name } of MAJORS) {
 
       it('gives the ends of a command back once it is settled', async () => {
         const command = new clients.Redis.Command('ping', [], {});
-        const { resolve, reject } = command;
-        await redis.sendCommand(command as never);
-        expect([command.resolve, command.reject]).to.deep.equal([resolve, reject]);
+        const ends = () => Object.entries(command).filter(([key]) => key === 'resolve' || key === 'reject');
+        const before = ends();
+        await redis.sendCommand(command);
+        expect(before).to.have.length(2);
+        expect(ends()).to.deep.equal(before);
       });
 
       it('counts a pipeline as one call', async () => {
@@ -435,8 +437,9 @@ for (const { major, name } of MAJORS) {
       const owners = [Redis.prototype, Redis.Cluster.prototype, pipeline];
       const before = owners.map((owner) => Object.getOwnPropertyDescriptors(owner));
       instrumentation.enable();
-      expect(Redis.prototype.sendCommand).to.not.equal(before[0]!.sendCommand!.value);
-      expect(Redis.prototype.sendCommand).to.have.length(2);
+      const during = Object.getOwnPropertyDescriptors(Redis.prototype).sendCommand;
+      expect(during).to.not.deep.equal(before[0]!.sendCommand);
+      expect(during.value).to.have.length(2);
       instrumentation.disable();
       expect(owners.map((owner) => Object.getOwnPropertyDescriptors(owner))).to.deep.equal(before);
       expect(owners.map((owner) => Reflect.ownKeys(owner))).to.deep.equal(before.map((own) => Reflect.ownKeys(own)));
