@@ -113,4 +113,14 @@ export abstract class BreakerInstrumentation<
   protected responds(client: 'http' | 'undici', target: Target): boolean {
     return whenOpenFor(client, this.guard.breakerOf(target).config) === 'respond';
   }
+
+  /** A permit for what a target has shown without being called: a connection that could not be made. */
+  protected evidence(target: Target): Permit {
+    return this.#patches === undefined ? UNGUARDED : this.guard.evidence(target);
+  }
+
+  /** A permit to probe a target with a call of our own, where a half-open circuit has room for one; else `UNGUARDED`. */
+  protected probe(target: Target, context?: unknown): Permit {
+    return this.#patches === undefined ? UNGUARDED : this.guard.probe(target, context);
+  }
 }

@@ -2,3 +2,4 @@ export { BreakerInstrumentation, type BreakerInstrumentationConfig } from './bre
 export { HttpBreakerInstrumentation } from './http.js';
 export { HttpStatusError } from './http-outcome.js';
 export { UndiciBreakerInstrumentation } from './undici.js';
+export { IoredisBreakerInstrumentation } from './ioredis.js';

@@ -1,7 +1,7 @@
 import { context as contexts, createContextKey } from '@opentelemetry/api';
 import { CircuitBreaker, UNGUARDED, type Permit } from './breaker/circuit-breaker.js';
 import { diagnostics } from './breaker/diagnostics.js';
-import type { CircuitOpenError } from './breaker/errors.js';
+import { CircuitOpenError } from './breaker/errors.js';
 import type { CircuitBreakerRegistry } from './breaker/registry.js';
 import type { RuleSet } from './rules/rule-set.js';
 import { targetLabels, type Target } from './target.js';
@@ -46,10 +46,25 @@ export class Guard {
       if (contexts.active().getValue(SUPPRESS_TRACING) === true) return UNGUARDED;
       return this.breakerOf(target).tryAcquire(context, longRunning);
     } catch (error) {
-      if (!this.#broken) diagnostics.report('The guard failed; calls go through unguarded where it does', error);
-      this.#broken = true;
-      return UNGUARDED;
+      return this.#fail(error);
     }
+  }
+
+  /**
+   * A permit for what a target has shown without being called: a connection that could not be made. While the circuit is
+   * not closed it says nothing new, and is not a rejected call.
+   */
+  evidence(target: Target): Permit {
+    return this.#quietly(() => {
+      const breaker = this.breakerOf(target);
+      const admission = breaker.state === 'closed' ? breaker.tryAcquire() : UNGUARDED;
+      return admission instanceof CircuitOpenError ? UNGUARDED : admission;
+    });
+  }
+
+  /** A permit to probe a target with a call of our own, where a half-open circuit has room for one; else `UNGUARDED`. */
+  probe(target: Target, context?: unknown): Permit {
+    return this.#quietly(() => this.breakerOf(target).tryProbe(context) ?? UNGUARDED);
   }
 
   /** The breaker of a target, made by its rule where there is none yet. */
@@ -80,5 +95,19 @@ export class Guard {
     breaker.labels = shared ? { system: target.system } : targetLabels(target);
     this.registry.register(breaker);
     return breaker;
+  }
+
+  #quietly(permit: () => Permit): Permit {
+    try {
+      return permit();
+    } catch (error) {
+      return this.#fail(error);
+    }
+  }
+
+  #fail(error: unknown): Permit {
+    if (!this.#broken) diagnostics.report('The guard failed; calls go through unguarded where it does', error);
+    this.#broken = true;
+    return UNGUARDED;
   }
 }

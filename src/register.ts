@@ -3,6 +3,7 @@ import { HttpBreakerInstrumentation } from '../instrumentations/http.js';
 import { Patches } from '../instrumentations/patch.js';
 import { UndiciBreakerInstrumentation } from '../instrumentations/undici.js';
 import { ConfigError } from './breaker/errors.js';
+import { IoredisBreakerInstrumentation } from '../instrumentations/ioredis.js';
 import { getRuntime } from './runtime.js';
 import { log, printWithoutDiag } from './telemetry/log.js';
 import type { SpanCapture } from './telemetry/span-capture.js';
@@ -25,7 +26,11 @@ if (globals[STARTED] === undefined) {
 function start(): void {
   printWithoutDiag();
   const runtime = getRuntime();
-  const instrumentations = [new HttpBreakerInstrumentation(), new UndiciBreakerInstrumentation()];
+  const instrumentations = [
+    new HttpBreakerInstrumentation(),
+    new UndiciBreakerInstrumentation(),
+    new IoredisBreakerInstrumentation(),
+  ];
   const clients = instrumentations.map(({ instrumentationName }) => instrumentationName.split('/')[1]);
   // Threads say nothing that their process has not said.
   log[isMainThread ? 'info' : 'debug'](`guarding ${clients.join(', ')}`);

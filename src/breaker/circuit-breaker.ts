@@ -273,6 +273,19 @@ export class CircuitBreaker {
     return new Permit(this, this.#generation, this.#timed ? startTime(this.#seams.now(), longRunning) : NaN, context);
   }
 
+  /**
+   * A probe beyond the calls of the application, where the circuit waits for one and has room for it; never a rejection.
+   *
+   * @internal
+   */
+  tryProbe(context?: unknown): Permit | undefined {
+    const now = this.#seams.now();
+    if (this.#state !== HALF_OPEN || !this.#hasFreeProbe(now)) return undefined;
+    const permit = this.#admit(now, this.#generation, context, false);
+    this.#probes!.push(permit);
+    return permit;
+  }
+
   stats(): BreakerStats {
     const { tally } = this;
     const now = this.#seams.now();
