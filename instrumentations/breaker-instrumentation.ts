@@ -1,5 +1,5 @@
 import { diag, type MeterProvider, type TracerProvider } from '@opentelemetry/api';
-import { UNGUARDED, type Admission, type Guard } from '../src/guard.js';
+import { UNGUARDED, type Admission, type Guard, type Permit } from '../src/guard.js';
 import { getRuntime } from '../src/runtime.js';
 import { PACKAGE } from '../src/version.js';
 import type { Target } from '../src/target.js';
@@ -85,5 +85,15 @@ export abstract class BreakerInstrumentation<
   /** Asks the guard for one call. A patch that had to stay in place after `disable()` finds its door open. */
   protected enter(target: Target, context?: unknown, longRunning?: boolean): Admission {
     return this.#patches === undefined ? UNGUARDED : this.guard.enter(target, context, longRunning);
+  }
+
+  /** The permit of a call that must be made whatever the state of the circuit. */
+  protected pass(target: Target, context?: unknown, longRunning?: boolean): Permit {
+    return this.#patches === undefined ? UNGUARDED : this.guard.pass(target, context, longRunning);
+  }
+
+  /** Whether calls to a target need no asking just now. */
+  protected isClosed(target: Target): boolean {
+    return this.#patches === undefined || this.guard.isClosed(target);
   }
 }

@@ -53,7 +53,7 @@ export class Patches {
     for (const [filename, module] of Object.entries(require.cache)) {
       if (module !== undefined && endsWith(filename, ending)) callback(module.exports);
     }
-    const hook: LoadHook = { ending, basename: basenameOf(ending), callback };
+    const hook: LoadHook = { ending, names: namesOf(ending), callback };
     loadHooks.add(hook);
     hookLoad();
     this.onUndo(() => loadHooks.delete(hook));
@@ -77,7 +77,8 @@ function copyShape(replacement: AnyFunction, original: AnyFunction): void {
 
 interface LoadHook {
   readonly ending: string;
-  readonly basename: string;
+  /** How a request for the file may end. */
+  readonly names: readonly string[];
   readonly callback: (exports: unknown) => void;
 }
 
@@ -108,8 +109,8 @@ function hookLoad(): void {
   };
 }
 
-function mayMean(request: string, { basename }: LoadHook): boolean {
-  return request.endsWith(basename) || request.endsWith(`${basename}.js`);
+function mayMean(request: string, { names }: LoadHook): boolean {
+  return names.some((name) => request.endsWith(name));
 }
 
 function tellHooks(
@@ -129,8 +130,11 @@ function tellHooks(
   for (const hook of hooks) if (endsWith(filename, hook.ending)) hook.callback(exports);
 }
 
-function basenameOf(path: string): string {
-  return path.slice(path.lastIndexOf('/') + 1).replace(/\.c?js$/, '');
+function namesOf(path: string): string[] {
+  const [folder = '', file = ''] = path.split('/').slice(-2);
+  const basename = file.replace(/\.c?js$/, '');
+  // A package or folder is asked for by its own name, and its index file comes.
+  return basename === 'index' ? [file, basename, folder] : [file, basename];
 }
 
 function endsWith(filename: string, ending: string): boolean {

@@ -3,6 +3,7 @@ import { CircuitBreaker, UNGUARDED, type Permit } from './breaker/circuit-breake
 import { diagnostics } from './breaker/diagnostics.js';
 import type { CircuitOpenError } from './breaker/errors.js';
 import type { CircuitBreakerRegistry } from './breaker/registry.js';
+import { CLOSED } from './breaker/state.js';
 import type { RuleSet } from './rules/rule-set.js';
 import { targetLabels, type Target } from './target.js';
 
@@ -43,12 +44,33 @@ export class Guard {
    */
   enter(target: Target, context?: unknown, longRunning?: boolean): Admission {
     try {
-      if (contexts.active().getValue(SUPPRESS_TRACING) === true) return UNGUARDED;
+      if (isSuppressed()) return UNGUARDED;
       return this.breakerOf(target).tryAcquire(context, longRunning);
     } catch (error) {
-      if (!this.#broken) diagnostics.report('The guard failed; calls go through unguarded where it does', error);
-      this.#broken = true;
-      return UNGUARDED;
+      return this.#stepAside(error);
+    }
+  }
+
+  /**
+   * The permit of a call that must be made whatever the state of the circuit, such as one inside a transaction: counted
+   * as every call, never rejected. Never throws.
+   */
+  pass(target: Target, context?: unknown, longRunning?: boolean): Permit {
+    try {
+      if (isSuppressed()) return UNGUARDED;
+      return this.breakerOf(target).acquireAnyway(context, longRunning);
+    } catch (error) {
+      return this.#stepAside(error);
+    }
+  }
+
+  /** Whether calls to a target need no asking, since its circuit is closed. Counts and changes nothing; never throws. */
+  isClosed(target: Target): boolean {
+    try {
+      return this.breakerOf(target).stateCode === CLOSED;
+    } catch (error) {
+      this.#stepAside(error);
+      return true;
     }
   }
 
@@ -72,6 +94,12 @@ export class Guard {
     return entry.breaker;
   }
 
+  #stepAside(error: unknown): Permit {
+    if (!this.#broken) diagnostics.report('The guard failed; calls go through unguarded where it does', error);
+    this.#broken = true;
+    return UNGUARDED;
+  }
+
   #make(target: Target): CircuitBreaker {
     const { name, config, shared } = this.rules.resolve(target);
     const present = this.registry.get(name);
@@ -81,4 +109,8 @@ export class Guard {
     this.registry.register(breaker);
     return breaker;
   }
+}
+
+function isSuppressed(): boolean {
+  return contexts.active().getValue(SUPPRESS_TRACING) === true;
 }

@@ -1,5 +1,6 @@
 import { isMainThread } from 'node:worker_threads';
 import { HttpBreakerInstrumentation } from '../instrumentations/http.js';
+import { PgBreakerInstrumentation } from '../instrumentations/pg.js';
 import { getRuntime } from './runtime.js';
 import { log, printWithoutDiag } from './telemetry/log.js';
 
@@ -15,7 +16,7 @@ if (globals[STARTED] === undefined) {
 function start(): void {
   printWithoutDiag();
   const runtime = getRuntime();
-  const instrumentations = [new HttpBreakerInstrumentation()];
+  const instrumentations = [new HttpBreakerInstrumentation(), new PgBreakerInstrumentation()];
   log.info(
     `guarding ${instrumentations.map(({ instrumentationName }) => instrumentationName.split('/')[1]).join(', ')}`,
   );
