@@ -143,6 +143,8 @@ export class PostgresServer implements PostgresAddress {
     const exited = exitOf(child);
     // The parent first, or it would start new ones. They have process groups of their own.
     const children = childrenOf(child.pid);
+    // Frozen first: a server process that sees its parent gone would still say goodbye to its client.
+    for (const pid of children) send(pid, 'SIGSTOP');
     child.kill('SIGKILL');
     for (const pid of children) send(pid, 'SIGKILL');
     await exited;
