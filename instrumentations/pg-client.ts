@@ -7,6 +7,7 @@ import { begins, cleansUp, mayBegin } from './pg-statement.js';
 
 // Captured at load: the fake timers of an application's tests must not hold rejections back.
 const nextTick = process.nextTick.bind(process);
+const { queueMicrotask } = globalThis;
 const now = performance.now.bind(performance);
 
 /** The guard, as pg's calls use it. */
@@ -287,7 +288,8 @@ function afterBegin(client: Client, statement: unknown, admission: Admission): A
   }
   if (admission instanceof CircuitOpenError && begins(textOf(statement))) {
     refusedBegins.set(client, admission);
-    nextTick(() => refusedBegins.set(client, undefined));
+    // Before the continuation of whoever awaits it.
+    queueMicrotask(() => refusedBegins.set(client, undefined));
   }
   return admission;
 }
