@@ -148,13 +148,14 @@ describe('pg: Client', () => {
 
     it('judges a cursor at its end: its connection was lost half-way', async () => {
       const counts = countCalls(breaker);
-      client.on('error', () => {});
+      const lost = new Promise((resolve) => client.on('error', resolve));
       const cursor = client.query(new Cursor('SELECT n FROM generate_series(1, 100) n'));
       expect(await cursor.read(1)).to.deep.equal([{ n: 1 }]);
       expect(counts()).to.deep.equal(only({}));
       const other = new pg.Client(server.url);
       await other.connect();
       await other.query('SELECT pg_terminate_backend($1)', [(client as unknown as { processID: number }).processID]);
+      await lost;
       expect(await rejectionOf(cursor.read(1))).to.have.property('code', '57P01');
       await other.end();
       expect(counts()).to.deep.equal(only({ success: 2, failure: 1 }));
