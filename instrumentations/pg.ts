@@ -1,3 +1,4 @@
+import { diag } from '@opentelemetry/api';
 import type { Guard } from '../src/guard.js';
 import { BreakerInstrumentation, type BreakerInstrumentationConfig } from './breaker-instrumentation.js';
 import type { Patches } from './patch.js';
@@ -45,14 +46,20 @@ export class PgBreakerInstrumentation extends BreakerInstrumentation {
       if (typeof exports === 'function') parameters = exports as ConnectionParameters;
     });
     patches.onModule('/pg/lib/client.js', (exports) => {
-      if (!isClientClass(exports) || patched.has(exports.prototype)) return;
+      if (!isClientClass(exports)) return leaveAlone('pg');
+      if (patched.has(exports.prototype)) return;
       patched.add(exports.prototype);
       patchClient(patches, exports, door);
     });
     patches.onModule('/pg-pool/index.js', (exports) => {
-      if (!isPoolClass(exports) || patched.has(exports.prototype)) return;
+      if (!isPoolClass(exports)) return leaveAlone('pg-pool');
+      if (patched.has(exports.prototype)) return;
       patched.add(exports.prototype);
       patchPool(patches, exports, door, resolve);
     });
   }
+}
+
+function leaveAlone(library: string): void {
+  diag.warn(`This version of ${library} is not built as otel-breaker knows it: its calls are not guarded`);
 }

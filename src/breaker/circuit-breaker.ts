@@ -419,7 +419,9 @@ export class CircuitBreaker {
   settleIgnored(permit: Permit): void {
     this.tally.inFlight--;
     this.tally.ignored++;
-    if (this.#counts(permit) && this.#state === HALF_OPEN) this.#releaseProbe(permit);
+    if (!this.#counts(permit)) return;
+    if (this.#state === HALF_OPEN) this.#releaseProbe(permit);
+    else this.#slowCalls?.ended(permit);
   }
 
   #run<T>(permit: Permit, fn: (signal?: AbortSignal) => T | PromiseLike<T>, signal?: AbortSignal): Promise<T> {

@@ -162,6 +162,26 @@ describe('pg: Client', () => {
     });
   });
 
+  describe('pipelining', () => {
+    it('counts every query once, and lets pg refuse what does not work there', async () => {
+      const piped = new pg.Client({ connectionString: server.url, pipeline: true });
+      piped.on('error', () => {});
+      await piped.connect();
+      const counts = countCalls(breaker);
+      const all = ['SELECT 1', 'SELECT 1/0', 'BEGIN', 'SELECT 2', 'COMMIT'].map((text) => piped.query(text));
+      expect((await Promise.allSettled(all)).filter(({ status }) => status === 'rejected')).to.have.length(1);
+      expect(counts()).to.deep.equal(only({ success: 5 }));
+      expect(await rejectionOf(piped.query(new Cursor('SELECT 1')).read(1)))
+        .to.have.property('message')
+        .that.contains('pipeline');
+      expect(counts()).to.deep.equal(only({ success: 5, ignored: 1 }));
+      const sleeping = [60, 61].map((seconds) => rejectionOf(piped.query('SELECT pg_sleep($1)', [seconds])));
+      await client.query('SELECT pg_terminate_backend($1)', [(piped as unknown as { processID: number }).processID]);
+      await Promise.all(sleeping);
+      expect(counts()).to.deep.equal(only({ success: 6, ignored: 1, failure: 2 }));
+    });
+  });
+
   describe('connect', () => {
     it('counts once, a promise or a callback', async () => {
       const counts = countCalls(breaker);
