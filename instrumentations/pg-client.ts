@@ -171,7 +171,7 @@ export function patchClient(patches: Patches, { prototype, Query }: ClientClass,
         try {
           return Reflect.apply(query, this, args);
         } finally {
-          // pg did not like the arguments.
+          // pg did not take it: an argument was wrong.
           submitting?.ignore();
           submitting = undefined;
         }
@@ -186,8 +186,10 @@ export function patchClient(patches: Patches, { prototype, Query }: ClientClass,
       function (this: Client) {
         if (submitting !== undefined) {
           const query = queued(this).at(-1);
-          if (query !== undefined) watch(query, submitting, Query.prototype);
-          submitting = undefined;
+          if (query !== undefined) {
+            watch(query, submitting, Query.prototype);
+            submitting = undefined;
+          }
         }
         pulse.call(this);
       },

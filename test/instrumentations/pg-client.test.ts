@@ -213,7 +213,9 @@ describe('pg: Client', () => {
       const counts = countCalls(breaker);
       const url = new URL(server.url);
       url.username = 'nobody-of-this-name';
-      expect(await rejectionOf(new pg.Client(url.href).connect())).to.have.property('code', '28000');
+      const refused = await rejectionOf(new pg.Client(url.href).connect());
+      // As the server asks for a password or not.
+      expect(refused).to.have.property('code').that.is.oneOf(['28000', '28P01']);
       expect(counts()).to.deep.equal(only({ ignored: 1 }));
       url.href = server.url;
       url.pathname = '/no-such-database';
