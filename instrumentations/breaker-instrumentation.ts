@@ -123,4 +123,14 @@ export abstract class BreakerInstrumentation<
   protected probe(target: Target, context?: unknown): Permit {
     return this.#patches === undefined ? UNGUARDED : this.guard.probe(target, context);
   }
+
+  /** The permit of a call that must be made whatever the state of the circuit. */
+  protected pass(target: Target, context?: unknown, longRunning?: boolean): Permit {
+    return this.#patches === undefined ? UNGUARDED : this.guard.pass(target, context, longRunning);
+  }
+
+  /** Whether calls to a target need no asking just now. */
+  protected isClosed(target: Target): boolean {
+    return this.#patches === undefined || this.guard.isClosed(target);
+  }
 }

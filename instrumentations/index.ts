@@ -3,3 +3,4 @@ export { HttpBreakerInstrumentation } from './http.js';
 export { HttpStatusError } from './http-outcome.js';
 export { UndiciBreakerInstrumentation } from './undici.js';
 export { IoredisBreakerInstrumentation } from './ioredis.js';
+export { PgBreakerInstrumentation } from './pg.js';

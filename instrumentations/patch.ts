@@ -58,7 +58,7 @@ export class Patches {
 
   /** As `onModule`, but only for what is loaded from now on, again included. */
   onNextLoad(ending: string, callback: (exports: unknown) => void): void {
-    const hook: LoadHook = { ending, basename: basenameOf(ending), packageName: packageOf(ending), callback };
+    const hook: LoadHook = { ending, names: namesOf(ending), callback };
     loadHooks.add(hook);
     hookLoad();
     this.onUndo(() => loadHooks.delete(hook));
@@ -82,8 +82,8 @@ function copyShape(replacement: AnyFunction, original: AnyFunction): void {
 
 interface LoadHook {
   readonly ending: string;
-  readonly basename: string;
-  readonly packageName: string;
+  /** How a request for the file may end. */
+  readonly names: readonly string[];
   readonly callback: (exports: unknown) => void;
 }
 
@@ -114,8 +114,8 @@ function hookLoad(): void {
   };
 }
 
-function mayMean(request: string, { basename, packageName }: LoadHook): boolean {
-  return request.endsWith(basename) || request.endsWith(`${basename}.js`) || request === packageName;
+function mayMean(request: string, { names }: LoadHook): boolean {
+  return names.some((name) => request.endsWith(name));
 }
 
 function tellHooks(
@@ -135,13 +135,13 @@ function tellHooks(
   for (const hook of hooks) if (endsWith(filename, hook.ending)) hook.callback(exports);
 }
 
-/** `/@scope/name/lib/file.js` is of the package `@scope/name`. */
-function packageOf(ending: string): string {
-  return /^\/((?:@[^/]+\/)?[^/]+)/.exec(ending)?.[1] ?? '';
-}
-
-function basenameOf(path: string): string {
-  return path.slice(path.lastIndexOf('/') + 1).replace(/\.c?js$/, '');
+function namesOf(path: string): string[] {
+  const [folder = '', file = ''] = path.split('/').slice(-2);
+  const basename = file.replace(/\.c?js$/, '');
+  if (basename !== 'index') return [file, basename];
+  // A package or a folder is asked for by its own name, and its index file comes.
+  const packageName = /^\/((?:@[^/]+\/)?[^/]+)/.exec(path)?.[1] ?? folder;
+  return [file, basename, folder, packageName];
 }
 
 function endsWith(filename: string, ending: string): boolean {

@@ -3,6 +3,7 @@ import { CircuitBreaker, UNGUARDED, type Permit } from './breaker/circuit-breake
 import { diagnostics } from './breaker/diagnostics.js';
 import { CircuitOpenError } from './breaker/errors.js';
 import type { CircuitBreakerRegistry } from './breaker/registry.js';
+import { CLOSED } from './breaker/state.js';
 import type { RuleSet } from './rules/rule-set.js';
 import { targetLabels, type Target } from './target.js';
 
@@ -43,10 +44,33 @@ export class Guard {
    */
   enter(target: Target, context?: unknown, longRunning?: boolean): Admission {
     try {
-      if (contexts.active().getValue(SUPPRESS_TRACING) === true) return UNGUARDED;
+      if (isSuppressed()) return UNGUARDED;
       return this.breakerOf(target).tryAcquire(context, longRunning);
     } catch (error) {
-      return this.#fail(error);
+      return this.#stepAside(error);
+    }
+  }
+
+  /**
+   * The permit of a call that must be made whatever the state of the circuit, such as one inside a transaction: counted
+   * as every call, never rejected. Never throws.
+   */
+  pass(target: Target, context?: unknown, longRunning?: boolean): Permit {
+    try {
+      if (isSuppressed()) return UNGUARDED;
+      return this.breakerOf(target).acquireAnyway(context, longRunning);
+    } catch (error) {
+      return this.#stepAside(error);
+    }
+  }
+
+  /** Whether calls to a target need no asking, since its circuit is closed. Counts and changes nothing; never throws. */
+  isClosed(target: Target): boolean {
+    try {
+      return this.breakerOf(target).stateCode === CLOSED;
+    } catch (error) {
+      this.#stepAside(error);
+      return true;
     }
   }
 
@@ -87,6 +111,12 @@ export class Guard {
     return entry.breaker;
   }
 
+  #stepAside(error: unknown): Permit {
+    if (!this.#broken) diagnostics.report('The guard failed; calls go through unguarded where it does', error);
+    this.#broken = true;
+    return UNGUARDED;
+  }
+
   #make(target: Target): CircuitBreaker {
     const { name, config, shared } = this.rules.resolve(target);
     const present = this.registry.get(name);
@@ -101,13 +131,11 @@ export class Guard {
     try {
       return permit();
     } catch (error) {
-      return this.#fail(error);
+      return this.#stepAside(error);
     }
   }
+}
 
-  #fail(error: unknown): Permit {
-    if (!this.#broken) diagnostics.report('The guard failed; calls go through unguarded where it does', error);
-    this.#broken = true;
-    return UNGUARDED;
-  }
+function isSuppressed(): boolean {
+  return contexts.active().getValue(SUPPRESS_TRACING) === true;
 }

@@ -4,6 +4,7 @@ import { Patches } from '../instrumentations/patch.js';
 import { UndiciBreakerInstrumentation } from '../instrumentations/undici.js';
 import { ConfigError } from './breaker/errors.js';
 import { IoredisBreakerInstrumentation } from '../instrumentations/ioredis.js';
+import { PgBreakerInstrumentation } from '../instrumentations/pg.js';
 import { getRuntime } from './runtime.js';
 import { log, printWithoutDiag } from './telemetry/log.js';
 import type { SpanCapture } from './telemetry/span-capture.js';
@@ -30,6 +31,7 @@ function start(): void {
     new HttpBreakerInstrumentation(),
     new UndiciBreakerInstrumentation(),
     new IoredisBreakerInstrumentation(),
+    new PgBreakerInstrumentation(),
   ];
   const clients = instrumentations.map(({ instrumentationName }) => instrumentationName.split('/')[1]);
   // Threads say nothing that their process has not said.

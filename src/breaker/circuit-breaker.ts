@@ -286,6 +286,20 @@ export class CircuitBreaker {
     return permit;
   }
 
+  /**
+   * The permit of a call that is made whatever the circuit says. While closed it is a call like any other; otherwise its
+   * outcome is counted and has no say, since nobody asked for a probe.
+   *
+   * @internal
+   */
+  acquireAnyway(context?: unknown, longRunning = false): Permit {
+    if (this.#config.mode === 'off') return UNGUARDED;
+    if (this.#state !== CLOSED) return this.#admit(this.#seams.now(), NO_VERDICT, context, longRunning);
+    const permit = this.#admit(this.#seams.now(), this.#generation, context, longRunning);
+    if (!longRunning) this.#slowCalls?.started(permit);
+    return permit;
+  }
+
   stats(): BreakerStats {
     const { tally } = this;
     const now = this.#seams.now();
