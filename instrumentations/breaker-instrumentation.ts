@@ -96,4 +96,9 @@ export abstract class BreakerInstrumentation<
   protected probe(target: Target, context?: unknown): Permit {
     return this.#patches === undefined ? UNGUARDED : this.guard.probe(target, context);
   }
+
+  /** Whether the circuit of a target is open and says so to its callers. */
+  protected refuses(target: Target): boolean {
+    return this.#patches !== undefined && this.guard.refuses(target);
+  }
 }
