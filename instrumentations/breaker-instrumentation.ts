@@ -133,4 +133,9 @@ export abstract class BreakerInstrumentation<
   protected isClosed(target: Target): boolean {
     return this.#patches === undefined || this.guard.isClosed(target);
   }
+
+  /** Whether the circuit of a target is open and says so to its callers. */
+  protected refuses(target: Target): boolean {
+    return this.#patches !== undefined && this.guard.refuses(target);
+  }
 }

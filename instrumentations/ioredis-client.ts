@@ -2,9 +2,11 @@ import type { Target } from '../src/target.js';
 import type { Command, QueuedCommand } from './ioredis-command.js';
 
 /** A queue of ioredis. */
-interface CommandQueue {
+export interface CommandQueue {
   readonly length: number;
   peekAt(index: number): QueuedCommand | undefined;
+  shift(): QueuedCommand | undefined;
+  push(item: QueuedCommand): unknown;
 }
 
 /** A `Redis` or a `Cluster` of ioredis 5 or 6, with what their types do not say. */

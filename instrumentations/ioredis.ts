@@ -4,7 +4,7 @@ import { withoutStack } from '../src/breaker/errors.js';
 import { CircuitOpenError, UNGUARDED, type Admission, type Guard, type Permit } from '../src/guard.js';
 import type { Target } from '../src/target.js';
 import { BreakerInstrumentation, type BreakerInstrumentationConfig } from './breaker-instrumentation.js';
-import { isClustersOwn, refusesByItself, targetOf, type Client } from './ioredis-client.js';
+import { isClustersOwn, refusesByItself, targetOf, type Client, type CommandQueue } from './ioredis-client.js';
 import {
   asksSentinel,
   isBlocking,
@@ -15,6 +15,7 @@ import {
   type CommandConstructor,
   type CommandKind,
   type Pipeline,
+  type QueuedCommand,
 } from './ioredis-command.js';
 import {
   connectionClosed,
@@ -189,6 +190,7 @@ export class IoredisBreakerInstrumentation extends BreakerInstrumentation {
       const cause = connection.lastError ?? connectionClosed();
       const waited = settleQueued(client, verdict, cause);
       if (!waited) settle(this.evidence(connection.target), verdict, cause);
+      if (this.refuses(connection.target)) rejectQueued(client, cause);
     };
 
     const onStatus = (client: Client, next: string): void => {
@@ -434,20 +436,43 @@ function copyOf(error: CircuitOpenError): CircuitOpenError {
   return copy;
 }
 
+function queuesOf({ offlineQueue, commandQueue, prevCommandQueue }: Client): CommandQueue[] {
+  return [offlineQueue, commandQueue, prevCommandQueue].filter((queue) => queue !== undefined && queue !== null);
+}
+
+function permitOf({ command }: QueuedCommand): Permit {
+  const call = calls.get(command) ?? UNGUARDED;
+  return call instanceof Batch ? call.permit : call;
+}
+
 /** A connection could not be made: what waits for it has failed so far. @returns whether anything did wait */
 function settleQueued(client: Client, verdict: Verdict, cause: Error): boolean {
   let waited = false;
-  for (const queue of [client.offlineQueue, client.commandQueue, client.prevCommandQueue]) {
-    for (let index = 0; index < (queue?.length ?? 0); index++) {
-      const item = queue!.peekAt(index);
-      const call = item && calls.get(item.command);
-      const permit = call instanceof Batch ? call.permit : call;
-      if (permit === undefined || permit.settled) continue;
+  for (const queue of queuesOf(client)) {
+    for (let index = 0; index < queue.length; index++) {
+      const permit = permitOf(queue.peekAt(index)!);
+      if (permit.settled) continue;
       settle(permit, verdict, cause);
       waited = true;
     }
   }
   return waited;
+}
+
+/**
+ * The circuit is open and the connection lost: whoever still waits in a queue, counted as failed already, gets the reason
+ * now, as `maxRetriesPerRequest` would have it in the end. Otherwise those who called just before the circuit opened would
+ * hang for as long as the outage lasts, while those after them are answered at once.
+ */
+function rejectQueued(client: Client, cause: Error): void {
+  for (const queue of queuesOf(client)) {
+    for (let left = queue.length; left > 0; left--) {
+      const item = queue.shift()!;
+      // What never was a call stays; so does a MULTI, since what follows it would be executed without it.
+      if (permitOf(item) === UNGUARDED || kindOf(item.command) === 'multi') queue.push(item);
+      else item.command.reject(cause);
+    }
+  }
 }
 
 function isTimedOut(error: Error | undefined): boolean {

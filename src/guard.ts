@@ -91,6 +91,17 @@ export class Guard {
     return this.#quietly(() => this.breakerOf(target).tryProbe(context) ?? UNGUARDED);
   }
 
+  /** Whether a call to a target would be rejected now, but for the time that opens the way to a probe. */
+  refuses(target: Target): boolean {
+    try {
+      const { state, config } = this.breakerOf(target);
+      return state === 'open' && config.mode === 'enforce';
+    } catch (error) {
+      this.#fail(error);
+      return false;
+    }
+  }
+
   /** The breaker of a target, made by its rule where there is none yet. */
   breakerOf(target: Target): CircuitBreaker {
     if (this.#removals !== this.registry.removals) {

@@ -45,7 +45,7 @@ for (const { major, name } of MAJORS) {
 
     const breaker = () => guard.breaker(server.target);
 
-    /** Resolves when the breaker gets into that state; knows it from before its first call. */
+    /** Resolves when the circuit gets into that state. */
     async function reached(state: 'open' | 'closed'): Promise<void> {
       if (breaker().state === state) return;
       await new Promise<void>((resolve) => {
@@ -95,14 +95,16 @@ for (const { major, name } of MAJORS) {
     it('opens when nothing has ever listened there', async () => {
       await server.kill();
       const redis = clients.redis(server.port, QUICK_RETRY);
-      const pending = redis.get('key');
+      const pending = rejection(redis.get('key'));
       await reached('open');
+      // It has waited long enough: others are rejected at once by now.
+      expect(await pending).to.have.property('code', 'ECONNREFUSED');
       await server.start();
-      expect(await pending).to.equal(null);
       await callUntilClosed(redis);
     });
 
-    it('takes what waits for a failing reconnection for failed, once, and leaves its waiting alone', async () => {
+    it('takes what waits for a failing reconnection for failed, once, and lets it wait while the circuit is closed', async () => {
+      guardWith({ ...OPTIONS, failureThreshold: 1_000 });
       const redis = await ready({ maxRetriesPerRequest: null });
       server.pause();
       const waiting = [redis.get('a'), redis.pipeline().get('b').get('c').exec(), redis.get('d')] as const;
@@ -121,6 +123,34 @@ for (const { major, name } of MAJORS) {
         null,
       ]);
       expect(breaker().stats().calls).to.include({ success: 1, inFlight: 0 });
+    });
+
+    it('lets nobody wait in a queue once the circuit is open, save what belongs to the connection', async () => {
+      const redis = await ready({ maxRetriesPerRequest: null });
+      server.pause();
+      const waiting = [redis.get('a'), redis.pipeline().get('b').get('c').exec(), redis.blpop('d', 0)] as const;
+      const own = redis.subscribe('news');
+      const killed = server.kill();
+      const [get, pipeline, blpop] = await Promise.all([rejection(waiting[0]), waiting[1], rejection(waiting[2])]);
+      expect(breaker().state).to.equal('open');
+      for (const error of [get, blpop, pipeline![0]![0], pipeline![1]![0]]) {
+        expect(error).to.have.property('code', 'ECONNREFUSED');
+      }
+      await killed;
+      await server.start();
+      expect(await own).to.equal(1);
+      expect(breaker().stats().calls).to.include({ success: 1, rejected: 0, inFlight: 0 });
+    });
+
+    it('lets them wait in mode observe', async () => {
+      guardWith({ ...OPTIONS, mode: 'observe' });
+      const redis = await ready({ maxRetriesPerRequest: null });
+      const open = reached('open');
+      await server.kill();
+      const waiting = redis.get('key');
+      await open;
+      await server.start();
+      expect(await waiting).to.equal(null);
     });
 
     it('does not take a short break of a connection for a failure', async () => {
@@ -234,16 +264,20 @@ for (const { major, name } of MAJORS) {
       const unhandled: unknown[] = [];
       const listen = (reason: unknown) => unhandled.push(reason);
       process.on('unhandledRejection', listen);
-      const redis = await ready({ maxRetriesPerRequest: 3 });
+      const redis = await ready({ maxRetriesPerRequest: null });
       const outcomes = { answered: 1, rejected: 0, failed: 0 };
+      const pending = new Set<Promise<void>>();
       let callers = 0;
       let stop = false;
 
       async function call(): Promise<void> {
         callers++;
         while (!stop) {
+          const call = redis.incr('counter');
+          const ended = call.then(ignore, ignore).finally(() => pending.delete(ended));
+          pending.add(ended);
           try {
-            await redis.incr('counter');
+            await call;
             outcomes.answered++;
           } catch (error) {
             if (error instanceof CircuitOpenError) outcomes.rejected++;
@@ -258,6 +292,8 @@ for (const { major, name } of MAJORS) {
       const opened = reached('open');
       await server.kill();
       await opened;
+      // Whoever was waiting when the circuit opened is told, long before the server is back.
+      await Promise.all(pending);
       expect(await rejection(redis.get('key'))).to.be.instanceOf(CircuitOpenError);
       outcomes.rejected++;
       await server.start();
@@ -272,8 +308,8 @@ for (const { major, name } of MAJORS) {
       const { calls } = breaker().stats();
       expect(calls.inFlight).to.equal(0);
       expect(calls.rejected).to.equal(outcomes.rejected);
-      // A caller that waited through the outage has been counted as failed, and may have been answered in the end.
       expect(calls.success).to.be.at.most(outcomes.answered);
+      // All calls that failed, and some attempts to connect while nobody waited.
       expect(calls.failure).to.be.at.least(outcomes.failed);
       expect(
         [redis as unknown as Queues].map(({ offlineQueue, commandQueue }) => offlineQueue.length + commandQueue.length),

@@ -3,7 +3,7 @@ import type { CircuitBreaker } from '../../src/breaker/circuit-breaker.js';
 import type { BreakerOptions } from '../../src/breaker/options.js';
 import { CircuitBreakerRegistry } from '../../src/breaker/registry.js';
 import { Guard } from '../../src/guard.js';
-import type { Resolution } from '../../src/rules/rule-set.js';
+import type { Resolution, RuleSet } from '../../src/rules/rule-set.js';
 import { targetName, type Target } from '../../src/target.js';
 
 /** A guard that treats all targets alike, with a registry of its own. */
@@ -14,7 +14,8 @@ export class TestGuard extends Guard {
     const config = resolveConfig(options);
     const registry = new CircuitBreakerRegistry();
     const resolve = (target: Target): Resolution => ({ name: targetName(target), config, shared: false });
-    super(registry, { resolve });
+    // No more of the class than a guard needs.
+    super(registry, Object.assign(Object.create(null), { resolve }) as RuleSet);
     this.breakers = registry;
   }
 

@@ -166,6 +166,7 @@ export class RedisServer {
       dir: this.#directory,
       save: '',
       'enable-debug-command': 'yes',
+      'repl-diskless-sync-delay': '0',
       ...this.#settings,
     };
     const words = Object.entries(settings).flatMap(([name, value]) => [`--${name}`, value]);
