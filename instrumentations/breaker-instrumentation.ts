@@ -2,7 +2,7 @@ import { diag, trace, type MeterProvider, type Span, type TracerProvider } from 
 import { whenOpenFor } from '../src/breaker/presets.js';
 import { UNGUARDED, type Admission, type Guard, type Permit } from '../src/guard.js';
 import { getRuntime } from '../src/runtime.js';
-import type { CallContext } from '../src/telemetry/call-context.js';
+import { NamedCall, type CallContext } from '../src/telemetry/call-context.js';
 import { mark } from '../src/telemetry/span-events.js';
 import { PACKAGE } from '../src/version.js';
 import type { Target } from '../src/target.js';
@@ -91,6 +91,11 @@ export abstract class BreakerInstrumentation<
     return this.#patches === undefined ? UNGUARDED : this.guard.enter(target, context, longRunning);
   }
 
+  /** What telemetry knows of a call about to be made, by the name that OpenTelemetry's instrumentation gives its spans. */
+  protected context(name: string | (() => string)): CallContext {
+    return new NamedCall(this.callSpan(), name);
+  }
+
   /** The span of a call about to be made: what OpenTelemetry's instrumentation has made for it, else the active one. */
   protected callSpan(): Span | undefined {
     return this.lateSpan() ?? trace.getActiveSpan();
@@ -120,12 +125,12 @@ export abstract class BreakerInstrumentation<
   }
 
   /** A permit to probe a target with a call of our own, where a half-open circuit has room for one; else `UNGUARDED`. */
-  protected probe(target: Target, context?: unknown): Permit {
+  protected probe(target: Target, context?: CallContext): Permit {
     return this.#patches === undefined ? UNGUARDED : this.guard.probe(target, context);
   }
 
   /** The permit of a call that must be made whatever the state of the circuit. */
-  protected pass(target: Target, context?: unknown, longRunning?: boolean): Permit {
+  protected pass(target: Target, context?: CallContext, longRunning?: boolean): Permit {
     return this.#patches === undefined ? UNGUARDED : this.guard.pass(target, context, longRunning);
   }
 

@@ -1,4 +1,3 @@
-import { trace } from '@opentelemetry/api';
 import { diagnostics } from '../src/breaker/diagnostics.js';
 import { withoutStack } from '../src/breaker/errors.js';
 import { CircuitOpenError, UNGUARDED, type Admission, type Guard, type Permit } from '../src/guard.js';
@@ -116,7 +115,7 @@ export class IoredisBreakerInstrumentation extends BreakerInstrumentation {
   private guardClients(patches: Patches, prototype: Client, Command: CommandConstructor): void {
     patches.replace(prototype, 'sendCommand', (sendCommand) => {
       const probe = (client: Client): void => {
-        const permit = this.probe(connectionOf(client).target, trace.getActiveSpan());
+        const permit = this.probe(connectionOf(client).target, this.context('ping'));
         if (permit === UNGUARDED) return;
         const ping = new Command('ping', [], {});
         calls.set(ping, permit);
@@ -136,10 +135,10 @@ export class IoredisBreakerInstrumentation extends BreakerInstrumentation {
 
   /** @param probe sends a call of our own through a client, where its circuit waits for one */
   private gate(probe: (client: Client) => void): (client: Client, command: Command) => CircuitOpenError | undefined {
-    const ask = (client: Client, blocking: boolean): Admission => {
+    const ask = (client: Client, { name }: Command, blocking: boolean): Admission => {
       const connection = connectionOf(client);
       if (connection.inMulti || refusesByItself(client)) return UNGUARDED;
-      const admission = this.enter(connection.target, trace.getActiveSpan(), blocking);
+      const admission = this.enter(connection.target, this.context(name), blocking);
       // A blocking command is no probe. Where a service has no others, its circuit would stay half-open for ever.
       if (blocking && admission !== UNGUARDED) probe(client);
       if (connection.refusedMulti === undefined || admission instanceof CircuitOpenError) return admission;
@@ -154,7 +153,7 @@ export class IoredisBreakerInstrumentation extends BreakerInstrumentation {
         return kind === 'end-of-multi' ? endMulti(client) : undefined;
       }
       const blocking = kind !== undefined && isBlocking(command, kind);
-      const admission = ask(client, blocking);
+      const admission = ask(client, command, blocking);
       if (kind === 'multi') beginMulti(client, admission);
       if (admission instanceof CircuitOpenError) return admission;
       calls.set(command, admission);
@@ -162,9 +161,9 @@ export class IoredisBreakerInstrumentation extends BreakerInstrumentation {
       return undefined;
     };
 
-    const askForBatch = (client: Client, batch: Batch): CircuitOpenError | undefined => {
+    const askForBatch = (client: Client, command: Command, batch: Batch): CircuitOpenError | undefined => {
       if (batch.admission === undefined) {
-        batch.admission = ask(client, batch.blocking);
+        batch.admission = ask(client, command, batch.blocking);
         if (batch.permit !== UNGUARDED) watchBatch(client, batch);
         return batch.admission instanceof CircuitOpenError ? batch.admission : undefined;
       }
@@ -175,7 +174,7 @@ export class IoredisBreakerInstrumentation extends BreakerInstrumentation {
       try {
         const call = calls.get(command);
         if (call === undefined) return askForOne(client, command);
-        return call instanceof Batch ? askForBatch(client, call) : undefined;
+        return call instanceof Batch ? askForBatch(client, command, call) : undefined;
       } catch (error) {
         diagnostics.report('Guarding a Redis command failed; it goes through unguarded', error);
         return undefined;

@@ -1,6 +1,6 @@
-import { trace } from '@opentelemetry/api';
 import { CircuitOpenError, type Admission, type Permit } from '../src/guard.js';
 import type { Target } from '../src/target.js';
+import type { CallContext } from '../src/telemetry/call-context.js';
 import { hiddenProperty, Patches } from './patch.js';
 import { settleByError } from './pg-outcome.js';
 import { begins, cleansUp, mayBegin } from './pg-statement.js';
@@ -13,8 +13,9 @@ const now = performance.now.bind(performance);
 /** The guard, as pg's calls use it. */
 export interface Door {
   isClosed(target: Target): boolean;
-  enter(target: Target, context: unknown, longRunning?: boolean): Admission;
-  pass(target: Target, context: unknown, longRunning?: boolean): Permit;
+  context(spanName: string | (() => string)): CallContext;
+  enter(target: Target, context: CallContext, longRunning?: boolean): Admission;
+  pass(target: Target, context: CallContext, longRunning?: boolean): Permit;
 }
 
 type Callback = (error: unknown, ...results: unknown[]) => void;
@@ -128,7 +129,7 @@ export function patchClient(patches: Patches, { prototype, Query }: ClientClass,
           given?.ignore();
           return connect.call(this, callback);
         }
-        const admission = given ?? door.enter(targetOf(this), trace.getActiveSpan());
+        const admission = given ?? door.enter(targetOf(this), door.context('pg.connect'));
         if (admission instanceof CircuitOpenError) return nextTick(callback, admission);
         if (admission.settled) return connect.call(this, callback);
         standing.set(this, admission);
@@ -265,7 +266,7 @@ function settleStanding(client: Client, error: unknown): void {
 /** Asks for one statement. What belongs to an open transaction, or ends one, is counted and never rejected. */
 function admit(client: Client, statement: unknown, standard: Submittable, door: Door): Admission {
   const target = targetOf(client);
-  const context = trace.getActiveSpan();
+  const context = door.context(() => spanName(statement, target));
   // Its length is up to whoever reads it; as a probe it is as good as any.
   const isCursor = isSubmittable(statement) && !isStandard(statement, standard);
   if (isInTransaction(client)) return door.pass(target, context, isCursor);
@@ -315,6 +316,12 @@ function pending(client: Client): Submittable[] {
 // Looking at the old names makes newer versions print a deprecation.
 function queued(client: Client): readonly Submittable[] {
   return client._queryQueue ?? client.queryQueue ?? [];
+}
+
+/** As OpenTelemetry's instrumentation names the span of a statement: `pg.query:SELECT orders`. */
+function spanName(statement: unknown, { database }: Target): string {
+  const verb = /^\s*(\w+)/.exec(String(textOf(statement)))?.[1]?.toUpperCase();
+  return ['pg.query', verb].filter(Boolean).join(':') + (database === undefined ? '' : ` ${database}`);
 }
 
 function textOf(statement: unknown): unknown {

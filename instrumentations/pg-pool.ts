@@ -1,6 +1,6 @@
-import { trace } from '@opentelemetry/api';
 import { CircuitOpenError, type Permit } from '../src/guard.js';
 import type { Target } from '../src/target.js';
+import type { CallContext } from '../src/telemetry/call-context.js';
 import { hiddenProperty, type Patches } from './patch.js';
 import { connectWith, giveBack, handOver, toTarget, type Client, type Door } from './pg-client.js';
 import { settleByError } from './pg-outcome.js';
@@ -45,7 +45,7 @@ export function isPoolClass(exports: unknown): exports is PoolClass {
 
 /** A checkout under way: whose it is, and its permit where it had to ask for one. */
 interface Checkout {
-  readonly context: unknown;
+  readonly context: CallContext;
   permit: Permit | undefined;
 }
 
@@ -107,7 +107,7 @@ export function patchPool(
       function (this: Pool, callback) {
         const target = targetOf(this);
         if (this.ending || target === UNGUARDED_TARGET) return connect.call(this, callback);
-        const context = trace.getActiveSpan();
+        const context = door.context('pg-pool.connect');
         if (door.isClosed(target)) {
           return checkOut(this, { context, permit: undefined }, () => connect.call(this, callback));
         }
@@ -164,7 +164,7 @@ export function patchPool(
         targets.set(this, undefined);
         const target = targetOf(this);
         if (target === UNGUARDED_TARGET) return newClient.call(this, item);
-        const admission = checkout?.permit ?? door.enter(target, checkout?.context ?? trace.getActiveSpan());
+        const admission = checkout?.permit ?? door.enter(target, checkout?.context ?? door.context('pg-pool.connect'));
         if (admission instanceof CircuitOpenError) {
           nextTick(() => {
             item.callback(admission, undefined, NOOP);

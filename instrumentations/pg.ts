@@ -21,6 +21,7 @@ export class PgBreakerInstrumentation extends BreakerInstrumentation {
   protected override patch(patches: Patches): void {
     const door: Door = {
       isClosed: this.isClosed.bind(this),
+      context: this.context.bind(this),
       enter: this.enter.bind(this),
       pass: this.pass.bind(this),
     };

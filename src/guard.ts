@@ -97,7 +97,7 @@ export class Guard {
       const { state, config } = this.breakerOf(target);
       return state === 'open' && config.mode === 'enforce';
     } catch (error) {
-      this.#fail(error);
+      this.#stepAside(error);
       return false;
     }
   }

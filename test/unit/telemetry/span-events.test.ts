@@ -2,13 +2,15 @@ import { context, SpanKind, trace, type Span } from '@opentelemetry/api';
 import { AlwaysOffSampler, type ReadableSpan } from '@opentelemetry/sdk-trace-base';
 import { expect } from 'chai';
 import type { CircuitBreaker } from '../../../src/breaker/circuit-breaker.js';
+import { NamedCall } from '../../../src/telemetry/call-context.js';
+import { SpanCapture } from '../../../src/telemetry/span-capture.js';
 import { SpanEvents } from '../../../src/telemetry/span-events.js';
 import { breakerWithClock, fail, openCircuit, succeed, waitUntilProbe } from '../../support/breakers.js';
 import { startTracing } from '../../support/traces.js';
 
 function tracedBreaker(options?: Parameters<typeof breakerWithClock>[0]) {
   const made = breakerWithClock(options);
-  made.breaker.observer = new SpanEvents();
+  made.breaker.observer = new SpanEvents(new SpanCapture(), { spans: true, log: undefined });
   return made;
 }
 
@@ -18,7 +20,7 @@ function startSpan(name: string): Span {
 
 /** A call of which the instrumentation knows the span. */
 function failOn(span: Span, breaker: CircuitBreaker, error: unknown = new Error('down')): void {
-  const call = breaker.tryAcquire(span);
+  const call = breaker.tryAcquire(new NamedCall(span, 'GET'));
   if ('failure' in call) call.failure(error);
   span.end();
 }
