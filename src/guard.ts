@@ -4,7 +4,7 @@ import { diagnostics } from './breaker/diagnostics.js';
 import type { CircuitOpenError } from './breaker/errors.js';
 import type { CircuitBreakerRegistry } from './breaker/registry.js';
 import type { RuleSet } from './rules/rule-set.js';
-import { targetLabels, type Target } from './target.js';
+import type { Target } from './target.js';
 
 export { CircuitOpenError } from './breaker/errors.js';
 export { UNGUARDED, type Permit } from './breaker/circuit-breaker.js';
@@ -52,6 +52,12 @@ export class Guard {
     }
   }
 
+  /** From now on these rules are in force, for breakers that exist already too. */
+  useRules(rules: RuleSet): void {
+    this.rules = rules;
+    this.#byHost.clear();
+  }
+
   /** The breaker of a target, made by its rule where there is none yet. */
   breakerOf(target: Target): CircuitBreaker {
     if (this.#removals !== this.registry.removals) {
@@ -73,11 +79,11 @@ export class Guard {
   }
 
   #make(target: Target): CircuitBreaker {
-    const { name, config, shared } = this.rules.resolve(target);
+    const { name, config, labels } = this.rules.resolve(target);
     const present = this.registry.get(name);
     if (present !== undefined) return present;
     const breaker = new CircuitBreaker(name, config);
-    breaker.labels = shared ? { system: target.system } : targetLabels(target);
+    breaker.labels = labels;
     this.registry.register(breaker);
     return breaker;
   }

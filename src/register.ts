@@ -1,7 +1,11 @@
 import { isMainThread } from 'node:worker_threads';
 import { HttpBreakerInstrumentation } from '../instrumentations/http.js';
-import { getRuntime } from './runtime.js';
+import { ConfigError } from './breaker/errors.js';
+import { STRICT_VARIABLE } from './environment.js';
+import { drawProblems } from './rules/frame.js';
+import { getRuntime, loadRules, type Runtime } from './runtime.js';
 import { log, printWithoutDiag } from './telemetry/log.js';
+import { PACKAGE } from './version.js';
 
 // `--require`, `--import` and NODE_OPTIONS can name us several times, each time with a copy of its own.
 const STARTED = Symbol.for('otel-breaker.started');
@@ -14,10 +18,25 @@ if (globals[STARTED] === undefined) {
 
 function start(): void {
   printWithoutDiag();
-  const runtime = getRuntime();
+  const runtime = startRuntime();
   const instrumentations = [new HttpBreakerInstrumentation()];
-  log.info(
-    `guarding ${instrumentations.map(({ instrumentationName }) => instrumentationName.split('/')[1]).join(', ')}`,
-  );
+  const clients = instrumentations.map(({ instrumentationName }) => instrumentationName.split('/')[1]);
+  const { file } = runtime.rules;
+  log.info(`guarding ${clients.join(', ')}${file === undefined ? '' : `; rules from ${file.origin}`}`);
   if (isMainThread) runtime.publishAlone();
+}
+
+/** An application must not run unprotected by accident: a bad configuration ends it here, before it has begun. */
+function startRuntime(): Runtime {
+  try {
+    const runtime = getRuntime();
+    loadRules(runtime);
+    return runtime;
+  } catch (error) {
+    if (!(error instanceof ConfigError)) throw error;
+    process.stderr.write(
+      `${drawProblems(error)}\n${PACKAGE.name}: not started. Correct this, or set ${STRICT_VARIABLE}=false to start without.\n`,
+    );
+    process.exit(1);
+  }
 }

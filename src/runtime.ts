@@ -4,7 +4,8 @@ import { globalRegistry, type CircuitBreakerRegistry } from './breaker/registry.
 import { startConsole } from './console/server.js';
 import { readEnvironment, type Environment } from './environment.js';
 import { Guard } from './guard.js';
-import { RuleSet } from './rules/rule-set.js';
+import { LiveRules } from './rules/live-rules.js';
+import type { RulesConfig } from './rules/rule.js';
 import { log } from './telemetry/log.js';
 import { BreakerMetrics } from './telemetry/metrics.js';
 import { createPrometheusPage } from './telemetry/own-exporter.js';
@@ -15,6 +16,9 @@ import { SpanEvents } from './telemetry/span-events.js';
 export interface Runtime {
   readonly registry: CircuitBreakerRegistry;
   readonly guard: Guard;
+  readonly environment: Environment;
+  /** The rules in force. */
+  readonly rules: LiveRules;
   /** Opens a port of our own where the application brings no metrics provider. */
   publishAlone(): void;
   /** Metrics leave through this provider from now on. */
@@ -42,9 +46,20 @@ export function createRuntime(registry: CircuitBreakerRegistry, environment: Env
     onRejection: (breaker, rejection, enforced, context) => events.onRejection(breaker, rejection, enforced, context),
   });
 
+  const rules: LiveRules = new LiveRules(environment, {
+    onRules: () => guard.useRules(rules.ruleSet()),
+    onReload: ({ origin }) => log.info(`new rules from ${origin} are in force`),
+    onBadReload: (error) =>
+      log.error('the rules file has changed and cannot be taken; the rules before stay in force', error),
+    onWatchFailed: (error) => log.warn('the rules file cannot be watched; changes need a restart', error),
+  });
+  const guard = new Guard(registry, rules.ruleSet());
+
   return {
     registry,
-    guard: new Guard(registry, new RuleSet()),
+    guard,
+    environment,
+    rules,
     publishAlone: () => {
       if (publishes) publisher.start(() => openOwnExporter(environment));
     },
@@ -53,6 +68,7 @@ export function createRuntime(registry: CircuitBreakerRegistry, environment: Env
     },
     stop: () => {
       registry.observe(undefined);
+      rules.stop();
       return publisher.stop();
     },
   };
@@ -63,6 +79,30 @@ let runtime: Runtime | undefined;
 /** The runtime of this process, made when it is first asked for. */
 export function getRuntime(): Runtime {
   return (runtime ??= createRuntime(globalRegistry, readEnvironment()));
+}
+
+/**
+ * Reads the rules file, the first time it is called.
+ *
+ * @throws ConfigError where it is bad, unless OTEL_BREAKER_CONFIG_STRICT is false
+ */
+export function loadRules({ rules, environment }: Runtime): void {
+  try {
+    rules.load();
+  } catch (error) {
+    if (environment.configStrict) throw error;
+    log.error('the built-in defaults are in force, since the rules file cannot be taken', error);
+  }
+}
+
+/**
+ * Gives rules in code, for the whole process: they come before those of the rules file and replace those of the last
+ * call. Breakers that exist already take their new options and keep their state.
+ *
+ * @throws ConfigError with every problem that they have; then nothing changes
+ */
+export function configure(config: RulesConfig): void {
+  getRuntime().rules.configure(config);
 }
 
 async function openOwnExporter({ prometheusHost, prometheusPort }: Environment): Promise<OwnExporter | undefined> {
