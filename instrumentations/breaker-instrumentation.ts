@@ -1,11 +1,13 @@
 import { diag, type MeterProvider, type TracerProvider } from '@opentelemetry/api';
 import { UNGUARDED, type Admission, type Guard } from '../src/guard.js';
-import { getRuntime } from '../src/runtime.js';
+import { RULES_KEYS, type RulesConfig } from '../src/rules/rule.js';
+import { getGuard, getRuntime } from '../src/runtime.js';
 import { PACKAGE } from '../src/version.js';
 import type { Target } from '../src/target.js';
 import { Patches } from './patch.js';
 
-export interface BreakerInstrumentationConfig {
+/** Rules given here are for this instrumentation alone, and come before those of the rules file and of `configure()`. */
+export interface BreakerInstrumentationConfig extends RulesConfig {
   /** Whether to attach at once; default true. */
   enabled?: boolean;
 }
@@ -30,16 +32,17 @@ export abstract class BreakerInstrumentation<
   readonly #client: string;
   #config: Config;
   #patches: Patches | undefined;
+  protected guard: Guard;
 
-  /** @internal */
-  protected constructor(
-    client: string,
-    config: Config,
-    protected readonly guard: Guard = getRuntime().guard,
-  ) {
+  /**
+   * @internal
+   * @throws ConfigError naming everything that is wrong with the rules given, or with the rules file
+   */
+  protected constructor(client: string, config: Config, guard?: Guard) {
     this.#client = client;
     this.instrumentationName = `${PACKAGE.name}/${client}`;
     this.#config = config;
+    this.guard = guard ?? getGuard(this.instrumentationName, config);
     if (config.enabled !== false) this.enable();
   }
 
@@ -70,7 +73,11 @@ export abstract class BreakerInstrumentation<
     return this.#config;
   }
 
+  /** @throws ConfigError naming everything that is wrong with the rules given; then nothing changes */
   setConfig(config: Config): void {
+    if (RULES_KEYS.some((key) => config[key] !== this.#config[key])) {
+      this.guard = getGuard(this.instrumentationName, config);
+    }
     this.#config = config;
   }
 

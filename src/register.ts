@@ -2,7 +2,6 @@ import { isMainThread } from 'node:worker_threads';
 import { HttpBreakerInstrumentation } from '../instrumentations/http.js';
 import { ConfigError } from './breaker/errors.js';
 import { STRICT_VARIABLE } from './environment.js';
-import { drawProblems } from './rules/frame.js';
 import { getRuntime, loadRules, type Runtime } from './runtime.js';
 import { log, printWithoutDiag } from './telemetry/log.js';
 import { PACKAGE } from './version.js';
@@ -35,7 +34,7 @@ function startRuntime(): Runtime {
   } catch (error) {
     if (!(error instanceof ConfigError)) throw error;
     process.stderr.write(
-      `${drawProblems(error)}\n${PACKAGE.name}: not started. Correct this, or set ${STRICT_VARIABLE}=false to start without.\n`,
+      `${error.message}\n${PACKAGE.name}: not started. Correct this, or set ${STRICT_VARIABLE}=false to start without it.\n`,
     );
     process.exit(1);
   }

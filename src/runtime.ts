@@ -4,8 +4,9 @@ import { globalRegistry, type CircuitBreakerRegistry } from './breaker/registry.
 import { startConsole } from './console/server.js';
 import { readEnvironment, type Environment } from './environment.js';
 import { Guard } from './guard.js';
-import { LiveRules } from './rules/live-rules.js';
+import { checkedSection, LiveRules } from './rules/live-rules.js';
 import type { RulesConfig } from './rules/rule.js';
+import { RuleSet } from './rules/rule-set.js';
 import { log } from './telemetry/log.js';
 import { BreakerMetrics } from './telemetry/metrics.js';
 import { createPrometheusPage } from './telemetry/own-exporter.js';
@@ -46,14 +47,14 @@ export function createRuntime(registry: CircuitBreakerRegistry, environment: Env
     onRejection: (breaker, rejection, enforced, context) => events.onRejection(breaker, rejection, enforced, context),
   });
 
-  const rules: LiveRules = new LiveRules(environment, {
-    onRules: () => guard.useRules(rules.ruleSet()),
+  const guard = new Guard(registry, new RuleSet());
+  const rules = new LiveRules(environment, {
     onReload: ({ origin }) => log.info(`new rules from ${origin} are in force`),
     onBadReload: (error) =>
       log.error('the rules file has changed and cannot be taken; the rules before stay in force', error),
     onWatchFailed: (error) => log.warn('the rules file cannot be watched; changes need a restart', error),
   });
-  const guard = new Guard(registry, rules.ruleSet());
+  rules.use((ruleSet) => guard.useRules(ruleSet));
 
   return {
     registry,
@@ -93,6 +94,23 @@ export function loadRules({ rules, environment }: Runtime): void {
     if (environment.configStrict) throw error;
     log.error('the built-in defaults are in force, since the rules file cannot be taken', error);
   }
+}
+
+/**
+ * The guard of this process, under the rules of its file; or one with rules of its own before those.
+ *
+ * @param owner whose rules they are, for errors
+ * @throws ConfigError naming everything that is wrong with the rules, or with the rules file
+ */
+export function getGuard(owner: string, { mode, defaults, rules, maxBreakers }: RulesConfig = {}): Guard {
+  const runtime = getRuntime();
+  loadRules(runtime);
+  const given = Object.entries({ mode, defaults, rules, maxBreakers }).filter(([, value]) => value !== undefined);
+  if (given.length === 0) return runtime.guard;
+  const own = checkedSection(owner, Object.fromEntries(given));
+  const guard = new Guard(runtime.registry, new RuleSet());
+  runtime.rules.use((ruleSet) => guard.useRules(ruleSet), own);
+  return guard;
 }
 
 /**

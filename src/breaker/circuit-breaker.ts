@@ -150,7 +150,7 @@ export class Permit {
  * There are no timers: an open circuit turns half-open inside the first `acquire()` after its time is up.
  */
 export class CircuitBreaker {
-  readonly name: string;
+  #name: string;
   /** @internal */
   readonly tally = new Tally();
   /** @internal Labels of this breaker's metrics besides its name. */
@@ -188,12 +188,16 @@ export class CircuitBreaker {
    * @throws ConfigError naming every option that is unknown or has a bad value
    */
   constructor(name: string, options?: BreakerOptions, seams: BreakerSeams = realSeams) {
-    this.name = name;
+    this.#name = name;
     this.#seams = seams;
     this.#config = resolveConfig(options, `CircuitBreaker "${name}"`);
     this.#changedAt = seams.wallNow();
     this.#window = new SlidingWindow(this.#config.window, seams.now());
     this.#watchSlowCalls();
+  }
+
+  get name(): string {
+    return this.#name;
   }
 
   get state(): CircuitState {
@@ -324,6 +328,11 @@ export class CircuitBreaker {
     return () => {
       this.#listeners?.delete(registration);
     };
+  }
+
+  /** @internal For the registry, which finds it by its name. */
+  rename(name: string): void {
+    this.#name = name;
   }
 
   /** @internal Takes new options and keeps state and counts. */

@@ -5,12 +5,11 @@ import { checkGlob, checkHostPattern } from './match.js';
 import { checkMeaning } from './meaning.js';
 import { SYSTEMS } from './rule-set.js';
 import type * as Schema from './schema.js';
-import type { RuleMatch, RulesConfig } from './rule.js';
+import { RULES_KEYS, type RuleMatch, type RulesConfig } from './rule.js';
 
 type Words = Pick<Finding, 'consequence' | 'allowed'>;
 type Dictionary = Readonly<Record<string, unknown>>;
 
-const ROOT_KEYS: readonly (keyof RulesConfig)[] = ['mode', 'defaults', 'rules', 'maxBreakers'];
 const MATCH_KEYS: readonly (keyof RuleMatch)[] = ['system', 'host', 'port', 'database', 'name'];
 
 /**
@@ -48,7 +47,7 @@ function findUnknownKeys(config: unknown, code: boolean): Finding[] {
   }
 
   if (!isDictionary(config)) return findings;
-  look(config, [], ROOT_KEYS);
+  look(config, [], RULES_KEYS);
   look(config.defaults, ['defaults'], options);
   const { rules } = config;
   if (!Array.isArray(rules)) return findings;
@@ -93,7 +92,7 @@ function wordsFor(path: Path, value: unknown): Words {
   }
   switch (key) {
     case undefined:
-      return { consequence: 'there is nothing to read rules from', allowed: `Use the keys ${ROOT_KEYS.join(', ')}.` };
+      return { consequence: 'there is nothing to read rules from', allowed: `Use the keys ${RULES_KEYS.join(', ')}.` };
     case 'defaults':
       return {
         consequence: 'there is nothing to read options from',

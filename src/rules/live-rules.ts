@@ -17,8 +17,6 @@ export interface RulesEnvironment {
 
 /** Who hears what becomes of the rules. */
 export interface RulesListener {
-  /** New rules are in force. */
-  onRules(): void;
   /** The file was read again, with this result. */
   onReload(section: RulesSection): void;
   /** The file has changed into something that cannot be taken: the last good rules stay in force. */
@@ -27,10 +25,16 @@ export interface RulesListener {
   onWatchFailed(error: unknown): void;
 }
 
+interface User {
+  readonly take: (rules: RuleSet) => void;
+  readonly own: RulesSection | undefined;
+}
+
 /** The rules in force: those given in code, before those of the file, under the mode of the environment. */
 export class LiveRules {
   readonly #environment: RulesEnvironment;
   readonly #listener: RulesListener;
+  readonly #users = new Set<User>();
   #code: RulesSection | undefined;
   #file: RulesSection | undefined;
   #watch: FileWatch | undefined;
@@ -47,12 +51,20 @@ export class LiveRules {
   }
 
   /**
-   * What is in force.
+   * Hands out what is in force, now and whenever it changes.
    *
-   * @param own rules that come before all others
+   * @param own rules that come before all others, for this user alone
+   * @returns a function that ends it
+   * @throws ConfigError where the user's own rules do not go together with the others
    */
-  ruleSet(own?: RulesSection): RuleSet {
-    return new RuleSet(this.#sections(own), this.#environment.mode);
+  use(take: (rules: RuleSet) => void, own?: RulesSection): () => void {
+    const user = { take, own };
+    assertTogether(this.#sections(user, this.#code, this.#file));
+    this.#users.add(user);
+    this.#hand(user);
+    return () => {
+      this.#users.delete(user);
+    };
   }
 
   /**
@@ -66,7 +78,7 @@ export class LiveRules {
     const path = findRulesFile(this.#environment.config);
     if (path === undefined) return;
     try {
-      this.#take(loadRulesFile(path));
+      this.#take(this.#code, loadRulesFile(path));
     } finally {
       if (this.#environment.watch) this.#watchFile(path);
     }
@@ -78,10 +90,7 @@ export class LiveRules {
    * @throws ConfigError with every problem that they have; then the ones before stay in force
    */
   configure(config: RulesConfig): void {
-    const section = checkedSection('configure()', config);
-    assertTogether([section, this.#file]);
-    this.#code = section;
-    this.#listener.onRules();
+    this.#take(checkedSection('configure()', config), this.#file);
   }
 
   stop(): void {
@@ -89,21 +98,27 @@ export class LiveRules {
     this.#watch = undefined;
   }
 
-  #sections(own?: RulesSection): RulesSection[] {
-    return [own, this.#code, this.#file].filter((section) => section !== undefined);
+  #take(code: RulesSection | undefined, file: RulesSection | undefined): void {
+    assertTogether(this.#sections(undefined, code, file));
+    for (const user of this.#users) assertTogether(this.#sections(user, code, file));
+    this.#code = code;
+    this.#file = file;
+    for (const user of this.#users) this.#hand(user);
   }
 
-  #take(section: RulesSection): void {
-    assertTogether([this.#code, section]);
-    this.#file = section;
-    this.#listener.onRules();
+  #hand(user: User): void {
+    user.take(new RuleSet(this.#sections(user, this.#code, this.#file), this.#environment.mode));
+  }
+
+  #sections(user: User | undefined, code: RulesSection | undefined, file: RulesSection | undefined): RulesSection[] {
+    return [user?.own, code, file].filter((section) => section !== undefined);
   }
 
   #watchFile(path: string): void {
     const reload = () => {
       try {
         const section = loadRulesFile(path);
-        this.#take(section);
+        this.#take(this.#code, section);
         this.#listener.onReload(section);
       } catch (error) {
         this.#listener.onBadReload(error);
@@ -125,10 +140,9 @@ export function checkedSection(origin: string, config: RulesConfig): RulesSectio
 }
 
 /** Sections that are right by themselves can still not go together. */
-function assertTogether(sections: readonly (RulesSection | undefined)[]): void {
-  const present = sections.filter((section) => section !== undefined);
-  const conflicts = present.length > 1 ? findConflicts(present) : [];
+function assertTogether(sections: readonly RulesSection[]): void {
+  const conflicts = sections.length > 1 ? findConflicts(sections) : [];
   if (conflicts.length > 0) {
-    throw new ConfigError(present.map(({ origin }) => origin).join(' with '), conflicts.map(problemOf));
+    throw new ConfigError(sections.map(({ origin }) => origin).join(' with '), conflicts.map(problemOf));
   }
 }

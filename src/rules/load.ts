@@ -95,6 +95,7 @@ export function parseRules(file: string, text: string, env: NodeJS.ProcessEnv = 
       at: source.locate(finding.path, finding.key ?? false),
     })),
   ];
+  problems.sort((a, b) => a.at.line - b.at.line || a.at.column - b.at.column);
   if (problems.length > 0) throw new ConfigError(file, problems);
   return source.value as RulesConfig;
 }

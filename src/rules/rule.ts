@@ -33,3 +33,5 @@ export interface RulesConfig {
 }
 
 export const DEFAULT_MAX_BREAKERS = 1_000;
+
+export const RULES_KEYS: readonly (keyof RulesConfig)[] = ['mode', 'defaults', 'rules', 'maxBreakers'];
