@@ -241,7 +241,7 @@ export function checkOption(key: OptionKey, value: unknown): Omit<ConfigProblem,
         allowed: 'Use a whole number of 1 or more.',
       };
     case 'share': {
-      const above = spec.zero === undefined ? '0 to 1' : 'above 0 and at most 1';
+      const above = spec.zero === undefined ? 'from 0 to 1' : 'above 0 and at most 1';
       if (typeof value === 'number' && value >= 0 && value <= 1 && !(value === 0 && spec.zero !== undefined)) {
         return undefined;
       }
@@ -308,13 +308,19 @@ export function nearestKey(key: string, known: readonly string[]): string | unde
   let nearest: string | undefined;
   let best = Math.max(2, Math.floor(key.length / 3)) + 1;
   for (const candidate of known) {
-    const distance = editDistance(key.toLowerCase(), candidate.toLowerCase());
+    const distance = distanceBetween(key.toLowerCase(), candidate.toLowerCase());
     if (distance < best) {
       best = distance;
       nearest = candidate;
     }
   }
   return nearest;
+}
+
+function distanceBetween(key: string, candidate: string): number {
+  // "hostname" for "host": far apart in letters, near in mind.
+  const related = key.length > 3 && (key.startsWith(candidate) || candidate.startsWith(key));
+  return related ? 1 : editDistance(key, candidate);
 }
 
 /** Levenshtein distance: insertions, deletions and substitutions that turn one word into the other. */

@@ -21,11 +21,14 @@ export function checkRules(config: unknown, code: boolean): Finding[] {
   // Loaded here: most processes have no rules, and should not wait for a validator.
   const { findMisfits } = require('./schema.js') as typeof Schema;
   const findings: Finding[] = findUnknownKeys(config, code);
-  const paths = new Set(findings.map(({ path }) => formatPath(path)));
-  for (const { path, value } of findMisfits(config, code)) {
-    const name = formatPath(path);
-    if (!paths.has(name)) findings.push({ path, value, ...wordsFor(path, value) });
-    paths.add(name);
+  const reported = new Set(findings.map(({ path }) => formatPath(path)));
+  const isReported = (path: Path) => path.some((_, depth) => reported.has(formatPath(path.slice(0, depth + 1))));
+  const misfits = findMisfits(config, code);
+  for (const { path, value } of misfits) {
+    // A list misfits because its items do, and what is missing from a list was never meant to be in one.
+    if (isReported(path) || reported.has('') || misfits.some((other) => isWithin(other.path, path))) continue;
+    findings.push({ path, value, ...wordsFor(path, value) });
+    reported.add(formatPath(path));
   }
   // Only what is well-formed can be understood.
   return findings.length > 0 ? findings : checkMeaning(config as RulesConfig);
@@ -38,6 +41,8 @@ function findUnknownKeys(config: unknown, code: boolean): Finding[] {
   const findings: Finding[] = [];
 
   function look(value: unknown, path: Path, known: readonly string[]): void {
+    // For the validator, a list is an object too.
+    if (Array.isArray(value)) findings.push({ path, value, ...wordsFor(path, value) });
     if (!isDictionary(value)) return;
     for (const key of Object.keys(value)) {
       if (known.includes(key)) continue;
@@ -46,8 +51,8 @@ function findUnknownKeys(config: unknown, code: boolean): Finding[] {
     }
   }
 
-  if (!isDictionary(config)) return findings;
   look(config, [], RULES_KEYS);
+  if (!isDictionary(config)) return findings;
   look(config.defaults, ['defaults'], options);
   const { rules } = config;
   if (!Array.isArray(rules)) return findings;
@@ -138,6 +143,10 @@ function matchWords(field: keyof RuleMatch, value: unknown): Words {
       return problem ?? { consequence: 'no name could be compared with it', allowed: 'Use a text, or a list of them.' };
     }
   }
+}
+
+function isWithin(path: Path, other: Path): boolean {
+  return path.length > other.length && other.every((step, depth) => path[depth] === step);
 }
 
 function isDictionary(value: unknown): value is Dictionary {

@@ -101,7 +101,10 @@ function checkName(name: string, match: RuleMatch, index: number): Finding[] {
         given === 0
           ? `match.host has no wildcard that $${used} could stand for`
           : `$${used} stands for nothing, since match.host has ${given} wildcard${given === 1 ? '' : 's'}`,
-      allowed: given === 0 ? 'Use a host like "*.example.com", or a name without $.' : `Use $1 to $${given}.`,
+      allowed:
+        given === 0
+          ? 'Use a host like "*.example.com", or a name without $.'
+          : `Use ${given === 1 ? '$1 alone' : `$1 to $${given}`}.`,
     },
   ];
 }

@@ -93,33 +93,45 @@ export function parseYaml(file: string, text: string, env: NodeJS.ProcessEnv): P
     return parsed;
 
   let values = 0;
+  const anchors = new Map<string, yaml.Node>();
+  const expanding = new Set<yaml.Node>();
 
   function read(node: unknown, path: Path): unknown {
     if (++values > MAX_VALUES) throw new TooManyValues();
-    if (yaml.isAlias(node)) {
-      const anchor = node.resolve(document);
-      if (anchor === undefined || path.length > MAX_DEPTH) {
-        const consequence = `the alias *${node.source} stands for nothing that could be read`;
-        report(node.range!, { path, value: undefined, consequence, allowed: 'Name an anchor that comes before it.' });
-        return undefined;
-      }
-      return read(anchor, path);
-    }
-    const { tag, range } = node as yaml.Node;
-    if (tag?.startsWith('!')) {
-      const start = Math.max(0, text.lastIndexOf(tag, range![0]));
-      report([start, start + tag.length], {
+    if (yaml.isAlias(node)) return readAlias(node, path);
+    if (!yaml.isScalar(node) && !yaml.isCollection(node)) return null;
+    if (node.tag !== undefined && !CORE_TAGS.has(node.tag)) {
+      const tag = findTag(text, node.range![0]);
+      report([tag.start, tag.start + tag.text.length], {
         path,
         value: undefined,
         consequence: 'a "!" that is not in quotes starts a YAML tag, and the value would be lost',
-        allowed: `Put it in quotes: "${tag}".`,
+        allowed: `Put it in quotes: "${tag.text}".`,
       });
       return undefined;
     }
-    if (yaml.isMap(node)) return readMap(node as yaml.YAMLMap.Parsed, path);
-    if (yaml.isSeq(node)) return node.items.map((item, index) => readAt(item, [...path, index], undefined));
+    if (node.anchor !== undefined) anchors.set(node.anchor, node);
     if (yaml.isScalar(node)) return readScalar(node as yaml.Scalar.Parsed, path);
-    return null;
+    expanding.add(node);
+    const value = yaml.isMap(node)
+      ? readMap(node as yaml.YAMLMap.Parsed, path)
+      : node.items.map((item, index) => readAt(item, [...path, index], undefined));
+    expanding.delete(node);
+    return value;
+  }
+
+  /** What an alias stands for, found in the order of the text: the library would look through all of it for each one. */
+  function readAlias({ source, range }: yaml.Alias, path: Path): unknown {
+    const anchor = anchors.get(source);
+    if (anchor !== undefined && !expanding.has(anchor)) return read(anchor, path);
+    const meaning = anchor === undefined ? 'nothing' : 'what it is itself a part of';
+    report(range!, {
+      path,
+      value: undefined,
+      consequence: `the alias *${source} stands for ${meaning}`,
+      allowed: 'Name an anchor that ends before it.',
+    });
+    return undefined;
   }
 
   function readAt(node: unknown, path: Path, key: yaml.Range | undefined): unknown {
@@ -176,6 +188,7 @@ export function parseYaml(file: string, text: string, env: NodeJS.ProcessEnv): P
   }
 
   try {
+    if (isEmpty(document)) return { value: null, problems, locate };
     const value = readAt(document.contents, [], undefined);
     return { value, problems, locate };
   } catch (error) {
@@ -189,6 +202,22 @@ export function parseYaml(file: string, text: string, env: NodeJS.ProcessEnv): P
 }
 
 class TooManyValues extends Error {}
+
+function isEmpty({ contents }: yaml.Document.Parsed): boolean {
+  return contents === null || (yaml.isScalar(contents) && contents.value === null && contents.tag === undefined);
+}
+
+// What YAML itself can read without knowing any application.
+const CORE_TAGS = new Set(
+  ['map', 'seq', 'str', 'int', 'float', 'bool', 'null'].map((tag) => `tag:yaml.org,2002:${tag}`),
+);
+
+/** The tag of a node that starts here: it stands before the node, or is all there is of it. */
+function findTag(text: string, nodeStart: number): { start: number; text: string } {
+  let start = Math.max(0, text.lastIndexOf('!', nodeStart));
+  if (text[start - 1] === '!') start--;
+  return { start, text: /^[^\s,[\]{}]*/.exec(text.slice(start))![0] };
+}
 
 function resolvePlain(document: yaml.Document.Parsed, text: string): unknown {
   for (const tag of document.schema.tags) {
