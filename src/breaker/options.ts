@@ -278,7 +278,7 @@ export function checkOption(key: OptionKey, value: unknown): Omit<ConfigProblem,
       return { consequence: spec.other, allowed: `Use ${oneOf(spec.values)}.` };
     case 'statuses': {
       const list: readonly unknown[] = Array.isArray(value) ? value : [value];
-      if (list.length > 0 && list.every((status) => STATUS_PATTERN.test(String(status)))) return undefined;
+      if (list.length > 0 && list.every(isStatus)) return undefined;
       return {
         consequence: 'no answer could be judged by it',
         allowed: 'Use a list of statuses (429), classes ("5xx") and exceptions ("!501").',
@@ -291,6 +291,10 @@ export function checkOption(key: OptionKey, value: unknown): Omit<ConfigProblem,
         allowed: 'Use a function; it can be given in code only.',
       };
   }
+}
+
+function isStatus(value: unknown): boolean {
+  return (typeof value === 'string' || typeof value === 'number') && STATUS_PATTERN.test(String(value));
 }
 
 export function isOptionKey(key: string): key is OptionKey {

@@ -56,7 +56,7 @@ function optionEntries(code: boolean): Record<string, Schema> {
   const entries: Record<string, Schema> = {};
   for (const key of Object.keys(OPTIONS) as OptionKey[]) {
     const { kind, describe } = OPTIONS[key];
-    if (code || kind !== 'function') entries[key] = v.exactOptional(described(optionSchema(key), describe));
+    if (code || kind !== 'function') entries[key] = v.optional(described(optionSchema(key), describe));
   }
   return entries;
 }
@@ -73,16 +73,16 @@ const host = v.pipe(
 );
 
 const match = v.strictObject({
-  system: v.exactOptional(oneOrList(v.picklist(SYSTEMS), 'What kind of thing is called.')),
-  host: v.exactOptional(
+  system: v.optional(oneOrList(v.picklist(SYSTEMS), 'What kind of thing is called.')),
+  host: v.optional(
     oneOrList(
       host,
       'A host name or address, a glob (* stands for characters of one label, ** for any), or a range such as 10.0.0.0/8.',
     ),
   ),
-  port: v.exactOptional(oneOrList(port, 'The port that is called.')),
-  database: v.exactOptional(oneOrList(glob, 'The database of a PostgreSQL target; may be a glob.')),
-  name: v.exactOptional(
+  port: v.optional(oneOrList(port, 'The port that is called.')),
+  database: v.optional(oneOrList(glob, 'The database of a PostgreSQL target; may be a glob.')),
+  name: v.optional(
     oneOrList(glob, 'The name the breaker has by default, such as https://api.example.com; may be a glob.'),
   ),
 });
@@ -91,14 +91,14 @@ const match = v.strictObject({
 export function rulesSchema(code: boolean) {
   const options = optionEntries(code);
   return v.strictObject({
-    mode: v.exactOptional(described(optionSchema('mode'), OPTIONS.mode.describe)),
-    defaults: v.exactOptional(v.pipe(v.strictObject(options), v.description('Options for all targets.'))),
-    rules: v.exactOptional(
+    mode: v.optional(described(optionSchema('mode'), OPTIONS.mode.describe)),
+    defaults: v.optional(v.pipe(v.strictObject(options), v.description('Options for all targets.'))),
+    rules: v.optional(
       v.pipe(
         v.array(
           v.strictObject({
             match: v.pipe(match, v.description('Which targets the rule is for: those that every key given here fits.')),
-            name: v.exactOptional(
+            name: v.optional(
               described(
                 text,
                 'One breaker of this name for all targets of the rule. $1 to $4 are what the wildcards of match.host stand for.',
@@ -110,7 +110,7 @@ export function rulesSchema(code: boolean) {
         v.description('Options for some targets. The first rule that matches counts.'),
       ),
     ),
-    maxBreakers: v.exactOptional(
+    maxBreakers: v.optional(
       v.pipe(
         v.number(),
         v.integer(),

@@ -85,12 +85,13 @@ export function parseYaml(file: string, text: string, env: NodeJS.ProcessEnv): P
     });
     return parsed;
   }
-  for (const { pos, code, message } of document.errors) {
-    report(pos, { value: undefined, ...describeSyntax(code, message) });
+  // What follows a first error of syntax mostly follows from it. Keys that stand twice do no harm to the rest.
+  const duplicates = document.errors.filter(({ code }) => code === 'DUPLICATE_KEY');
+  const syntax = document.errors.find(({ code }) => code !== 'DUPLICATE_KEY');
+  for (const { pos, code, message } of syntax === undefined ? duplicates : [...duplicates, syntax]) {
+    report(pos, { value: undefined, ...describeSyntax(code, message, positionAt(pos).text) });
   }
-  // Behind a key that stands twice, everything else can be read, and judged in the same go.
-  if (document.errors.some(({ code }) => code !== 'DUPLICATE_KEY') || problems.length > document.errors.length)
-    return parsed;
+  if (problems.length > duplicates.length) return parsed;
 
   let values = 0;
   const anchors = new Map<string, yaml.Node>();
@@ -257,12 +258,14 @@ const SYNTAX: Readonly<Record<string, Pick<Finding, 'consequence' | 'allowed'>>>
   },
 };
 
-function describeSyntax(code: yaml.ErrorCode, message: string): Pick<Finding, 'consequence' | 'allowed'> {
+function describeSyntax(code: yaml.ErrorCode, message: string, line: string): Pick<Finding, 'consequence' | 'allowed'> {
   const known = SYNTAX[code];
   if (known !== undefined) return known;
   const text = message.replace(/\s+/g, ' ').trim();
   return {
     consequence: `this is no YAML: ${text.charAt(0).toLowerCase()}${text.slice(1)}`,
-    allowed: 'Check brackets, quotes, colons and indentation.',
+    allowed: /[[{].*\$\{/.test(line)
+      ? 'Within { } and [ ], a ${...} must be in quotes; to put in a number, give its key a line of its own.'
+      : 'Check brackets, quotes, colons and indentation.',
   };
 }
