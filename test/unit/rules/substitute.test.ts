@@ -51,8 +51,7 @@ describe('variables in a rules file', () => {
       '  countTimeouts: ${UNSET:-false}',
       'rules:',
       '  - { match: { host: "${NUMBER}" } }',
-    ].join('
-');
+    ].join('\n');
     expect(parseRules('rules.yaml', text, ENV)).to.deep.equal({
       defaults: { minimumCalls: 7, countTimeouts: false },
       rules: [{ match: { host: '7' } }],
