@@ -14,7 +14,9 @@ export const RULES_FILES = ['otel-breaker.yaml', 'otel-breaker.yml', 'otel-break
 /** The variable that names another file. */
 export const CONFIG_VARIABLE = 'OTEL_BREAKER_CONFIG';
 
-const MAX_BYTES = 1024 * 1024;
+// A thousand rules take a quarter of this. Reading as much as that keeps a reload below a second.
+const MAX_BYTES = 256 * 1024;
+const MAX_PROBLEMS = 100;
 
 /**
  * The path of the rules file.
@@ -96,6 +98,11 @@ export function parseRules(file: string, text: string, env: NodeJS.ProcessEnv = 
     })),
   ];
   problems.sort((a, b) => a.at.line - b.at.line || a.at.column - b.at.column);
+  if (problems.length > MAX_PROBLEMS) {
+    const [first] = problems.splice(MAX_PROBLEMS);
+    const consequence = `there are more problems from here on than the ${MAX_PROBLEMS} above`;
+    problems.push({ path: '', value: undefined, consequence, allowed: 'Correct those first.', at: first!.at });
+  }
   if (problems.length > 0) throw new ConfigError(file, problems);
   return source.value as RulesConfig;
 }

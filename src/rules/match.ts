@@ -1,4 +1,4 @@
-import { BlockList, isIP, isIPv6 } from 'node:net';
+import { BlockList, isIP, isIPv6, SocketAddress } from 'node:net';
 import { domainToASCII } from 'node:url';
 import { targetName, type Target } from '../target.js';
 import type { RuleMatch } from './rule.js';
@@ -10,7 +10,7 @@ export interface PatternProblem {
 }
 
 /** What the wildcards of a pattern stand for; `undefined` where it does not fit. */
-type Test = (text: string) => readonly string[] | undefined;
+type Test = (text: string, address?: SocketAddress) => readonly string[] | undefined;
 
 interface Pattern {
   readonly test: Test;
@@ -105,13 +105,15 @@ function parseNetwork(pattern: string): BlockList | undefined {
   return list;
 }
 
+function addressOf(host: string): SocketAddress | undefined {
+  const family = isIP(host);
+  return family === 0 ? undefined : new SocketAddress({ address: host, family: family === 4 ? 'ipv4' : 'ipv6' });
+}
+
 function hostPattern(pattern: string): Pattern {
   if (pattern.includes('/') && !pattern.startsWith('/')) {
     const network = parseNetwork(pattern)!;
-    const test: Test = (host) => {
-      const family = isIP(host);
-      return family !== 0 && network.check(host, family === 4 ? 'ipv4' : 'ipv6') ? NO_CAPTURES : undefined;
-    };
+    const test: Test = (_host, address) => (address !== undefined && network.check(address) ? NO_CAPTURES : undefined);
     return { test, captures: 0 };
   }
   // Clients bring names in ASCII: an umlaut would match nothing.
@@ -171,16 +173,17 @@ export class Matcher {
 
   /**
    * @param host that of the target, normalized
+   * @param address the same as an address, where it is one; made once for any number of ranges
    * @returns what the wildcards of the host stand for, where the target fits
    */
-  match(target: Target, host: string): readonly string[] | undefined {
+  match(target: Target, host: string, address = addressOf(host)): readonly string[] | undefined {
     if (this.#systems?.includes(target.system) === false) return undefined;
     if (this.#ports?.includes(target.port) === false) return undefined;
     if (this.#databases !== undefined && !fits(this.#databases, target.database)) return undefined;
     if (this.#names !== undefined && !fits(this.#names, targetName(target))) return undefined;
     if (this.hosts === undefined) return NO_CAPTURES;
     for (const pattern of this.hosts) {
-      const captures = pattern.test(host);
+      const captures = pattern.test(host, address);
       if (captures !== undefined) return captures;
     }
     return undefined;
@@ -220,12 +223,13 @@ export class MatchIndex<R extends Indexed> {
 
   first(target: Target): { rule: R; captures: readonly string[] } | undefined {
     const host = normalizeHost(target.host);
+    const address = addressOf(host);
     let found: { rule: R; captures: readonly string[] } | undefined;
 
     function look(rules: readonly R[] | undefined): void {
       for (const rule of rules ?? []) {
         if (found !== undefined && rule.index >= found.rule.index) return;
-        const captures = rule.matcher.match(target, host);
+        const captures = rule.matcher.match(target, host, address);
         if (captures !== undefined) found = { rule, captures };
       }
     }

@@ -56,6 +56,9 @@ export function findConflicts(sections: readonly RulesSection[]): Finding[] {
 const CONFLICTING = ['maxOpenDuration', 'openDuration', 'preset'] as const;
 
 function conflictOf(sections: readonly RulesSection[], rule?: Rule): Omit<Finding, 'path'> | undefined {
+  // Nothing else can conflict, and most rules have none.
+  const given = [rule, ...sections.map(({ config }) => config.defaults)];
+  if (given.every((options) => options?.maxOpenDuration === undefined)) return undefined;
   for (const system of listOf(rule?.match.system) ?? SYSTEMS) {
     const options: BreakerOptions = optionsOf(sections, system, rule);
     const [problem] = checkOptions(options);

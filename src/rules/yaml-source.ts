@@ -17,6 +17,8 @@ export interface PlacedFinding extends Finding {
 
 // No rules file is nested deeper than five; beyond hundreds, a parser of any kind would use up the stack, and the process with it.
 const MAX_DEPTH = 32;
+// The library quotes what it does not understand, whatever its length.
+const MAX_MESSAGE = 200;
 // Aliases make much out of little.
 const MAX_VALUES = 100_000;
 
@@ -66,7 +68,7 @@ export function parseYaml(file: string, text: string, env: NodeJS.ProcessEnv): P
       report([tooDeep, tooDeep + 1], { value: undefined, consequence, allowed: 'Check its brackets and indentation.' });
       return parsed;
     }
-    const composed = new yaml.Composer({ prettyErrors: false, keepSourceTokens: false });
+    const composed = new yaml.Composer({ prettyErrors: false, uniqueKeys: false });
     const [first, ...others] = composed.compose(tokens, true, text.length);
     document = first!;
     if (others.length > 0) {
@@ -85,13 +87,15 @@ export function parseYaml(file: string, text: string, env: NodeJS.ProcessEnv): P
     });
     return parsed;
   }
-  // What follows a first error of syntax mostly follows from it. Keys that stand twice do no harm to the rest.
-  const duplicates = document.errors.filter(({ code }) => code === 'DUPLICATE_KEY');
-  const syntax = document.errors.find(({ code }) => code !== 'DUPLICATE_KEY');
-  for (const { pos, code, message } of syntax === undefined ? duplicates : [...duplicates, syntax]) {
-    report(pos, { value: undefined, ...describeSyntax(code, message, positionAt(pos).text) });
+  // What follows a first error of syntax mostly follows from it.
+  const [syntax] = document.errors;
+  if (syntax !== undefined) {
+    report(syntax.pos, {
+      value: undefined,
+      ...describeSyntax(syntax.code, syntax.message, positionAt(syntax.pos).text),
+    });
   }
-  if (problems.length > duplicates.length) return parsed;
+  if (problems.length > 0) return parsed;
 
   let values = 0;
   const anchors = new Map<string, yaml.Node>();
@@ -156,6 +160,16 @@ export function parseYaml(file: string, text: string, env: NodeJS.ProcessEnv): P
         continue;
       }
       const name = String(key.value);
+      // Found here, since the library compares each key with every other one.
+      if (name in object) {
+        report(key.range, {
+          path: [...path, name],
+          value: undefined,
+          consequence: 'this key stands twice in one place, and only one of the two would count',
+          allowed: 'Delete one of them.',
+        });
+        continue;
+      }
       object[name] = readAt(value, [...path, name], key.range ?? undefined);
     }
     return object;
@@ -223,7 +237,8 @@ function findTag(text: string, nodeStart: number): { start: number; text: string
 function resolvePlain(document: yaml.Document.Parsed, text: string): unknown {
   for (const tag of document.schema.tags) {
     if (tag.default === true && 'test' in tag && tag.test?.test(text)) {
-      return tag.resolve(text, () => {}, document.schema as never);
+      const value = tag.resolve(text, () => {}, {});
+      return yaml.isScalar(value) ? value.value : value;
     }
   }
   return text;
@@ -247,10 +262,6 @@ function findTooDeep(tokens: readonly yaml.CST.Token[]): number | undefined {
 }
 
 const SYNTAX: Readonly<Record<string, Pick<Finding, 'consequence' | 'allowed'>>> = {
-  DUPLICATE_KEY: {
-    consequence: 'this key stands twice in one place, and only one of the two would count',
-    allowed: 'Delete one of them.',
-  },
   TAB_AS_INDENT: { consequence: 'YAML does not take tabs as indentation', allowed: 'Use spaces.' },
   MULTIPLE_DOCS: {
     consequence: 'a second document starts here, and nothing would read it',
@@ -261,7 +272,7 @@ const SYNTAX: Readonly<Record<string, Pick<Finding, 'consequence' | 'allowed'>>>
 function describeSyntax(code: yaml.ErrorCode, message: string, line: string): Pick<Finding, 'consequence' | 'allowed'> {
   const known = SYNTAX[code];
   if (known !== undefined) return known;
-  const text = message.replace(/\s+/g, ' ').trim();
+  const text = message.slice(0, MAX_MESSAGE).replace(/\s+/g, ' ').trim();
   return {
     consequence: `this is no YAML: ${text.charAt(0).toLowerCase()}${text.slice(1)}`,
     allowed: /[[{].*\$\{/.test(line)
