@@ -19,6 +19,8 @@ export interface ChildOptions {
   readonly program: string | { readonly kind: 'commonjs' | 'module'; readonly source: string };
   /** The Node to run; default this one. */
   readonly node?: string;
+  /** Whether to talk to it by messages: `child.send()`, `process.on('message')`. */
+  readonly ipc?: boolean;
 }
 
 export const PRELOAD = ['--require', 'otel-breaker/register'] as const;
@@ -37,7 +39,7 @@ export async function runNode(options: ChildOptions): Promise<ChildResult> {
   return { code, signal, stdout, stderr };
 }
 
-export function spawnNode({ nodeArgs = [], env, program, node = process.execPath }: ChildOptions): ChildProcess {
+export function spawnNode({ nodeArgs = [], env, program, node = process.execPath, ipc }: ChildOptions): ChildProcess {
   const args =
     typeof program === 'string'
       ? [...nodeArgs, program]
@@ -45,6 +47,6 @@ export function spawnNode({ nodeArgs = [], env, program, node = process.execPath
   return spawn(node, args, {
     cwd: ROOT,
     env: { ...process.env, OTEL_EXPORTER_PROMETHEUS_PORT: '0', ...env },
-    stdio: ['ignore', 'pipe', 'pipe'],
+    stdio: ['ignore', 'pipe', 'pipe', ...(ipc ? (['ipc'] as const) : [])],
   });
 }
