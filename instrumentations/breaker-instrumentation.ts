@@ -1,14 +1,16 @@
 import { diag, trace, type MeterProvider, type Span, type TracerProvider } from '@opentelemetry/api';
 import { whenOpenFor } from '../src/breaker/presets.js';
 import { UNGUARDED, type Admission, type Guard, type Permit } from '../src/guard.js';
-import { getRuntime } from '../src/runtime.js';
+import { RULES_KEYS, type RulesConfig } from '../src/rules/rule.js';
+import { getGuard, getRuntime } from '../src/runtime.js';
 import { NamedCall, type CallContext } from '../src/telemetry/call-context.js';
 import { mark } from '../src/telemetry/span-events.js';
 import { PACKAGE } from '../src/version.js';
 import type { Target } from '../src/target.js';
 import { Patches } from './patch.js';
 
-export interface BreakerInstrumentationConfig {
+/** Rules given here are for this instrumentation alone, and come before those of the rules file and of `configure()`. */
+export interface BreakerInstrumentationConfig extends RulesConfig {
   /** Whether to attach at once; default true. */
   enabled?: boolean;
 }
@@ -34,16 +36,17 @@ export abstract class BreakerInstrumentation<
   readonly #spans = getRuntime().spans;
   #config: Config;
   #patches: Patches | undefined;
+  protected guard: Guard;
 
-  /** @internal */
-  protected constructor(
-    client: string,
-    config: Config,
-    protected readonly guard: Guard = getRuntime().guard,
-  ) {
+  /**
+   * @internal
+   * @throws ConfigError naming everything that is wrong with the rules given, or with the rules file
+   */
+  protected constructor(client: string, config: Config, guard?: Guard) {
     this.#client = client;
     this.instrumentationName = `${PACKAGE.name}/${client}`;
     this.#config = config;
+    this.guard = guard ?? getGuard(this.instrumentationName, config);
     if (config.enabled !== false) this.enable();
   }
 
@@ -74,7 +77,11 @@ export abstract class BreakerInstrumentation<
     return this.#config;
   }
 
+  /** @throws ConfigError naming everything that is wrong with the rules given; then nothing changes */
   setConfig(config: Config): void {
+    if (RULES_KEYS.some((key) => config[key] !== this.#config[key])) {
+      this.guard = getGuard(this.instrumentationName, config);
+    }
     this.#config = config;
   }
 

@@ -19,3 +19,5 @@ export {
   withCircuitBreaker,
   withCircuitBreakerAndFallback,
 } from './helpers/with-circuit-breaker.js';
+export type { Rule, RuleMatch, RulesConfig } from './rules/rule.js';
+export { configure } from './runtime.js';

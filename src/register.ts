@@ -1,11 +1,9 @@
 import { isMainThread } from 'node:worker_threads';
-import { HttpBreakerInstrumentation } from '../instrumentations/http.js';
+import { getBreakerInstrumentations } from '../instrumentations/index.js';
 import { Patches } from '../instrumentations/patch.js';
-import { UndiciBreakerInstrumentation } from '../instrumentations/undici.js';
 import { ConfigError } from './breaker/errors.js';
-import { IoredisBreakerInstrumentation } from '../instrumentations/ioredis.js';
-import { PgBreakerInstrumentation } from '../instrumentations/pg.js';
-import { getRuntime } from './runtime.js';
+import { STRICT_VARIABLE } from './environment.js';
+import { getRuntime, loadRules } from './runtime.js';
 import { log, printWithoutDiag } from './telemetry/log.js';
 import type { SpanCapture } from './telemetry/span-capture.js';
 import { SDK_FILES, startStandaloneTracing, wantsTraces } from './telemetry/standalone-tracing.js';
@@ -27,15 +25,12 @@ if (globals[STARTED] === undefined) {
 function start(): void {
   printWithoutDiag();
   const runtime = getRuntime();
-  const instrumentations = [
-    new HttpBreakerInstrumentation(),
-    new UndiciBreakerInstrumentation(),
-    new IoredisBreakerInstrumentation(),
-    new PgBreakerInstrumentation(),
-  ];
-  const clients = instrumentations.map(({ instrumentationName }) => instrumentationName.split('/')[1]);
+  loadRules(runtime);
+  const clients = getBreakerInstrumentations().map(({ instrumentationName }) => instrumentationName.split('/')[1]);
+  const { file } = runtime.rules;
+  const rules = file === undefined ? '' : `; rules from ${file.origin}`;
   // Threads say nothing that their process has not said.
-  log[isMainThread ? 'info' : 'debug'](`guarding ${clients.join(', ')}`);
+  log[isMainThread ? 'info' : 'debug'](`guarding ${clients.join(', ')}${rules}`);
   if (isMainThread) runtime.publishAlone();
   if (wantsTraces() && !runtime.spans.watch()) traceAlone(runtime.spans);
 }
@@ -55,7 +50,10 @@ function traceAlone(spans: SpanCapture): void {
   for (const file of SDK_FILES) patches.onNextLoad(file, withdraw);
 }
 
-/** A bad configuration stops the process, before it does the wrong thing; a fault of our own must not. */
+/**
+ * An application must not run unprotected by accident: a bad configuration ends it here, before it has begun. A fault of
+ * our own must not.
+ */
 function stop(error: unknown): void {
   if (!(error instanceof ConfigError)) {
     log.error('could not start; calls go through unguarded', error);
@@ -63,6 +61,8 @@ function stop(error: unknown): void {
   }
   // A thread may have an environment of its own: whoever started it gets the error.
   if (!isMainThread) throw error;
-  process.stderr.write(`${PACKAGE.name}: ${error.message.replaceAll('\n', `\n${PACKAGE.name}: `)}\n`);
+  process.stderr.write(
+    `${error.message}\n${PACKAGE.name}: not started. Correct this, or set ${STRICT_VARIABLE}=false to start without a rules file.\n`,
+  );
   process.exit(1);
 }

@@ -154,7 +154,7 @@ export class Permit {
  * There are no timers: an open circuit turns half-open inside the first `acquire()` after its time is up.
  */
 export class CircuitBreaker {
-  readonly name: string;
+  #name: string;
   /** @internal */
   readonly tally = new Tally();
   /** @internal Labels of this breaker's metrics besides its name. */
@@ -193,12 +193,16 @@ export class CircuitBreaker {
    */
   constructor(name: string, options?: BreakerOptions, seams: BreakerSeams = realSeams) {
     checkName(name);
-    this.name = name;
+    this.#name = name;
     this.#seams = seams;
     this.#config = resolveConfig(options, `CircuitBreaker "${name}"`);
     this.#changedAt = seams.wallNow();
     this.#window = new SlidingWindow(this.#config.window, seams.now());
     this.#watchSlowCalls();
+  }
+
+  get name(): string {
+    return this.#name;
   }
 
   get state(): CircuitState {
@@ -354,6 +358,11 @@ export class CircuitBreaker {
     return () => {
       this.#listeners?.delete(registration);
     };
+  }
+
+  /** @internal For the registry, which finds it by its name. */
+  rename(name: string): void {
+    this.#name = name;
   }
 
   /** @internal Takes new options and keeps state and counts. */

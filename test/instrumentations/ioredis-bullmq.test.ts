@@ -2,7 +2,7 @@ import { Queue, QueueEvents, Worker } from 'bullmq';
 import { expect } from 'chai';
 import { once } from 'node:events';
 import { IoredisBreakerInstrumentation } from '../../instrumentations/ioredis.js';
-import { TestGuard } from '../support/guards.js';
+import { TestGuard } from '../support/guarded.js';
 import { RedisServer } from '../support/redis-server.js';
 
 describe('BullMQ over ioredis', () => {

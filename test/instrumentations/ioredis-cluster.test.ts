@@ -3,7 +3,7 @@ import type { Cluster } from 'ioredis';
 import { IoredisBreakerInstrumentation } from '../../instrumentations/ioredis.js';
 import type { BreakerOptions } from '../../src/breaker/options.js';
 import { CircuitOpenError } from '../../src/guard.js';
-import { TestGuard } from '../support/guards.js';
+import { TestGuard } from '../support/guarded.js';
 import { Clients, heard, MAJORS, rejection } from '../support/ioredis.js';
 import { RedisCluster, RedisServer } from '../support/redis-server.js';
 

@@ -4,7 +4,7 @@ import { once } from 'node:events';
 import { IoredisBreakerInstrumentation } from '../../instrumentations/ioredis.js';
 import type { BreakerOptions } from '../../src/breaker/options.js';
 import { CircuitOpenError } from '../../src/guard.js';
-import { TestGuard } from '../support/guards.js';
+import { TestGuard } from '../support/guarded.js';
 import { Clients, heard, MAJORS, rejection } from '../support/ioredis.js';
 import { RedisServer } from '../support/redis-server.js';
 

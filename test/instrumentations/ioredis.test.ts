@@ -5,7 +5,7 @@ import { IoredisBreakerInstrumentation } from '../../instrumentations/ioredis.js
 import type { CircuitBreaker } from '../../src/breaker/circuit-breaker.js';
 import type { BreakerOptions } from '../../src/breaker/options.js';
 import { CircuitOpenError } from '../../src/guard.js';
-import { TestGuard } from '../support/guards.js';
+import { TestGuard } from '../support/guarded.js';
 import { Clients, heard, MAJORS, rejection } from '../support/ioredis.js';
 import { RedisServer } from '../support/redis-server.js';
 

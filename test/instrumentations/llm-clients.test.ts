@@ -7,7 +7,7 @@ import OpenAI from 'openai';
 import { UndiciBreakerInstrumentation } from '../../instrumentations/undici.js';
 import { findCircuitOpenError } from '../../src/breaker/errors.js';
 import type { BreakerOptions } from '../../src/breaker/options.js';
-import { counts, TestGuard } from '../support/guarding.js';
+import { counts, TestGuard } from '../support/guarded.js';
 import { findDeadPort, serve, stopServers } from '../support/servers.js';
 
 type ApiError = Error & { status?: number; headers?: Headers };

@@ -8,7 +8,7 @@ import { CircuitBreaker } from '../../src/breaker/circuit-breaker.js';
 import { isCircuitOpenError } from '../../src/breaker/errors.js';
 import type { BreakerOptions } from '../../src/breaker/options.js';
 import { FakeClock } from '../support/clock.js';
-import { counts, TestGuard } from '../support/guarding.js';
+import { counts, TestGuard } from '../support/guarded.js';
 import { serveProxy } from '../support/proxy.js';
 import { findDeadPort, serve, serveRaw, stopServers } from '../support/servers.js';
 

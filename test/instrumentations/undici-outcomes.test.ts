@@ -5,7 +5,7 @@ import { PassThrough, Writable } from 'node:stream';
 import { expect } from 'chai';
 import { UndiciBreakerInstrumentation } from '../../instrumentations/undici.js';
 import type { BreakerOptions } from '../../src/breaker/options.js';
-import { counts, TestGuard } from '../support/guarding.js';
+import { counts, TestGuard } from '../support/guarded.js';
 import { CERTIFICATE, findDeadPort, serve, serveRaw, serveTls, stopServers } from '../support/servers.js';
 
 interface Options {

@@ -8,7 +8,7 @@ import { HttpBreakerInstrumentation } from '../../instrumentations/http.js';
 import { UndiciBreakerInstrumentation } from '../../instrumentations/undici.js';
 import { isCircuitOpenError } from '../../src/breaker/errors.js';
 import type { BreakerOptions } from '../../src/breaker/options.js';
-import { counts, TestGuard } from '../support/guarding.js';
+import { counts, TestGuard } from '../support/guarded.js';
 import { serve, stopServers, type Upstream } from '../support/servers.js';
 
 describe('UndiciBreakerInstrumentation: rejections', () => {

@@ -1,7 +1,7 @@
 import { COPIES, dispatchersOf, globalFetch, waysOf, type UndiciDispatcher, type Way } from '../support/undici-ways.js';
 import { expect } from 'chai';
 import { UndiciBreakerInstrumentation } from '../../instrumentations/undici.js';
-import { counts, TestGuard } from '../support/guarding.js';
+import { counts, TestGuard } from '../support/guarded.js';
 import { serve, type Upstream } from '../support/servers.js';
 
 describe('UndiciBreakerInstrumentation: ways in', () => {

@@ -1,22 +1,28 @@
-import { resolveConfig } from '../../src/breaker/config.js';
-import type { CircuitBreaker } from '../../src/breaker/circuit-breaker.js';
+import { resolveConfig, type BreakerConfig } from '../../src/breaker/config.js';
+import type { BreakerStats, CircuitBreaker } from '../../src/breaker/circuit-breaker.js';
 import type { BreakerOptions } from '../../src/breaker/options.js';
 import { CircuitBreakerRegistry } from '../../src/breaker/registry.js';
 import { Guard } from '../../src/guard.js';
-import type { RuleSet } from '../../src/rules/rule-set.js';
-import { targetName, type Target } from '../../src/target.js';
+import { RuleSet, type Resolution } from '../../src/rules/rule-set.js';
+import { targetLabels, targetName, type Target } from '../../src/target.js';
 
-/** A guard with breakers of its own, all with the same options. */
+class SameForAll extends RuleSet {
+  constructor(private readonly config: BreakerConfig) {
+    super();
+  }
+
+  override resolve(target: Target): Resolution {
+    return { name: targetName(target), config: this.config, shared: false, labels: targetLabels(target) };
+  }
+}
+
+/** A guard that treats all targets alike, with a registry of its own. */
 export class TestGuard extends Guard {
   readonly breakers: CircuitBreakerRegistry;
 
   constructor(options: BreakerOptions = {}) {
     const registry = new CircuitBreakerRegistry();
-    const config = resolveConfig(options);
-    const rules: Pick<RuleSet, 'resolve'> = {
-      resolve: (target: Target) => ({ name: targetName(target), config, shared: false }),
-    };
-    super(registry, rules);
+    super(registry, new SameForAll(resolveConfig(options)));
     this.breakers = registry;
   }
 
@@ -27,6 +33,25 @@ export class TestGuard extends Guard {
       throw new Error(`There are ${breakers.length} breakers: ${this.breakers.listNames().join(', ')}`);
     return breakers[0]!;
   }
+
+  /** The breaker of a target that has been called. */
+  breaker(name: string): CircuitBreaker {
+    const breaker = this.breakers.get(name);
+    if (breaker === undefined) throw new Error(`No breaker "${name}" among: ${this.breakers.listNames().join(', ')}`);
+    return breaker;
+  }
+
+  /** What became of all calls to a target; nothing where none was seen. */
+  calls(name: string): BreakerStats['calls'] {
+    return this.breakers.get(name)?.stats().calls ?? NO_CALLS;
+  }
+}
+
+const NO_CALLS: BreakerStats['calls'] = { success: 0, failure: 0, ignored: 0, rejected: 0, inFlight: 0 };
+
+/** Counts as `stats()` gives them, with zeros where nothing is said. */
+export function counts(some: Partial<BreakerStats['calls']>): BreakerStats['calls'] {
+  return { ...NO_CALLS, ...some };
 }
 
 /** What was counted between now and the call of the function returned: outcomes and rejections. */
