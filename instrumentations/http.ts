@@ -233,8 +233,13 @@ function settleAtClose(req: Request, call: HttpCall): void {
 
 /** The caller ended it: because time ran out, or for reasons of its own. */
 function settleGivenUp(call: HttpCall, reason: unknown): void {
-  if (call.timedOut || isTimeout(reason)) call.permit.timeout(reason);
+  if (call.timedOut || isTimeout(reason) || isClientsTimeout(reason)) call.permit.timeout(reason);
   else call.permit.ignore();
+}
+
+/** Whether axios destroys a request for its `timeout`: it names that as the operating system names something else. */
+function isClientsTimeout(reason: unknown): boolean {
+  return (reason as NodeJS.ErrnoException | undefined)?.code === 'ECONNABORTED';
 }
 
 /** Whether the other side closed the connection before the answer was complete: Node then destroys it with this error. */

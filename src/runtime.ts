@@ -85,7 +85,9 @@ async function openOwnExporter({ prometheusHost, prometheusPort }: Environment):
 
 function explainPort(error: NodeJS.ErrnoException, host: string, port: number): void {
   if (error.code === 'EADDRINUSE') {
-    log.warn(
+    // A forked child or a cluster worker: its parent was here first, under the same preload.
+    const level = process.send === undefined ? 'warn' : 'debug';
+    log[level](
       `port ${port} on ${host} is taken, perhaps by another service under this preload or by a Prometheus exporter of ` +
         'your own: metrics are not published. Set OTEL_EXPORTER_PROMETHEUS_PORT to a free port, or OTEL_BREAKER_METRICS=off',
     );

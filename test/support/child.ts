@@ -21,6 +21,8 @@ export interface ChildOptions {
   readonly programArgs?: readonly string[];
   /** The Node to run; default this one. */
   readonly node?: string;
+  /** Whether parent and child can send each other messages; default not. */
+  readonly ipc?: boolean;
 }
 
 export const PRELOAD = ['--require', 'otel-breaker/register'] as const;
@@ -45,6 +47,7 @@ export function spawnNode({
   program,
   programArgs = [],
   node = process.execPath,
+  ipc,
 }: ChildOptions): ChildProcess {
   const args =
     typeof program === 'string'
@@ -53,6 +56,6 @@ export function spawnNode({
   return spawn(node, args, {
     cwd: ROOT,
     env: { ...process.env, OTEL_EXPORTER_PROMETHEUS_PORT: '0', ...env },
-    stdio: ['ignore', 'pipe', 'pipe'],
+    stdio: ['ignore', 'pipe', 'pipe', ...(ipc ? (['ipc'] as const) : [])],
   });
 }
