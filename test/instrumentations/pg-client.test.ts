@@ -33,8 +33,8 @@ describe('pg: Client', () => {
   });
 
   afterEach(async () => {
-    await client.end();
     instrumentation.disable();
+    await client.end();
     expect(breaker.stats().calls.inFlight).to.equal(0);
   });
 

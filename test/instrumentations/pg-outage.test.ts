@@ -1,5 +1,6 @@
 import { expect } from 'chai';
 import pg = require('pg');
+import { judge } from '../../instrumentations/pg-outcome.js';
 import { PgBreakerInstrumentation } from '../../instrumentations/pg.js';
 import { isCircuitOpenError } from '../../src/breaker/errors.js';
 import type { CircuitBreaker, Transition } from '../../src/breaker/circuit-breaker.js';
@@ -9,6 +10,9 @@ import { PostgresServer } from '../support/postgres-server.js';
 import { rejectionOf } from '../support/rejections.js';
 
 const CALLERS = 200;
+
+// A test that has failed must not go on in the background.
+let over = false;
 
 describe('pg: the server is killed and comes back', () => {
   let server: PostgresServer;
@@ -25,14 +29,19 @@ describe('pg: the server is killed and comes back', () => {
     pool = new pg.Pool(server);
     pool.on('error', () => {});
     unhandled = [];
+    over = false;
     process.on('unhandledRejection', onUnhandled);
   });
 
   afterEach(async () => {
-    await endPool(pool);
+    over = true;
     process.off('unhandledRejection', onUnhandled);
-    instrumentation.disable();
-    await server.stop();
+    try {
+      await endPool(pool);
+    } finally {
+      instrumentation.disable();
+      await server.stop();
+    }
   });
 
   it(`under ${CALLERS} callers: the circuit opens, rejects, and closes again`, async () => {
@@ -41,8 +50,6 @@ describe('pg: the server is killed and comes back', () => {
     const transitions = record(breaker);
     const rejectedIn: number[] = [];
     const answers = { success: 0, rejected: 0, failed: 0 };
-    let over = false;
-
     async function caller(): Promise<void> {
       while (!over) {
         const start = performance.now();
@@ -121,7 +128,8 @@ describe('pg: the server is killed and comes back', () => {
     await client.query('BEGIN');
     const sleeping = rejectionOf(client.query('SELECT pg_sleep(60)'));
     await server.kill();
-    expect(await sleeping).to.have.property('message', 'Connection terminated unexpectedly');
+    // Reset or closed, as the kernel had it.
+    expect(judge(await sleeping)).to.equal('failure');
     const error = await rejectionOf(client.query('ROLLBACK'));
     expect(error).to.have.property('message', 'Client has encountered a connection error and is not queryable');
     client.release(true);
@@ -132,7 +140,6 @@ describe('pg: the server is killed and comes back', () => {
 
   it('takes too many connections for a failure', async () => {
     await endPool(pool);
-    await server.shutDown();
     await server.stop();
     server = await PostgresServer.start({
       settings: { max_connections: 4, superuser_reserved_connections: 0, max_wal_senders: 0 },
@@ -148,18 +155,21 @@ describe('pg: the server is killed and comes back', () => {
 
   it('hears nothing from a frozen server until patience ends, and then counts it', async () => {
     await endPool(pool);
-    pool = new pg.Pool({ ...config(server), query_timeout: 50, connectionTimeoutMillis: 50, max: 2 });
+    // Patient enough for a busy machine: only the frozen server may try it.
+    pool = new pg.Pool({ ...config(server), query_timeout: 1_000, connectionTimeoutMillis: 1_000 });
     pool.on('error', () => {});
-    await pool.query('SELECT 1');
+    const ask = () => Promise.allSettled(Array.from({ length: 10 }, () => pool.query('SELECT 1')));
+    await ask();
     const breaker = guard.only;
     server.freeze();
-    while (breaker.state === 'closed') await rejectionOf(pool.query('SELECT 1'));
+    await ask();
+    expect(breaker.stats().calls).to.deep.include({ failure: 10, rejected: 0, inFlight: 0 });
     expect(isCircuitOpenError(await rejectionOf(pool.query('SELECT 1')))).to.equal(true);
     server.thaw();
-    const closed = next(breaker, 'closed');
-    let back = false;
-    void closed.then(() => (back = true));
-    while (!back) await pool.query('SELECT 1').catch(() => new Promise((resolve) => setTimeout(resolve, 10)));
+    await until(async () => {
+      await ask();
+      return breaker.state === 'closed';
+    });
     expect((await pool.query('SELECT 1 AS n')).rows).to.deep.equal([{ n: 1 }]);
   });
 
@@ -184,8 +194,12 @@ function next(breaker: CircuitBreaker, state: Transition['to']): Promise<void> {
   });
 }
 
-async function until(condition: () => boolean): Promise<void> {
-  while (!condition()) await new Promise((resolve) => setImmediate(resolve));
+/** Waits for a condition, as long as the test runs. */
+async function until(condition: () => boolean | Promise<boolean>): Promise<void> {
+  while (!(await condition())) {
+    if (over) throw new Error('The test is over, and the condition was not met');
+    await new Promise((resolve) => setImmediate(resolve));
+  }
 }
 
 function median(values: readonly number[]): number {

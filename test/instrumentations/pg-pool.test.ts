@@ -26,9 +26,12 @@ describe('pg: Pool', () => {
   });
 
   afterEach(async () => {
-    for (const pool of pools) await endPool(pool);
-    for (const breaker of guard.breakers) expect(breaker.stats().calls.inFlight).to.equal(0);
-    instrumentation?.disable();
+    try {
+      for (const pool of pools) await endPool(pool);
+      for (const breaker of guard.breakers) expect(breaker.stats().calls.inFlight).to.equal(0);
+    } finally {
+      instrumentation?.disable();
+    }
   });
 
   function guardWith(options: BreakerOptions): void {

@@ -66,11 +66,27 @@ const libraries: Record<string, (server: PostgresServer) => Repository> = {
 };
 
 describe('pg: what is built on it', () => {
+  let server: PostgresServer;
+  let guard: TestGuard;
+  let instrumentation: PgBreakerInstrumentation;
+  // A test that has failed must not go on in the background.
+  let over: boolean;
+
+  beforeEach(async () => {
+    over = false;
+    server = await PostgresServer.start();
+    guard = new TestGuard({ preset: 'database', openDuration: 50 });
+    instrumentation = new PgBreakerInstrumentation({}, guard);
+  });
+
+  afterEach(async () => {
+    over = true;
+    instrumentation.disable();
+    await server.stop();
+  });
+
   for (const [library, open] of Object.entries(libraries)) {
     it(`${library}: a repository works unchanged, and recovers by itself after the server returns`, async () => {
-      const server = await PostgresServer.start();
-      const guard = new TestGuard({ preset: 'database', openDuration: 50 });
-      const instrumentation = new PgBreakerInstrumentation({}, guard);
       const setUp = new pg.Client(server.url);
       await setUp.connect();
       await setUp.query('CREATE TABLE orders (id int PRIMARY KEY, item text NOT NULL)');
@@ -98,7 +114,7 @@ describe('pg: what is built on it', () => {
       await server.start();
       // As its own callers would: they try again, and nothing else is done.
       const recovered = () => breaker.state === 'closed';
-      while (!recovered()) {
+      while (!recovered() && !over) {
         await repository.all().catch(() => new Promise((resolve) => setTimeout(resolve, 10)));
       }
       expect(await repository.all()).to.deep.equal(expected);
@@ -107,15 +123,10 @@ describe('pg: what is built on it', () => {
       expect(breaker.stats().calls.inFlight).to.equal(0);
 
       await repository.close();
-      instrumentation.disable();
-      await server.stop();
     });
   }
 
   it('knex: a transaction that is open when the circuit opens ends as it would have', async () => {
-    const server = await PostgresServer.start();
-    const guard = new TestGuard({ preset: 'database' });
-    const instrumentation = new PgBreakerInstrumentation({}, guard);
     const { host, port, user, database } = server;
     const knex = createKnex({ client: 'pg', connection: { host, port, user, database } });
     await knex.schema.createTable('orders', (table) => table.integer('id'));
@@ -137,8 +148,6 @@ describe('pg: what is built on it', () => {
     guard.only.reset();
     expect(await knex('orders').select().orderBy('id')).to.deep.equal([{ id: 1 }, { id: 2 }]);
     await knex.destroy();
-    instrumentation.disable();
-    await server.stop();
   });
 });
 
