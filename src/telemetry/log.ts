@@ -39,7 +39,8 @@ function write(level: Level, message: string, details: unknown[]): void {
   }
 }
 
-function hasDiagLogger(): boolean {
+/** Whether OpenTelemetry's diag has a logger to write to. */
+export function hasDiagLogger(): boolean {
   // Where the API keeps its globals, one object for all copies of major version 1.
   const globals = (globalThis as Record<symbol, { diag?: unknown } | undefined>)[Symbol.for('opentelemetry.js.api.1')];
   return globals?.diag !== undefined;

@@ -1,5 +1,5 @@
-import { context, propagation, trace } from '@opentelemetry/api';
-import { log } from './log.js';
+import { context, diag, propagation, trace } from '@opentelemetry/api';
+import { hasDiagLogger, log } from './log.js';
 
 /** Tracing that we set up for an application that has none. */
 export interface StandaloneTracing {
@@ -52,21 +52,37 @@ export function startStandaloneTracing(env: NodeJS.ProcessEnv = process.env): St
     );
     return undefined;
   }
-  const sdk = new sdkModule!.NodeSDK({
-    instrumentations: instrumentations as never,
-    // Metrics and logs only where they are asked for: their default would be an OTLP endpoint that may not be there.
-    ...(env.OTEL_METRICS_EXPORTER === undefined && { metricReaders: [] }),
-    ...(env.OTEL_LOGS_EXPORTER === undefined && { logRecordProcessors: [] }),
+  const hadLogger = hasDiagLogger();
+  const sdk = withoutLogs(env, () => {
+    const made = new sdkModule!.NodeSDK({ instrumentations: instrumentations as never, metricReaders: [] });
+    made.start();
+    return made;
   });
-  sdk.start();
   flushAtExit(() => sdk.shutdown());
   return {
     withdraw: () => {
       for (const instrumentation of instrumentations) instrumentation.disable();
       for (const api of [trace, context, propagation]) api.disable();
+      // NodeSDK sets one where OTEL_LOG_LEVEL is set; the next SDK would complain of it.
+      if (!hadLogger) diag.disable();
       void sdk.shutdown().catch((error: unknown) => log.debug('Ending stand-alone tracing failed', error));
     },
   };
+}
+
+/**
+ * NodeSDK registers a logger provider unless the environment says not to, and whoever comes later is then not heard. There
+ * is no option for it, so the variable has another value for as long as that takes.
+ */
+function withoutLogs<T>(env: NodeJS.ProcessEnv, start: () => T): T {
+  const exporter = env.OTEL_LOGS_EXPORTER;
+  env.OTEL_LOGS_EXPORTER = 'none';
+  try {
+    return start();
+  } finally {
+    if (exporter === undefined) delete env.OTEL_LOGS_EXPORTER;
+    else env.OTEL_LOGS_EXPORTER = exporter;
+  }
 }
 
 /** Spans wait in a batch; when the process has nothing more to do, they must not be lost. */

@@ -6,7 +6,7 @@ import { expect } from 'chai';
 import { UndiciBreakerInstrumentation } from '../../instrumentations/undici.js';
 import { diagnostics } from '../../src/breaker/diagnostics.js';
 import type { BreakerOptions } from '../../src/breaker/options.js';
-import { counts, TestGuard } from '../support/guarding.js';
+import { counts, TestGuard } from '../support/guarded.js';
 import { serve, stopServers, type Upstream } from '../support/servers.js';
 
 describe('UndiciBreakerInstrumentation: out of the way', () => {

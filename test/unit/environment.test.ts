@@ -5,7 +5,10 @@ import { readEnvironment } from '../../src/environment.js';
 const DEFAULTS = {
   mode: undefined,
   config: undefined,
+  configStrict: true,
+  watch: true,
   metrics: 'auto',
+  events: 'span',
   prometheusHost: '127.0.0.1',
   prometheusPort: 9464,
 };
@@ -27,13 +30,16 @@ describe('readEnvironment', () => {
         OTEL_BREAKER_CONFIG: 'rules/prod.yaml',
         OTEL_BREAKER_MODE: ' Observe ',
         OTEL_BREAKER_METRICS: 'off',
+        OTEL_BREAKER_EVENTS: 'both',
         OTEL_EXPORTER_PROMETHEUS_HOST: '0.0.0.0',
         OTEL_EXPORTER_PROMETHEUS_PORT: ' 0 ',
       }),
     ).to.deep.equal({
+      ...DEFAULTS,
       mode: 'observe',
       config: 'rules/prod.yaml',
       metrics: 'off',
+      events: 'both',
       prometheusHost: '0.0.0.0',
       prometheusPort: 0,
     });

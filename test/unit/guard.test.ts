@@ -82,7 +82,7 @@ describe('Guard', () => {
   it('gives two targets one breaker where their rules name the same, without an address among its labels', () => {
     const rules = new (class extends RuleSet {
       override resolve(target: Target) {
-        return { ...super.resolve(target), name: 'shared', shared: true };
+        return { ...super.resolve(target), name: 'shared', shared: true, labels: { system: target.system } };
       }
     })();
     const { registry, guard } = guardUnderTest(rules);
