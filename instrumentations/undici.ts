@@ -1,5 +1,4 @@
 import { EventEmitter } from 'node:events';
-import { isIP } from 'node:net';
 import type { Span } from '@opentelemetry/api';
 import { diagnostics } from '../src/breaker/diagnostics.js';
 import { CircuitOpenError, type Admission, type Guard } from '../src/guard.js';
@@ -193,7 +192,7 @@ function targetOf(
   let target = targets.get(dispatcher);
   if (target === undefined) targets.set(dispatcher, (target = targetOfUrl(url)));
   // The dns interceptor has put an address in the place of the name.
-  if (typeof servername === 'string' && servername !== '' && isIP(target.host) !== 0) {
+  if (typeof servername === 'string' && servername !== '' && isAddress(target.host)) {
     return { ...target, host: servername.toLowerCase() };
   }
   return target;
@@ -214,6 +213,11 @@ function goesOn({ permit, target: above }: UndiciCall, target: Target): boolean 
 /** A tunnel is no call, the request that goes through it is. No other CONNECT comes with a port beside its origin. */
 function isTunnelOfProxyAgent(options: DispatchOptions): boolean {
   return options.method === 'CONNECT' && 'port' in options;
+}
+
+// Not `isIP` of `node:net`: requiring that module would have OpenTelemetry instrument it, in applications that never asked for it.
+function isAddress(host: string): boolean {
+  return host.includes(':') || /^[\d.]+$/.test(host);
 }
 
 function withCall(options: DispatchOptions, call: UndiciCall): DispatchOptions {

@@ -61,8 +61,8 @@ function stop(error: unknown): void {
   }
   // A thread may have an environment of its own: whoever started it gets the error.
   if (!isMainThread) throw error;
-  process.stderr.write(
-    `${error.message}\n${PACKAGE.name}: not started. Correct this, or set ${STRICT_VARIABLE}=false to start without a rules file.\n`,
-  );
+  const isOfFile = error.problems.some(({ at }) => at !== undefined);
+  const wayOut = isOfFile ? `, or set ${STRICT_VARIABLE}=false to start without a rules file` : '';
+  process.stderr.write(`${error.message}\n${PACKAGE.name}: not started. Correct this${wayOut}.\n`);
   process.exit(1);
 }

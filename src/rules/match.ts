@@ -1,4 +1,4 @@
-import { BlockList, isIP, isIPv6, SocketAddress } from 'node:net';
+import type { BlockList, SocketAddress } from 'node:net';
 import { domainToASCII } from 'node:url';
 import { targetName, type Target } from '../target.js';
 import type { RuleMatch } from './rule.js';
@@ -22,6 +22,10 @@ interface Pattern {
   readonly suffix?: string;
 }
 
+// Loaded for the first network in a rule: requiring that module would have OpenTelemetry instrument it, in applications
+// that never asked for it.
+let net: typeof import('node:net') | undefined;
+
 const NO_CAPTURES: readonly string[] = [];
 // With more wildcards, a hostile name could keep the regular expression busy for seconds.
 const MAX_WILDCARDS = 4;
@@ -30,7 +34,7 @@ const MAX_TEXT = 512;
 /** Host names as they are compared: in small letters, addresses in their one canonical form, without brackets. */
 export function normalizeHost(host: string): string {
   const bare = host.startsWith('[') && host.endsWith(']') ? host.slice(1, -1) : host;
-  if (isIPv6(bare)) return canonicalAddress(bare);
+  if (bare.includes(':')) return canonicalAddress(bare);
   const lower = bare.toLowerCase();
   return lower.length > 1 && lower.endsWith('.') ? lower.slice(0, -1) : lower;
 }
@@ -97,17 +101,18 @@ export function countCaptures(pattern: string): number {
 
 function parseNetwork(pattern: string): BlockList | undefined {
   const [address, prefix, ...rest] = pattern.split('/');
-  const family = isIP(address!);
+  net ??= require('node:net') as typeof import('node:net');
+  const family = net.isIP(address!);
   if (family === 0 || rest.length > 0 || !/^\d{1,3}$/.test(prefix!)) return undefined;
   if (Number(prefix) > (family === 4 ? 32 : 128)) return undefined;
-  const list = new BlockList();
+  const list = new net.BlockList();
   list.addSubnet(address!, Number(prefix), family === 4 ? 'ipv4' : 'ipv6');
   return list;
 }
 
 function addressOf(host: string): SocketAddress | undefined {
-  const family = isIP(host);
-  return family === 0 ? undefined : new SocketAddress({ address: host, family: family === 4 ? 'ipv4' : 'ipv6' });
+  const family = net?.isIP(host) ?? 0;
+  return family === 0 ? undefined : new net!.SocketAddress({ address: host, family: family === 4 ? 'ipv4' : 'ipv6' });
 }
 
 function hostPattern(pattern: string): Pattern {
@@ -118,7 +123,7 @@ function hostPattern(pattern: string): Pattern {
   }
   // Clients bring names in ASCII: an umlaut would match nothing.
   const ascii = pattern.includes('*') ? pattern : domainToASCII(pattern) || pattern;
-  return glob(normalizeHost(isIPv6(pattern) ? pattern : ascii));
+  return glob(normalizeHost(pattern.includes(':') ? pattern : ascii));
 }
 
 /**

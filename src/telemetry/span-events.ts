@@ -105,7 +105,7 @@ export class SpanEvents implements BreakerObserver {
       name: REJECTED,
       attributes: () => ({
         [NAME]: breaker.name,
-        [STATE]: rejection.state,
+        'circuit_breaker.state.from': rejection.state,
         'circuit_breaker.reason': openedReason,
         'circuit_breaker.retry_after_ms': rejection.retryAfterMs,
         'circuit_breaker.enforced': enforced,

@@ -26,8 +26,12 @@ export const SDK_FILES: readonly string[] = ['sdk-node', 'sdk-trace-node', 'sdk-
   (name) => `/@opentelemetry/${name}/build/src/index.js`,
 );
 
-/** Whether the environment asks for traces: exporters named, and none of them `none`. */
-export function wantsTraces(env: NodeJS.ProcessEnv = process.env): boolean {
+/**
+ * Whether the environment asks for traces, exporters named and none of them `none`, and the command line does not name
+ * somebody else to make them.
+ */
+export function wantsTraces(env: NodeJS.ProcessEnv = process.env, args: readonly string[] = process.execArgv): boolean {
+  if ([...args, env.NODE_OPTIONS ?? ''].some((arg) => arg.includes('@opentelemetry/'))) return false;
   const exporters = (env.OTEL_TRACES_EXPORTER ?? '').split(',').map((name) => name.trim());
   const disabled = env.OTEL_SDK_DISABLED?.trim().toLowerCase() === 'true';
   return !disabled && exporters.some((name) => name !== '') && !exporters.includes('none');

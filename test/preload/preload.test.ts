@@ -194,7 +194,8 @@ describe('preload', () => {
         });
         expect(code).to.equal(1);
         expect(stdout).to.equal('');
-        expect(stderr.trim().split('\n')).to.have.length(2);
+        expect(stderr.trim().split('\n')).to.have.length(3);
+        expect(stderr).to.match(/otel-breaker: not started\. Correct this\.\n$/);
         expect(stderr).to.contain('OTEL_BREAKER_MODE: got "enforced"').and.contain('"enforce", "observe" or "off"');
         expect(stderr).to.contain('OTEL_EXPORTER_PROMETHEUS_PORT: got "99999"');
       });

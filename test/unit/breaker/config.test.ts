@@ -99,7 +99,7 @@ describe('resolveConfig', () => {
       { failureRateThreshold: 50 },
       'failureRateThreshold: got 50; no share is ever above 1. Use a number above 0 and at most 1: write 50 % as 0.5.',
     ],
-    [{ openJitter: -1 }, 'openJitter: got -1; a share is a part of 1. Use a number 0 to 1.'],
+    [{ openJitter: -1 }, 'openJitter: got -1; a share is a part of 1. Use a number from 0 to 1.'],
     [
       { openDuration: '5 days' },
       'openDuration: got "5 days"; it is no length of time. Use milliseconds, or a number with a unit like "500ms", "30s" or "2m", of 1 ms or more.',
@@ -138,15 +138,15 @@ describe('resolveConfig', () => {
     ],
     [
       { maxOpenDuration: '10s' },
-      'maxOpenDuration: got "10s"; it is shorter than openDuration (60000), and one of the two would have no effect. Use at least openDuration.',
+      'maxOpenDuration: got "10s"; it is shorter than openDuration (60 s), and one of the two would have no effect. Use at least openDuration.',
     ],
     [
       { maxOpenDuration: '10s', openDuration: '11s' },
-      'maxOpenDuration: got "10s"; it is shorter than openDuration (11s), and one of the two would have no effect. Use at least openDuration.',
+      'maxOpenDuration: got "10s"; it is shorter than openDuration (11 s), and one of the two would have no effect. Use at least openDuration.',
     ],
     [
       { preset: 'llmService', maxOpenDuration: 119_999 },
-      'maxOpenDuration: got 119999; it is shorter than openDuration (120000), and one of the two would have no effect. Use at least openDuration.',
+      'maxOpenDuration: got 119999; it is shorter than openDuration (120 s), and one of the two would have no effect. Use at least openDuration.',
     ],
   ];
   for (const [options, message] of MESSAGES) {

@@ -33,6 +33,11 @@ function spanNamed(spans: ReadableSpan[], name: string): ReadableSpan | undefine
   return spans.find((span) => span.name === name);
 }
 
+function formatId(span: Span): string {
+  const { traceId, spanId } = span.spanContext();
+  return `${traceId}/${spanId}`;
+}
+
 describe('SpanEvents', () => {
   it('stand on the span of the call that caused them', () => {
     const { spans } = startTracing();
@@ -53,6 +58,7 @@ describe('SpanEvents', () => {
           'circuit_breaker.reason': '2 consecutive failures (threshold 2)',
           'circuit_breaker.failure_rate': 1,
           'circuit_breaker.retry_after_ms': 60_000,
+          'circuit_breaker.failures': [first, second].map(formatId),
           'error.type': 'ECONNREFUSED',
         },
       },
@@ -98,11 +104,11 @@ describe('SpanEvents', () => {
     const opener = startSpan('opener');
     failOn(opener, breaker);
     const whileOpen = startSpan('while open');
-    breaker.tryAcquire(whileOpen);
+    breaker.tryAcquire(new NamedCall(whileOpen, 'GET'));
     waitUntilProbe(breaker, clock);
-    breaker.tryAcquire(startSpan('probe'));
+    breaker.tryAcquire(new NamedCall(startSpan('probe'), 'GET'));
     const whileHalfOpen = startSpan('while half-open');
-    breaker.tryAcquire(whileHalfOpen);
+    breaker.tryAcquire(new NamedCall(whileHalfOpen, 'GET'));
     for (const span of [whileOpen, whileHalfOpen]) span.end();
     const openedBy = {
       'circuit_breaker.opened_by.trace_id': opener.spanContext().traceId,
@@ -114,8 +120,7 @@ describe('SpanEvents', () => {
         attributes: {
           'circuit_breaker.name': 'target',
           'circuit_breaker.state.from': 'open',
-          'circuit_breaker.reason':
-            'Circuit "target" is open: 1 consecutive failures (threshold 1); next attempt in 60 s',
+          'circuit_breaker.reason': '1 consecutive failures (threshold 1)',
           'circuit_breaker.retry_after_ms': 60_000,
           'circuit_breaker.enforced': true,
           'error.type': 'ERR_CIRCUIT_OPEN',
@@ -134,8 +139,8 @@ describe('SpanEvents', () => {
     const { breaker } = tracedBreaker({ failureThreshold: 1 });
     const opener = startSpan('opener');
     failOn(opener, breaker);
-    breaker.tryAcquire();
-    const rejected = spanNamed(spans(), 'circuit_breaker.rejected')!;
+    breaker.tryAcquire(new NamedCall(undefined, 'GET'));
+    const rejected = spanNamed(spans(), 'GET')!;
     expect(rejected.kind).to.equal(SpanKind.CLIENT);
     expect(rejected.links.map((link) => link.context)).to.deep.equal([opener.spanContext()]);
   });
