@@ -35,3 +35,5 @@ export {
   withCircuitBreakerAndFallback,
 } from './helpers/with-circuit-breaker.js';
 export type { NamedBreakerOptions } from './named-breaker.js';
+export type { Rule, RuleMatch, RulesConfig } from './rules/rule.js';
+export { configure } from './runtime.js';

@@ -166,6 +166,8 @@ export class PostgresServer implements PostgresAddress {
     const child = this.#process;
     if (child === undefined || hasEnded(child)) return;
     const exited = exitOf(child);
+    // A frozen one would not hear of it.
+    this.thaw();
     child.kill('SIGINT');
     await exited;
     this.#process = undefined;
@@ -180,14 +182,14 @@ export class PostgresServer implements PostgresAddress {
   /** @internal */
   remove(): void {
     running.delete(this);
-    this.#process?.kill('SIGKILL');
+    this.#signalAll('SIGKILL');
     rmSync(this.directory, { recursive: true, force: true });
   }
 
   #signalAll(signal: NodeJS.Signals): void {
-    const pid = this.#process?.pid;
-    if (pid === undefined) return;
-    for (const process of [pid, ...childrenOf(pid)]) send(process, signal);
+    const child = this.#process;
+    if (child?.pid === undefined || hasEnded(child)) return;
+    for (const pid of [child.pid, ...childrenOf(child.pid)]) send(pid, signal);
   }
 }
 
@@ -199,9 +201,17 @@ export async function anyPostgres(): Promise<{ readonly url: string; stop(): Pro
 
 // A test run that ends early leaves nothing behind.
 const running = new Set<PostgresServer>();
-process.once('exit', () => {
+const removeAll = () => {
   for (const server of running) server.remove();
-});
+};
+process.once('exit', removeAll);
+for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
+  process.once(signal, () => {
+    removeAll();
+    // Somebody else may listen as well, and decide; otherwise it ends us as ever.
+    if (process.listenerCount(signal) === 0) process.kill(process.pid, signal);
+  });
+}
 
 interface Binaries {
   readonly bin: string;

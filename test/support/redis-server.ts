@@ -9,6 +9,7 @@ import { createInterface } from 'node:readline';
 const HOST = '127.0.0.1';
 const BINARY = 'redis-server';
 const READY = /Ready to accept connections/;
+const SENTINEL_READY = /\+slave slave/;
 const ATTEMPTS = 5;
 
 type Settings = Readonly<Record<string, string>>;
@@ -25,6 +26,7 @@ export class RedisServer {
   readonly #settings: Settings;
   readonly #sentinelOf: RedisServer | undefined;
   readonly #waiting = new Set<{ readonly line: RegExp; readonly heard: () => void }>();
+  #log: string[] = [];
   #port = 0;
   #directory = '';
   #child: ChildProcess | undefined;
@@ -39,7 +41,14 @@ export class RedisServer {
     return new RedisServer(settings).#begin();
   }
 
-  /** A sentinel that alone decides whether the group `mymaster` needs another master. */
+  /** A replica that has all data of its master. */
+  static async startReplica(master: RedisServer): Promise<RedisServer> {
+    const replica = await RedisServer.start({ replicaof: `${HOST} ${master.port}` });
+    await replica.logged(/sync: Finished with success/);
+    return replica;
+  }
+
+  /** A sentinel that alone decides whether the group `mymaster` needs another master, and knows a replica for that. */
   static async startSentinel(master: RedisServer): Promise<RedisServer> {
     return new RedisServer({}, master).#begin();
   }
@@ -101,18 +110,10 @@ export class RedisServer {
     }
   }
 
-  /** Resolves with the next line of its log that matches. */
+  /** Resolves once its log has a line that matches, since it was last started. */
   async logged(line: RegExp): Promise<void> {
-    await new Promise<void>((resolve) => {
-      const waiting = {
-        line,
-        heard: () => {
-          this.#waiting.delete(waiting);
-          resolve();
-        },
-      };
-      this.#waiting.add(waiting);
-    });
+    if (this.#log.some((present) => line.test(present))) return;
+    await new Promise<void>((heard) => this.#waiting.add({ line, heard }));
   }
 
   async #begin(): Promise<this> {
@@ -133,13 +134,9 @@ export class RedisServer {
     const child = spawn(BINARY, await this.#arguments(), { cwd: this.#directory, stdio: ['ignore', 'pipe', 'pipe'] });
     this.#child = child;
     running.add(child);
-    let log = '';
-    createInterface(child.stdout).on('line', (line) => {
-      log += `${line}\n`;
-      for (const waiting of [...this.#waiting]) if (waiting.line.test(line)) waiting.heard();
-    });
-    child.stderr.setEncoding('utf8').on('data', (text: string) => (log += text));
-    const ready = this.logged(this.#sentinelOf === undefined ? READY : /\+monitor master/);
+    createInterface(child.stdout).on('line', (line) => this.#hear(line));
+    createInterface(child.stderr).on('line', (line) => this.#hear(line));
+    const ready = this.logged(this.#sentinelOf === undefined ? READY : SENTINEL_READY);
     const failed = new Promise<Error>((resolve) => {
       child.once('error', (error: NodeJS.ErrnoException) => {
         running.delete(child);
@@ -147,11 +144,19 @@ export class RedisServer {
       });
       child.once('exit', () => {
         running.delete(child);
-        resolve(new Error(`${BINARY} ended at once:\n${log}`));
+        resolve(new Error(`${BINARY} ended at once:\n${this.#log.join('\n')}`));
       });
     });
-    const result = await Promise.race([ready.then(() => undefined), failed]);
-    return result;
+    return Promise.race([ready.then(() => undefined), failed]);
+  }
+
+  #hear(line: string): void {
+    this.#log.push(line);
+    for (const waiting of this.#waiting) {
+      if (!waiting.line.test(line)) continue;
+      this.#waiting.delete(waiting);
+      waiting.heard();
+    }
   }
 
   async #arguments(): Promise<string[]> {
@@ -161,6 +166,7 @@ export class RedisServer {
       dir: this.#directory,
       save: '',
       'enable-debug-command': 'yes',
+      'repl-diskless-sync-delay': '0',
       ...this.#settings,
     };
     const words = Object.entries(settings).flatMap(([name, value]) => [`--${name}`, value]);
@@ -183,6 +189,7 @@ export class RedisServer {
   async #end(signal: NodeJS.Signals): Promise<void> {
     const child = this.#child;
     this.#child = undefined;
+    this.#log = [];
     if (child === undefined || !running.has(child)) return;
     const exited = once(child, 'exit');
     child.kill(signal);
