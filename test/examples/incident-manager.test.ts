@@ -43,7 +43,7 @@ describe('examples/incident-manager', () => {
 
   after(() => world.close());
 
-  const MODES: readonly Breakers[] = ['explicit'];
+  const MODES: readonly Breakers[] = ['preload', 'explicit'];
   for (const breakers of MODES) {
     describe(`The incident manager with breakers by ${breakers === 'preload' ? 'the preload alone' : 'wrappers'}`, () => {
       let app: RunningApp;
