@@ -89,11 +89,6 @@ describe('coexistence with OpenTelemetry:', () => {
     },
     'auto-instrumentations before us': { nodeArgs: [...AUTO, ...PRELOAD], without: AUTO },
     'auto-instrumentations after us': { nodeArgs: [...PRELOAD, ...AUTO], without: AUTO },
-    'auto-instrumentations after us, ES module': {
-      nodeArgs: [...HOOKS, ...PRELOAD, ...AUTO],
-      program: esm,
-      without: [...HOOKS, ...AUTO],
-    },
   };
 
   for (const [name, setup] of Object.entries(setups)) {
