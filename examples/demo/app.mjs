@@ -1,7 +1,12 @@
 // A plain service: one route for each client it uses. It knows nothing of circuit breakers.
 import { createServer, request } from 'node:http';
 
-const { HTTP_UPSTREAM, FETCH_UPSTREAM, PORT = '0' } = process.env;
+const { HTTP_UPSTREAM, FETCH_UPSTREAM, IOREDIS_UPSTREAM, PG_UPSTREAM, PORT = '0' } = process.env;
+
+const redis = IOREDIS_UPSTREAM && new (await import('ioredis')).Redis(IOREDIS_UPSTREAM);
+redis?.on('error', () => {});
+const pool = PG_UPSTREAM && new (await import('pg')).default.Pool({ connectionString: PG_UPSTREAM, max: 5 });
+pool?.on('error', () => {});
 
 const lookUp = {
   http: () =>
@@ -17,6 +22,8 @@ const lookUp = {
     await answer.arrayBuffer();
     return answer.status;
   },
+  ioredis: () => redis.incr('calls'),
+  pg: async () => (await pool.query('SELECT 1 AS one')).rows[0].one,
 };
 
 const server = createServer(async (incoming, outgoing) => {

@@ -2,7 +2,8 @@
  * The main job in half a minute: a plain app under the preload, whose dependencies die and come back.
  *
  *     npm run demo                       http; Ctrl-C ends it
- *     npm run demo -- --client fetch     through fetch
+ *     npm run demo -- --client fetch     through fetch; also ioredis and pg, against real servers
+ *     npm run demo -- --client all       all four in one app
  *     npm run demo -- --once             ends by itself, with exit code 0 if all went as told
  */
 import { spawn, type ChildProcess } from 'node:child_process';
@@ -10,8 +11,10 @@ import { once } from 'node:events';
 import { createInterface } from 'node:readline';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
+import { PostgresServer } from '../../test/support/postgres-server.js';
+import { RedisServer } from '../../test/support/redis-server.js';
 
-const CLIENTS = ['http', 'fetch'] as const;
+const CLIENTS = ['http', 'fetch', 'ioredis', 'pg'] as const;
 type Client = (typeof CLIENTS)[number];
 
 const REQUESTS_PER_SECOND = 20;
@@ -45,7 +48,7 @@ async function main(): Promise<void> {
   });
   const clients = clientsOf(values.client);
   const dependencies = new Map<Client, Dependency>();
-  for (const client of clients) dependencies.set(client, await startUpstream(`${client.toUpperCase()}_UPSTREAM`));
+  for (const client of clients) dependencies.set(client, await START[client](client));
 
   const app = start('app.mjs', ['--require', 'otel-breaker/register'], mergedEnv([...dependencies.values()]));
   const [appUrl, metricsUrl] = await Promise.all([firstLine(app.stdout!), metricsAddress(app.stderr!)]);
@@ -67,8 +70,8 @@ async function main(): Promise<void> {
   const complete = await account.conclude();
 
   if (values.once) {
-    for (const dependency of dependencies.values()) await dependency.stop();
     await end(app);
+    for (const dependency of dependencies.values()) await dependency.stop();
     if (!complete) process.exitCode = 1;
     return;
   }
@@ -104,11 +107,11 @@ class Account {
         const { ok, failed, rejected, milliseconds } = results[index]!;
         const circuit = (states.get(client) ?? 'closed').padEnd(9);
         return (
-          `${client.padEnd(5)} ${circuit} ` +
+          `${client.padEnd(7)} ${circuit} ` +
           `ok ${pad(ok)}  failed ${pad(failed)}  rejected ${pad(rejected)}  median ${median(milliseconds)} ms`
         );
       });
-      say(columns.join('   │ '));
+      for (const column of columns) say(column);
     }
   }
 
@@ -163,19 +166,43 @@ class Account {
 /** Which breaker belongs to which client: its target's port. */
 const targets = new Map<Client, string>();
 
-async function startUpstream(variable: string): Promise<Dependency> {
+const START: Readonly<Record<Client, (client: Client) => Promise<Dependency>>> = {
+  http: startUpstream,
+  fetch: startUpstream,
+  ioredis: async (client) => {
+    const server = await RedisServer.start();
+    return dependencyOf(client, server.port, server.url, {
+      kill: () => server.kill(),
+      comeBack: () => server.start(),
+      stop: () => server.remove(),
+    });
+  },
+  pg: async (client) => {
+    const server = await PostgresServer.start();
+    return dependencyOf(client, server.port, server.url, {
+      kill: () => server.kill(),
+      comeBack: () => server.start(),
+      stop: () => server.stop(),
+    });
+  },
+};
+
+async function startUpstream(client: Client): Promise<Dependency> {
   let server = start('upstream.mjs', [], {});
   const port = await firstLine(server.stdout!);
-  targets.set(variable.split('_')[0]!.toLowerCase() as Client, `server_port="${port}"`);
-  return {
-    env: { [variable]: `http://127.0.0.1:${port}/` },
+  return dependencyOf(client, Number(port), `http://127.0.0.1:${port}/`, {
     kill: () => end(server, 'SIGKILL'),
     comeBack: async () => {
       server = start('upstream.mjs', [], { PORT: port });
       await firstLine(server.stdout!);
     },
     stop: () => end(server),
-  };
+  });
+}
+
+function dependencyOf(client: Client, port: number, url: string, does: Omit<Dependency, 'env'>): Dependency {
+  targets.set(client, `server_port="${port}"`);
+  return { env: { [`${client.toUpperCase()}_UPSTREAM`]: url }, ...does };
 }
 
 function start(file: string, nodeArgs: readonly string[], env: Readonly<Record<string, string>>): ChildProcess {
