@@ -2,6 +2,16 @@ import { ConfigError } from './breaker/errors.js';
 import { MODES, oneOf, type ConfigProblem, type Mode } from './breaker/options.js';
 
 const METRICS = ['auto', 'off'] as const;
+const CONSOLE = ['local', 'network', 'off'] as const;
+const HEALTH = ['any_open', 'all_open', 'never'] as const;
+
+/** Who may see the console: programs of this machine, whoever reaches the port, or nobody. */
+export type ConsoleReach = (typeof CONSOLE)[number];
+/**
+ * When `/healthz` says that the service is unhealthy: while any circuit is open that rejects calls, while all of them
+ * are, or never.
+ */
+export type HealthRule = (typeof HEALTH)[number];
 
 /** What the environment says, read once and checked. */
 export interface Environment {
@@ -13,6 +23,12 @@ export interface Environment {
   readonly metrics: (typeof METRICS)[number];
   readonly prometheusHost: string;
   readonly prometheusPort: number;
+  readonly console: ConsoleReach;
+  /** Names that this service goes by, besides `localhost` and its addresses. */
+  readonly consoleHosts: readonly string[];
+  /** With it, circuits can be opened and reset through the console; without, nobody can. */
+  readonly adminToken: string | undefined;
+  readonly health: HealthRule;
 }
 
 // Loopback: a port of ours must not be open to a network that nobody thought of.
@@ -50,7 +66,19 @@ export function readEnvironment(env: NodeJS.ProcessEnv = process.env): Environme
     metrics: disabled ? 'off' : (metrics ?? 'auto'),
     prometheusHost: env.OTEL_EXPORTER_PROMETHEUS_HOST || DEFAULT_PROMETHEUS_HOST,
     prometheusPort: port('OTEL_EXPORTER_PROMETHEUS_PORT') ?? DEFAULT_PROMETHEUS_PORT,
+    console: choice('OTEL_BREAKER_CONSOLE', CONSOLE, 'it would not be known who may see the console') ?? 'local',
+    consoleHosts: list(env.OTEL_BREAKER_CONSOLE_HOSTS),
+    adminToken: env.OTEL_BREAKER_ADMIN_TOKEN?.trim() || undefined,
+    health: choice('OTEL_BREAKER_HEALTH', HEALTH, 'it would not be known when the service is unhealthy') ?? 'any_open',
   };
   if (problems.length > 0) throw new ConfigError('environment', problems);
   return environment;
+}
+
+/** Names between commas, in lower case. */
+function list(value = ''): readonly string[] {
+  return value
+    .split(',')
+    .map((name) => name.trim().toLowerCase())
+    .filter((name) => name !== '');
 }

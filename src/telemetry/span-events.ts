@@ -6,12 +6,23 @@ import { PACKAGE } from '../version.js';
 const TRANSITION = 'circuit_breaker.state_transition';
 const REJECTED = 'circuit_breaker.rejected';
 
+/** Whether an event on a span is one of ours. */
+export function isBreakerEvent(name: string): boolean {
+  return name === TRANSITION || name === REJECTED;
+}
+
+/** Whether an event on a span tells of a change of state. */
+export function isTransitionEvent(name: string): boolean {
+  return name === TRANSITION;
+}
+
 /** Writes what breakers do into traces, on the span of the call that caused it. */
 export class SpanEvents implements BreakerObserver {
   // Which call opened a circuit, so that those it rejects can point there.
   readonly #openedBy = new WeakMap<CircuitBreaker, SpanContext>();
 
-  onTransition(breaker: CircuitBreaker, transition: Transition, context: unknown): void {
+  /** @returns the span that the event stands on; `undefined` where nothing records */
+  onTransition(breaker: CircuitBreaker, transition: Transition, context: unknown): SpanContext | undefined {
     const { from, to, reason, retryAfterMs, failureRate, cause } = transition;
     const attributes: Attributes = {
       'circuit_breaker.name': breaker.name,
@@ -25,6 +36,7 @@ export class SpanEvents implements BreakerObserver {
     const written = writeEvent(TRANSITION, attributes, context);
     if (to === 'open' && written !== undefined) this.#openedBy.set(breaker, written);
     else this.#openedBy.delete(breaker);
+    return written;
   }
 
   onRejection(breaker: CircuitBreaker, rejection: CircuitOpenError, enforced: boolean, context: unknown): void {
@@ -84,7 +96,7 @@ function recording(span: unknown): Span | undefined {
 }
 
 /** As OpenTelemetry's `error.type`: a code where there is one, else the name of the class. */
-function errorType(error: unknown): string {
+export function errorType(error: unknown): string {
   const { code, name } = error as { code?: unknown; name?: unknown };
   if (typeof code === 'string') return code;
   return typeof name === 'string' ? name : '_OTHER';
