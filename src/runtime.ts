@@ -79,7 +79,11 @@ export function getRuntime(): Runtime {
   return (runtime ??= createRuntime(globalRegistry, readEnvironment()));
 }
 
-async function openOwnExporter(environment: Environment, source: LiveSource): Promise<OwnExporter | undefined> {
+/** Opens the port of the preload: metrics and, behind them, the console. @internal */
+export async function openOwnExporter(
+  environment: Environment,
+  source: LiveSource,
+): Promise<(OwnExporter & { readonly url: string }) | undefined> {
   const { prometheusHost, prometheusPort, adminToken, health } = environment;
   const page = createPrometheusPage();
   // Loaded where it is used: most services bring an exporter of their own, and nobody may ever look at the console.
@@ -98,6 +102,7 @@ async function openOwnExporter(environment: Environment, source: LiveSource): Pr
     });
     log.info(`metrics at ${server.url}/metrics${environment.console === 'off' ? '' : ` (console at ${server.url}/)`}`);
     return {
+      url: server.url,
       provider: page.provider,
       stop: async () => {
         await Promise.all([server.close(), page.stop()]);
