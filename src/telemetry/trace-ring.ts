@@ -65,6 +65,8 @@ interface Entry extends RingTrace {
   /** Spans that have started and not ended. */
   running: number;
   interest: Interest;
+  /** Grows from trace to trace: clocks are too coarse to tell which of two began first. */
+  readonly order: number;
 }
 
 /**
@@ -93,6 +95,7 @@ export function createTraceRing({
     transition: maxTransitionTraces,
   };
   const listeners = new Set<(traceId: string) => void>();
+  let begun = 0;
 
   const find = (traceId: string) =>
     rings.transition.get(traceId) ?? rings.rejection.get(traceId) ?? rings.none.get(traceId);
@@ -110,7 +113,8 @@ export function createTraceRing({
   return {
     onStart: (span) => {
       const { traceId } = span.spanContext();
-      const entry = find(traceId) ?? put({ traceId, spans: [], droppedSpans: 0, running: 0, interest: 'none' });
+      const entry =
+        find(traceId) ?? put({ traceId, spans: [], droppedSpans: 0, running: 0, interest: 'none', order: ++begun });
       entry.running++;
     },
     onEnd: (span) => {
@@ -136,7 +140,7 @@ export function createTraceRing({
     },
     forceFlush: () => Promise.resolve(),
     shutdown: () => Promise.resolve(),
-    traces: () => [...rings.transition.values(), ...rings.rejection.values()].sort(newestFirst),
+    traces: () => [...rings.transition.values(), ...rings.rejection.values()].sort((a, b) => b.order - a.order),
     get: (traceId) => rings.transition.get(traceId) ?? rings.rejection.get(traceId),
     onChange: (listener) => {
       listeners.add(listener);
@@ -154,12 +158,6 @@ function rank(interest: Interest): number {
 function interestOf({ events }: RingSpan): Interest {
   if (events.some(({ name }) => isTransitionEvent(name))) return 'transition';
   return events.some(({ name }) => isBreakerEvent(name)) ? 'rejection' : 'none';
-}
-
-function newestFirst(a: RingTrace, b: RingTrace): number {
-  const [aSeconds, aNanos] = startOf(a);
-  const [bSeconds, bNanos] = startOf(b);
-  return bSeconds - aSeconds || bNanos - aNanos;
 }
 
 /** When the first span of a trace started. */

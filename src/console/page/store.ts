@@ -88,7 +88,7 @@ export function reduce(state: State, message: Message): State {
     case 'traces': {
       const fresh = new Set(message.data.map(({ traceId }) => traceId));
       const traces = [...message.data, ...state.traces.filter(({ traceId }) => !fresh.has(traceId))];
-      traces.sort((a, b) => (a.start < b.start ? 1 : -1));
+      traces.sort((a, b) => Date.parse(b.start) - Date.parse(a.start));
       return { ...state, traces: traces.slice(0, MAX_TRACES) };
     }
     case 'lost':
