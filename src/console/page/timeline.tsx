@@ -1,6 +1,6 @@
 import { StateBadge } from './row.js';
-import type { State } from './store.js';
-import { clock } from './words.js';
+import type { State } from '../live-state.js';
+import { clock } from '../words.js';
 
 const MAX_SHOWN = 100;
 

@@ -1,7 +1,7 @@
 import { useEffect, useState } from 'preact/hooks';
 import type { SpanView, TraceView } from '../api.js';
-import type { State } from './store.js';
-import { breakerEvent, breakerEvents, clock, milliseconds, STATE_SIGNS, textOf, type BreakerEvent } from './words.js';
+import type { State } from '../live-state.js';
+import { breakerEvent, breakerEvents, clock, milliseconds, STATE_SIGNS, textOf, type BreakerEvent } from '../words.js';
 
 const MAX_SHOWN = 60;
 

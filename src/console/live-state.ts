@@ -1,4 +1,4 @@
-import type { BreakerView, Snapshot, Tick, TraceView, TransitionView } from '../api.js';
+import type { BreakerView, Snapshot, Tick, TraceView, TransitionView } from './api.js';
 
 /** Seconds that a sparkline and the chart look back. */
 export const HISTORY = 120;

@@ -1,5 +1,5 @@
-import type { CircuitState } from '../../breaker/state.js';
-import type { SpanEventView, TraceView } from '../api.js';
+import type { CircuitState } from '../breaker/state.js';
+import type { SpanEventView, TraceView } from './api.js';
 
 export const STATE_WORDS: Readonly<Record<CircuitState, string>> = {
   closed: 'closed',
