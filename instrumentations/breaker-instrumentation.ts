@@ -1,11 +1,16 @@
-import { diag, type MeterProvider, type TracerProvider } from '@opentelemetry/api';
-import { UNGUARDED, type Admission, type Guard } from '../src/guard.js';
-import { getRuntime } from '../src/runtime.js';
+import { diag, trace, type MeterProvider, type Span, type TracerProvider } from '@opentelemetry/api';
+import { whenOpenFor } from '../src/breaker/presets.js';
+import { UNGUARDED, type Admission, type Guard, type Permit } from '../src/guard.js';
+import { RULES_KEYS, type RulesConfig } from '../src/rules/rule.js';
+import { getGuard, getRuntime } from '../src/runtime.js';
+import { NamedCall, type CallContext } from '../src/telemetry/call-context.js';
+import { mark } from '../src/telemetry/span-events.js';
 import { PACKAGE } from '../src/version.js';
 import type { Target } from '../src/target.js';
 import { Patches } from './patch.js';
 
-export interface BreakerInstrumentationConfig {
+/** Rules given here are for this instrumentation alone, and come before those of the rules file and of `configure()`. */
+export interface BreakerInstrumentationConfig extends RulesConfig {
   /** Whether to attach at once; default true. */
   enabled?: boolean;
 }
@@ -28,18 +33,20 @@ export abstract class BreakerInstrumentation<
   readonly instrumentationVersion = PACKAGE.version;
 
   readonly #client: string;
+  readonly #spans = getRuntime().spans;
   #config: Config;
   #patches: Patches | undefined;
+  protected guard: Guard;
 
-  /** @internal */
-  protected constructor(
-    client: string,
-    config: Config,
-    protected readonly guard: Guard = getRuntime().guard,
-  ) {
+  /**
+   * @internal
+   * @throws ConfigError naming everything that is wrong with the rules given, or with the rules file
+   */
+  protected constructor(client: string, config: Config, guard?: Guard) {
     this.#client = client;
     this.instrumentationName = `${PACKAGE.name}/${client}`;
     this.#config = config;
+    this.guard = guard ?? getGuard(this.instrumentationName, config);
     if (config.enabled !== false) this.enable();
   }
 
@@ -70,7 +77,11 @@ export abstract class BreakerInstrumentation<
     return this.#config;
   }
 
+  /** @throws ConfigError naming everything that is wrong with the rules given; then nothing changes */
   setConfig(config: Config): void {
+    if (RULES_KEYS.some((key) => config[key] !== this.#config[key])) {
+      this.guard = getGuard(this.instrumentationName, config);
+    }
     this.#config = config;
   }
 
@@ -83,7 +94,60 @@ export abstract class BreakerInstrumentation<
   }
 
   /** Asks the guard for one call. A patch that had to stay in place after `disable()` finds its door open. */
-  protected enter(target: Target, context?: unknown, longRunning?: boolean): Admission {
+  protected enter(target: Target, context?: CallContext, longRunning?: boolean): Admission {
     return this.#patches === undefined ? UNGUARDED : this.guard.enter(target, context, longRunning);
+  }
+
+  /** What telemetry knows of a call about to be made, by the name that OpenTelemetry's instrumentation gives its spans. */
+  protected context(name: string | (() => string)): CallContext {
+    return new NamedCall(this.callSpan(), name);
+  }
+
+  /** The span of a call about to be made: what OpenTelemetry's instrumentation has made for it, else the active one. */
+  protected callSpan(): Span | undefined {
+    return this.lateSpan() ?? trace.getActiveSpan();
+  }
+
+  /**
+   * The client span that OpenTelemetry's instrumentation of this client has made since it was last asked for. Where that
+   * instrumentation is within ours, this is after the client's own function was called: see `markSpan`.
+   */
+  protected lateSpan(): Span | undefined {
+    return this.#spans.claim(this.#client);
+  }
+
+  /** Tells that the client span of a call came after its permit. */
+  protected markSpan(permit: Permit, span: Span): void {
+    if (!permit.settled) mark(permit.breaker, span);
+  }
+
+  /** Whether a call that has just been rejected gets an answer rather than an error. */
+  protected responds(client: 'http' | 'undici', target: Target): boolean {
+    return whenOpenFor(client, this.guard.breakerOf(target).config) === 'respond';
+  }
+
+  /** A permit for what a target has shown without being called: a connection that could not be made. */
+  protected evidence(target: Target): Permit {
+    return this.#patches === undefined ? UNGUARDED : this.guard.evidence(target);
+  }
+
+  /** A permit to probe a target with a call of our own, where a half-open circuit has room for one; else `UNGUARDED`. */
+  protected probe(target: Target, context?: CallContext): Permit {
+    return this.#patches === undefined ? UNGUARDED : this.guard.probe(target, context);
+  }
+
+  /** The permit of a call that must be made whatever the state of the circuit. */
+  protected pass(target: Target, context?: CallContext, longRunning?: boolean): Permit {
+    return this.#patches === undefined ? UNGUARDED : this.guard.pass(target, context, longRunning);
+  }
+
+  /** Whether calls to a target need no asking just now. */
+  protected isClosed(target: Target): boolean {
+    return this.#patches === undefined || this.guard.isClosed(target);
+  }
+
+  /** Whether the circuit of a target is open and says so to its callers. */
+  protected refuses(target: Target): boolean {
+    return this.#patches !== undefined && this.guard.refuses(target);
   }
 }

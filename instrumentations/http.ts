@@ -5,8 +5,12 @@ import { diagnostics } from '../src/breaker/diagnostics.js';
 import { isTimeout } from '../src/breaker/errors.js';
 import { CircuitOpenError, UNGUARDED, type Guard, type Permit } from '../src/guard.js';
 import type { Target } from '../src/target.js';
+import type { CallContext } from '../src/telemetry/call-context.js';
+import { AnswerSocket } from './answer-socket.js';
 import { BreakerInstrumentation, type BreakerInstrumentationConfig } from './breaker-instrumentation.js';
 import { settleByStatus } from './http-outcome.js';
+import { targetOfUrl } from './http-target.js';
+import { openAnswer } from './open-answer.js';
 import { hiddenProperty, type Patches } from './patch.js';
 
 // Captured at load: the fake timers of an application's tests must not hold rejections back.
@@ -20,25 +24,38 @@ interface Request extends http.ClientRequest {
   onSocket: (this: Request, socket: Duplex | null, error?: Error) => void;
 }
 
-interface RequestOptions {
-  readonly host: string;
-  readonly port: number | string;
-}
+/** What an agent is asked with; old callers give a host and a port in place of the object. */
+type AgentArguments = [options: { readonly host?: unknown; readonly port?: unknown } | string, ...legacy: unknown[]];
 
 /** What `ClientRequest` needs of an agent; old proxy agents have no more than this. */
 interface AgentLike {
-  addRequest(request: Request, options: RequestOptions, ...legacy: unknown[]): void;
+  addRequest(request: Request, ...args: AgentArguments): void;
 }
 
 /** One request and what has become of it so far. */
-interface HttpCall {
-  readonly permit: Permit;
+class HttpCall implements CallContext {
+  permit: Permit = UNGUARDED;
   /** Its `timeout` event came: the caller's patience ran out, and what it does next follows from that. */
-  timedOut: boolean;
-  /** Our own process ended it, with this error. */
+  timedOut = false;
+  /** Our own process ended it, with this error. Made with a signal that was aborted before, a request is that from the start. */
   destroyed: boolean;
   destroyedBy: unknown;
+  /** Requests are made inside OpenTelemetry's client span. */
+  readonly span = trace.getActiveSpan();
+  readonly #method: string;
+
+  constructor({ destroyed, method }: Request) {
+    this.destroyed = destroyed;
+    this.#method = method;
+  }
+
+  spanName(): string {
+    return this.#method;
+  }
 }
+
+/** What a request gets in the place of a connection. */
+type Refusal = CircuitOpenError | AnswerSocket;
 
 const calls = hiddenProperty<HttpCall>();
 
@@ -61,17 +78,26 @@ export class HttpBreakerInstrumentation extends BreakerInstrumentation {
     const request = http.ClientRequest.prototype as Request;
     const { onSocket } = request;
     const enter = this.enter.bind(this);
+    const responds = this.responds.bind(this, 'http');
     const guarded = new WeakSet<object>();
 
-    /** @returns whether the request may go on */
-    function admit(req: Request, targetOf: () => Target, refuse: (error: CircuitOpenError) => void): boolean {
+    /** @returns what the request gets instead, where it must not go on. Never throws: a request whose target we cannot tell goes on. */
+    function admit(req: Request, targetOf: () => Target): Refusal | undefined {
       // Not gated: what an agent that calls its parent class brings again, and the setting up of a tunnel, whose calls are.
-      if (calls.get(req) !== undefined || req.method === 'CONNECT') return true;
-      const admission = enter(targetOf(), trace.getActiveSpan());
-      const rejected = admission instanceof CircuitOpenError;
-      calls.set(req, newCall(rejected ? UNGUARDED : admission));
-      if (rejected) refuse(admission);
-      return !rejected;
+      if (calls.get(req) !== undefined || req.method === 'CONNECT') return undefined;
+      const call = new HttpCall(req);
+      calls.set(req, call);
+      try {
+        const target = targetOf();
+        const admission = enter(target, call);
+        if (admission instanceof CircuitOpenError) {
+          return responds(target) ? new AnswerSocket(openAnswer(admission), req.method === 'HEAD') : admission;
+        }
+        call.permit = admission;
+      } catch (error) {
+        diagnostics.report('The target of an http request is not clear; it goes through unguarded', error);
+      }
+      return undefined;
     }
 
     function guardAgent(owner: AgentLike): void {
@@ -81,36 +107,47 @@ export class HttpBreakerInstrumentation extends BreakerInstrumentation {
         owner,
         'addRequest',
         (addRequest) =>
-          function (this: AgentLike, req, options, ...legacy) {
-            const go = admit(
-              req,
-              () => targetOf(req, options.host, Number(options.port)),
-              // The path that Node takes when an agent cannot make a socket: `error`, then `close`, one turn later.
-              (error) => setImmediate(() => onSocket.call(req, null, req.destroyed ? undefined : error)),
-            );
-            if (go) Reflect.apply(addRequest, this, [req, options, ...legacy]);
+          function (this: AgentLike, req, ...args) {
+            const refusal = admit(req, () => targetFromOptions(req, args));
+            if (refusal === undefined) return Reflect.apply(addRequest, this, [req, ...args]);
+            // The path that Node takes when an agent cannot make a socket: `error`, then `close`, one turn later.
+            setImmediate(() => {
+              if (refusal instanceof AnswerSocket) onSocket.call(req, refusal);
+              else onSocket.call(req, null, req.destroyed ? undefined : refusal);
+            });
           },
       );
     }
 
     guardAgent(http.Agent.prototype as unknown as AgentLike);
 
-    // The second door, for requests that the first has not seen: those with a `createConnection` of their own, and the
-    // first request through an agent that is none of Node's. Whoever made the socket has made it; it is not used.
+    // The second door, for requests that have not passed the first: those with a `createConnection` of their own, and the
+    // first one through an agent that is none of Node's. Their socket is there already, or could not be had.
+    function admitLate(req: Request): Refusal | undefined {
+      // One that was given up before has no socket to wait for and nothing to tell.
+      if (req.destroyed || calls.get(req) !== undefined) return undefined;
+      const refusal = admit(req, () => targetFromHostHeader(req));
+      try {
+        if (req.agent) guardAgent(ownerOf(req.agent, 'addRequest'));
+      } catch (error) {
+        diagnostics.report('An http agent does not let itself be guarded; its requests are rejected late', error);
+      }
+      return refusal;
+    }
+
     patches.replace(
       request,
       'onSocket',
       (original) =>
         function (this: Request, socket, error) {
-          if (socket && calls.get(this) === undefined) {
-            if (this.agent) guardAgent(ownerOf(this.agent, 'addRequest'));
-            admit(
-              this,
-              () => targetFromHostHeader(this),
-              (rejection) => (error = rejection),
-            );
+          const refusal = socket && !error ? admitLate(this) : undefined;
+          if (refusal instanceof AnswerSocket) {
+            socket?.destroy();
+            original.call(this, refusal);
+          } else {
+            // The socket that was made for nothing is destroyed with the request.
+            original.call(this, socket, error ?? refusal);
           }
-          original.call(this, socket, error);
         },
     );
 
@@ -119,6 +156,8 @@ export class HttpBreakerInstrumentation extends BreakerInstrumentation {
       'emit',
       (emit) =>
         function (this: Request, event: string | symbol, ...args: unknown[]) {
+          // Stand-ins that mocks make of this prototype have not been through its constructor: they go nowhere.
+          if (event === 'error' && this.protocol) admitLate(this);
           const call = calls.get(this);
           if (call !== undefined && !call.permit.settled) observe(this, call, event, args[0]);
           return Reflect.apply(emit, this, [event, ...args]);
@@ -141,8 +180,9 @@ export class HttpBreakerInstrumentation extends BreakerInstrumentation {
   }
 }
 
-function newCall(permit: Permit): HttpCall {
-  return { permit, timedOut: false, destroyed: false, destroyedBy: undefined };
+function targetFromOptions(req: Request, [options, ...legacy]: AgentArguments): Target {
+  const { host, port } = typeof options === 'string' ? { host: options, port: legacy[0] } : options;
+  return targetOf(req, host as string, Number(port));
 }
 
 /** Where a request goes, as its caller means it: through a plain proxy, the origin stands in the path. */
@@ -156,11 +196,6 @@ function targetFromHostHeader(req: Request): Target {
   const url = `${req.protocol}//${String(req.getHeader('host') ?? req.host)}`;
   const { host, port } = targetOfUrl(new URL(URL.canParse(url) ? url : `${req.protocol}//${req.host}`));
   return targetOf(req, host, port);
-}
-
-function targetOfUrl({ protocol, hostname, port }: URL): Target {
-  const scheme = protocol.slice(0, -1);
-  return { system: 'http', scheme, host: hostname, port: Number(port) || (scheme === 'https' ? 443 : 80) };
 }
 
 function ownerOf<Key extends string>(object: Record<Key, unknown>, key: Key): Record<Key, never> & AgentLike {
@@ -186,7 +221,11 @@ function observe(req: Request, call: HttpCall, event: string | symbol, argument:
 }
 
 function settleByError(req: Request, call: HttpCall, error: unknown): void {
-  if (call.destroyed) settleGivenUp(call, call.destroyedBy);
+  // What comes after the answer was there, like a reset while the connection is being put down, is no word on the call.
+  if (req.res?.complete) call.permit.success();
+  else if (call.destroyed) settleGivenUp(call, call.destroyedBy);
+  // Destroying the answer destroys the socket with its error; the death of a socket comes here before the answer's.
+  else if (req.res?.destroyed) settleGivenUp(call, req.res.errored);
   else if (call.timedOut || isTimeout(error)) call.permit.timeout(error);
   else if (isStaleKeepAlive(req, error)) call.permit.ignore();
   else call.permit.failure(error);
@@ -202,8 +241,13 @@ function settleAtClose(req: Request, call: HttpCall): void {
 
 /** The caller ended it: because time ran out, or for reasons of its own. */
 function settleGivenUp(call: HttpCall, reason: unknown): void {
-  if (call.timedOut || isTimeout(reason)) call.permit.timeout(reason);
+  if (call.timedOut || isTimeout(reason) || isClientsTimeout(reason)) call.permit.timeout(reason);
   else call.permit.ignore();
+}
+
+/** Whether axios destroys a request for its `timeout`: it names that as the operating system names something else. */
+function isClientsTimeout(reason: unknown): boolean {
+  return (reason as NodeJS.ErrnoException | undefined)?.code === 'ECONNABORTED';
 }
 
 /** Whether the other side closed the connection before the answer was complete: Node then destroys it with this error. */

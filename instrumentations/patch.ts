@@ -53,7 +53,12 @@ export class Patches {
     for (const [filename, module] of Object.entries(require.cache)) {
       if (module !== undefined && endsWith(filename, ending)) callback(module.exports);
     }
-    const hook: LoadHook = { ending, basename: basenameOf(ending), callback };
+    this.onNextLoad(ending, callback);
+  }
+
+  /** As `onModule`, but only for what is loaded from now on, again included. */
+  onNextLoad(ending: string, callback: (exports: unknown) => void): void {
+    const hook: LoadHook = { ending, names: namesOf(ending), callback };
     loadHooks.add(hook);
     hookLoad();
     this.onUndo(() => loadHooks.delete(hook));
@@ -77,7 +82,8 @@ function copyShape(replacement: AnyFunction, original: AnyFunction): void {
 
 interface LoadHook {
   readonly ending: string;
-  readonly basename: string;
+  /** How a request for the file may end. */
+  readonly names: readonly string[];
   readonly callback: (exports: unknown) => void;
 }
 
@@ -108,8 +114,8 @@ function hookLoad(): void {
   };
 }
 
-function mayMean(request: string, { basename }: LoadHook): boolean {
-  return request.endsWith(basename) || request.endsWith(`${basename}.js`);
+function mayMean(request: string, { names }: LoadHook): boolean {
+  return names.some((name) => request.endsWith(name));
 }
 
 function tellHooks(
@@ -129,8 +135,13 @@ function tellHooks(
   for (const hook of hooks) if (endsWith(filename, hook.ending)) hook.callback(exports);
 }
 
-function basenameOf(path: string): string {
-  return path.slice(path.lastIndexOf('/') + 1).replace(/\.c?js$/, '');
+function namesOf(path: string): string[] {
+  const [folder = '', file = ''] = path.split('/').slice(-2);
+  const basename = file.replace(/\.c?js$/, '');
+  if (basename !== 'index') return [file, basename];
+  // A package or a folder is asked for by its own name, and its index file comes.
+  const packageName = /^\/((?:@[^/]+\/)?[^/]+)/.exec(path)?.[1] ?? folder;
+  return [file, basename, folder, packageName];
 }
 
 function endsWith(filename: string, ending: string): boolean {

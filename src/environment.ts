@@ -1,6 +1,10 @@
 import { ConfigError } from './breaker/errors.js';
 import { MODES, oneOf, type ConfigProblem, type Mode } from './breaker/options.js';
+import { CONFIG_VARIABLE } from './rules/load.js';
+import { MODE_VARIABLE } from './rules/rule-set.js';
+import { log } from './telemetry/log.js';
 
+export const STRICT_VARIABLE = 'OTEL_BREAKER_CONFIG_STRICT';
 const METRICS = ['auto', 'off'] as const;
 const CONSOLE = ['local', 'network', 'off'] as const;
 const HEALTH = ['any_open', 'all_open', 'never'] as const;
@@ -12,6 +16,7 @@ export type ConsoleReach = (typeof CONSOLE)[number];
  * are, or never.
  */
 export type HealthRule = (typeof HEALTH)[number];
+const EVENTS = ['span', 'log', 'both'] as const;
 
 /** What the environment says, read once and checked. */
 export interface Environment {
@@ -19,8 +24,14 @@ export interface Environment {
   readonly mode: Mode | undefined;
   /** Path of the rules file, where it is not one of the default names. */
   readonly config: string | undefined;
+  /** Whether a bad configuration ends the process at its start, rather than leaving the built-in defaults. */
+  readonly configStrict: boolean;
+  /** Whether the rules file is read again when it changes. */
+  readonly watch: boolean;
   /** Whether metrics leave at all. */
   readonly metrics: (typeof METRICS)[number];
+  /** Where events go: onto spans, into the Logs API, or both. */
+  readonly events: (typeof EVENTS)[number];
   readonly prometheusHost: string;
   readonly prometheusPort: number;
   readonly console: ConsoleReach;
@@ -37,7 +48,7 @@ const DEFAULT_PROMETHEUS_HOST = '127.0.0.1';
 const DEFAULT_PROMETHEUS_PORT = 9464;
 const MAX_PORT = 65_535;
 
-/** @throws ConfigError naming every variable with a bad value */
+/** @throws ConfigError naming every variable with a bad value, unless OTEL_BREAKER_CONFIG_STRICT is false */
 export function readEnvironment(env: NodeJS.ProcessEnv = process.env): Environment {
   const problems: ConfigProblem[] = [];
 
@@ -47,6 +58,11 @@ export function readEnvironment(env: NodeJS.ProcessEnv = process.env): Environme
     if ((allowed as readonly string[]).includes(value)) return value as T;
     problems.push({ path, value, consequence, allowed: `Use ${oneOf(allowed)}.` });
     return undefined;
+  }
+
+  function flag(path: string, consequence: string): boolean | undefined {
+    const value = choice(path, ['true', 'false'], consequence);
+    return value === undefined ? undefined : value === 'true';
   }
 
   function port(path: string): number | undefined {
@@ -61,9 +77,12 @@ export function readEnvironment(env: NodeJS.ProcessEnv = process.env): Environme
   const disabled = env.OTEL_SDK_DISABLED?.trim().toLowerCase() === 'true';
   const metrics = choice('OTEL_BREAKER_METRICS', METRICS, 'it would not be known whether to publish metrics');
   const environment: Environment = {
-    mode: choice('OTEL_BREAKER_MODE', MODES, 'it would not be known whether to reject calls'),
-    config: env.OTEL_BREAKER_CONFIG || undefined,
+    mode: choice(MODE_VARIABLE, MODES, 'it would not be known whether to reject calls'),
+    config: env[CONFIG_VARIABLE] || undefined,
+    configStrict: flag(STRICT_VARIABLE, 'it would not be known whether to go on without rules') ?? true,
+    watch: flag('OTEL_BREAKER_WATCH', 'it would not be known whether to read changed rules') ?? true,
     metrics: disabled ? 'off' : (metrics ?? 'auto'),
+    events: choice('OTEL_BREAKER_EVENTS', EVENTS, 'it would not be known where events go') ?? 'span',
     prometheusHost: env.OTEL_EXPORTER_PROMETHEUS_HOST || DEFAULT_PROMETHEUS_HOST,
     prometheusPort: port('OTEL_EXPORTER_PROMETHEUS_PORT') ?? DEFAULT_PROMETHEUS_PORT,
     console: choice('OTEL_BREAKER_CONSOLE', CONSOLE, 'it would not be known who may see the console') ?? 'local',
@@ -71,7 +90,11 @@ export function readEnvironment(env: NodeJS.ProcessEnv = process.env): Environme
     adminToken: env.OTEL_BREAKER_ADMIN_TOKEN?.trim() || undefined,
     health: choice('OTEL_BREAKER_HEALTH', HEALTH, 'it would not be known when the service is unhealthy') ?? 'any_open',
   };
-  if (problems.length > 0) throw new ConfigError('environment', problems);
+  if (problems.length > 0) {
+    const error = new ConfigError('environment', problems);
+    if (environment.configStrict) throw error;
+    log.error('the defaults are in force for these', error);
+  }
   return environment;
 }
 

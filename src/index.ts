@@ -14,8 +14,26 @@ export type {
 export { presets } from './breaker/presets.js';
 export { CircuitBreakerRegistry, globalRegistry, type HealthCheck, type StateCounts } from './breaker/registry.js';
 export type { CircuitState } from './breaker/state.js';
+export { CircuitBreakerDbWrapper, CircuitBreakerRedis } from './helpers/client-wrappers.js';
+export {
+  circuitBreaker,
+  type CircuitBreakerDecorator,
+  type CircuitBreakerDecoratorOptions,
+} from './helpers/decorator.js';
+export { CircuitBreakerHttpClient, type CircuitBreakerHttpClientOptions } from './helpers/http-client.js';
+export {
+  protect,
+  wrapperClass,
+  type AsyncMethod,
+  type Protected,
+  type ProtectOptions,
+  type WrapperClass,
+} from './helpers/protect.js';
 export {
   getCircuitBreaker,
   withCircuitBreaker,
   withCircuitBreakerAndFallback,
 } from './helpers/with-circuit-breaker.js';
+export type { NamedBreakerOptions } from './named-breaker.js';
+export type { Rule, RuleMatch, RulesConfig } from './rules/rule.js';
+export { configure } from './runtime.js';

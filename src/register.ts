@@ -1,7 +1,13 @@
 import { isMainThread } from 'node:worker_threads';
-import { HttpBreakerInstrumentation } from '../instrumentations/http.js';
-import { getRuntime } from './runtime.js';
+import { getBreakerInstrumentations } from '../instrumentations/index.js';
+import { Patches } from '../instrumentations/patch.js';
+import { ConfigError } from './breaker/errors.js';
+import { STRICT_VARIABLE } from './environment.js';
+import { getRuntime, loadRules } from './runtime.js';
 import { log, printWithoutDiag } from './telemetry/log.js';
+import type { SpanCapture } from './telemetry/span-capture.js';
+import { SDK_FILES, startStandaloneTracing, wantsTraces } from './telemetry/standalone-tracing.js';
+import { PACKAGE } from './version.js';
 
 // `--require`, `--import` and NODE_OPTIONS can name us several times, each time with a copy of its own.
 const STARTED = Symbol.for('otel-breaker.started');
@@ -9,15 +15,54 @@ const globals = globalThis as Record<symbol, unknown>;
 
 if (globals[STARTED] === undefined) {
   globals[STARTED] = true;
-  start();
+  try {
+    start();
+  } catch (error) {
+    stop(error);
+  }
 }
 
 function start(): void {
   printWithoutDiag();
   const runtime = getRuntime();
-  const instrumentations = [new HttpBreakerInstrumentation()];
-  log.info(
-    `guarding ${instrumentations.map(({ instrumentationName }) => instrumentationName.split('/')[1]).join(', ')}`,
-  );
+  loadRules(runtime);
+  const clients = getBreakerInstrumentations().map(({ instrumentationName }) => instrumentationName.split('/')[1]);
+  const { file } = runtime.rules;
+  const rules = file === undefined ? '' : `; rules from ${file.origin}`;
+  // Threads say nothing that their process has not said.
+  log[isMainThread ? 'info' : 'debug'](`guarding ${clients.join(', ')}${rules}`);
   if (isMainThread) runtime.publishAlone();
+  if (wantsTraces() && !runtime.spans.watch()) traceAlone(runtime.spans);
+}
+
+/** Sets up tracing for an application that has none, until it turns out that it has. */
+function traceAlone(spans: SpanCapture): void {
+  const tracing = startStandaloneTracing();
+  if (tracing === undefined) return;
+  const patches = new Patches();
+  const withdraw = () => {
+    patches.undo();
+    tracing.withdraw();
+    // It watched the SDK that is gone now.
+    spans.stop();
+    log.debug('the application brings an OpenTelemetry SDK: stand-alone tracing gives way to it');
+  };
+  for (const file of SDK_FILES) patches.onNextLoad(file, withdraw);
+}
+
+/**
+ * An application must not run unprotected by accident: a bad configuration ends it here, before it has begun. A fault of
+ * our own must not.
+ */
+function stop(error: unknown): void {
+  if (!(error instanceof ConfigError)) {
+    log.error('could not start; calls go through unguarded', error);
+    return;
+  }
+  // A thread may have an environment of its own: whoever started it gets the error.
+  if (!isMainThread) throw error;
+  const isOfFile = error.problems.some(({ at }) => at !== undefined);
+  const wayOut = isOfFile ? `, or set ${STRICT_VARIABLE}=false to start without a rules file` : '';
+  process.stderr.write(`${error.message}\n${PACKAGE.name}: not started. Correct this${wayOut}.\n`);
+  process.exit(1);
 }

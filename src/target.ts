@@ -31,3 +31,30 @@ export function targetName({ scheme, host, port, database }: Target): string {
 export function targetLabels({ system, scheme, host, port }: Target): Readonly<Record<string, string | number>> {
   return scheme === 'unix' ? { system, server_address: host } : { system, server_address: host, server_port: port };
 }
+
+const SYSTEMS_BY_SCHEME: Readonly<Record<string, { system: System; scheme: string; port: number }>> = {
+  http: { system: 'http', scheme: 'http', port: 80 },
+  https: { system: 'http', scheme: 'https', port: 443 },
+  redis: { system: 'redis', scheme: 'redis', port: 6379 },
+  rediss: { system: 'redis', scheme: 'redis', port: 6379 },
+  'redis+cluster': { system: 'redis', scheme: 'redis+cluster', port: 6379 },
+  postgres: { system: 'postgresql', scheme: 'postgresql', port: 5432 },
+  postgresql: { system: 'postgresql', scheme: 'postgresql', port: 5432 },
+};
+
+/** The target that a URL leads to, as its client would have it; `undefined` where no client of ours takes such a URL. */
+export function parseTarget(url: string): Target | undefined {
+  if (url.startsWith('unix:/')) return { system: 'http', scheme: 'unix', host: url.slice('unix:'.length), port: 0 };
+  if (!URL.canParse(url)) return undefined;
+  const { protocol, hostname, port, pathname } = new URL(url);
+  const known = SYSTEMS_BY_SCHEME[protocol.slice(0, -1)];
+  if (known === undefined || hostname === '') return undefined;
+  const database = decodeURIComponent(pathname.slice(1));
+  return {
+    system: known.system,
+    scheme: known.scheme,
+    host: hostname,
+    port: Number(port) || known.port,
+    ...(known.system === 'postgresql' && database !== '' && { database }),
+  };
+}

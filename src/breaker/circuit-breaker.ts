@@ -1,6 +1,6 @@
 import { resolveConfig, type BreakerConfig } from './config.js';
 import { diagnostics } from './diagnostics.js';
-import { CircuitOpenError, formatSeconds, isAbort, isTimeout, withoutStack } from './errors.js';
+import { CircuitOpenError, ConfigError, formatSeconds, isAbort, isTimeout, withoutStack } from './errors.js';
 import type { BreakerOptions } from './options.js';
 import { SlowCallWatch } from './slow-call-watch.js';
 import { CLOSED, HALF_OPEN, OPEN, STATE_NAMES, type CircuitState, type StateCode } from './state.js';
@@ -23,8 +23,12 @@ export interface Transition {
   readonly retryAfterMs: number | undefined;
 }
 
-/** Who sees what breakers do: telemetry. One observer serves any number of breakers; it must not throw. */
+/** Who sees what breakers do: telemetry. One observer serves any number of breakers. */
 export interface BreakerObserver {
+  /** A call failed that has a say in the circuit. */
+  onFailure?(breaker: CircuitBreaker, context: unknown): void;
+  /** A call goes out although the circuit is not closed: a probe, or one that mode `observe` lets through. */
+  onProbe?(breaker: CircuitBreaker, context: unknown): void;
   /** @param context what the call that caused it was acquired with */
   onTransition(breaker: CircuitBreaker, transition: Transition, context: unknown): void;
   /** @param enforced false where mode `observe` let the call through all the same */
@@ -150,7 +154,7 @@ export class Permit {
  * There are no timers: an open circuit turns half-open inside the first `acquire()` after its time is up.
  */
 export class CircuitBreaker {
-  readonly name: string;
+  #name: string;
   /** @internal */
   readonly tally = new Tally();
   /** @internal Labels of this breaker's metrics besides its name. */
@@ -188,12 +192,17 @@ export class CircuitBreaker {
    * @throws ConfigError naming every option that is unknown or has a bad value
    */
   constructor(name: string, options?: BreakerOptions, seams: BreakerSeams = realSeams) {
-    this.name = name;
+    checkName(name);
+    this.#name = name;
     this.#seams = seams;
     this.#config = resolveConfig(options, `CircuitBreaker "${name}"`);
     this.#changedAt = seams.wallNow();
     this.#window = new SlidingWindow(this.#config.window, seams.now());
     this.#watchSlowCalls();
+  }
+
+  get name(): string {
+    return this.#name;
   }
 
   get state(): CircuitState {
@@ -268,6 +277,33 @@ export class CircuitBreaker {
     return new Permit(this, this.#generation, this.#timed ? startTime(this.#seams.now(), longRunning) : NaN, context);
   }
 
+  /**
+   * A probe beyond the calls of the application, where the circuit waits for one and has room for it; never a rejection.
+   *
+   * @internal
+   */
+  tryProbe(context?: unknown): Permit | undefined {
+    const now = this.#seams.now();
+    if (this.#state !== HALF_OPEN || !this.#hasFreeProbe(now)) return undefined;
+    const permit = this.#admit(now, this.#generation, context, false);
+    this.#probes!.push(permit);
+    return permit;
+  }
+
+  /**
+   * The permit of a call that is made whatever the circuit says. While closed it is a call like any other; otherwise its
+   * outcome is counted and has no say, since nobody asked for a probe.
+   *
+   * @internal
+   */
+  acquireAnyway(context?: unknown, longRunning = false): Permit {
+    if (this.#config.mode === 'off') return UNGUARDED;
+    if (this.#state !== CLOSED) return this.#admit(this.#seams.now(), NO_VERDICT, context, longRunning);
+    const permit = this.#admit(this.#seams.now(), this.#generation, context, longRunning);
+    if (!longRunning) this.#slowCalls?.started(permit);
+    return permit;
+  }
+
   stats(): BreakerStats {
     const { tally } = this;
     const now = this.#seams.now();
@@ -295,11 +331,8 @@ export class CircuitBreaker {
 
   /** Closes the circuit and forgets what led to its state. Counts since the start stay: they are counters. */
   reset(): void {
-    const now = this.#seams.now();
     if (this.#state === CLOSED) this.#begin(CLOSED);
-    else this.#transition(CLOSED, now, 'reset by hand', undefined, undefined);
-    this.#window.clear();
-    this.#consecutiveFailures = 0;
+    else this.#transition(CLOSED, this.#seams.now(), 'reset by hand', undefined, undefined);
   }
 
   /** Opens the circuit until `reset()`. */
@@ -308,6 +341,7 @@ export class CircuitBreaker {
     if (this.#state === OPEN) {
       this.#openFor = this.#openUntil = Infinity;
       this.#openedReason = 'opened by hand';
+      this.#openedCause = undefined;
     } else this.#open(now, Infinity, 'opened by hand', undefined, undefined);
   }
 
@@ -324,6 +358,11 @@ export class CircuitBreaker {
     return () => {
       this.#listeners?.delete(registration);
     };
+  }
+
+  /** @internal For the registry, which finds it by its name. */
+  rename(name: string): void {
+    this.#name = name;
   }
 
   /** @internal Takes new options and keeps state and counts. */
@@ -361,7 +400,6 @@ export class CircuitBreaker {
       if (this.#consecutiveSuccesses >= successThreshold) {
         const reason = `${this.#consecutiveSuccesses} successful probes in a row (threshold ${successThreshold})`;
         this.#transition(CLOSED, now, reason, undefined, permit.context);
-        this.#window.clear();
       }
     } else {
       this.#window.record(now, false, this.#isSlow(permit, now));
@@ -384,10 +422,12 @@ export class CircuitBreaker {
     this.#consecutiveSuccesses = 0;
     this.#consecutiveFailures++;
     this.#lastFailure = cause;
+    this.#tellObserver((observer) => observer.onFailure?.(this, permit.context));
     if (this.#state === CLOSED) this.#window.record(now, true, this.#isSlow(permit, now));
-    if (retryAfterMs !== undefined) {
-      const openFor = Math.min(retryAfterMs, this.#config.maxOpenDuration);
-      this.#open(now, openFor, `the target asked to wait ${formatSeconds(retryAfterMs)}`, cause, permit.context);
+    // Not zero, and not NaN, of which no time is ever up.
+    if (retryAfterMs! > 0) {
+      const openFor = Math.min(retryAfterMs!, this.#config.maxOpenDuration);
+      this.#open(now, openFor, `the target asked to wait ${formatSeconds(retryAfterMs!)}`, cause, permit.context);
     } else if (this.#state === HALF_OPEN) {
       this.#open(now, this.#nextOpenDuration(), 'a probe failed', cause, permit.context);
     } else {
@@ -405,31 +445,32 @@ export class CircuitBreaker {
   settleIgnored(permit: Permit): void {
     this.tally.inFlight--;
     this.tally.ignored++;
-    if (this.#counts(permit) && this.#state === HALF_OPEN) this.#releaseProbe(permit);
+    if (!this.#counts(permit)) return;
+    if (this.#state === HALF_OPEN) this.#releaseProbe(permit);
+    else this.#slowCalls?.ended(permit);
   }
 
   #run<T>(permit: Permit, fn: (signal?: AbortSignal) => T | PromiseLike<T>, signal?: AbortSignal): Promise<T> {
-    let result: T | PromiseLike<T>;
     try {
-      result = fn(signal);
+      const result = fn(signal);
+      if (!isThenable(result)) {
+        permit.success();
+        return Promise.resolve(result);
+      }
+      return (result instanceof Promise ? (result as Promise<T>) : Promise.resolve(result)).then(
+        (value) => {
+          permit.success();
+          return value;
+        },
+        (error: unknown) => {
+          this.#settleError(permit, error);
+          throw error;
+        },
+      );
     } catch (error) {
       this.#settleError(permit, error);
       return Promise.reject(error);
     }
-    if (!isThenable(result)) {
-      permit.success();
-      return Promise.resolve(result);
-    }
-    return (result instanceof Promise ? (result as Promise<T>) : Promise.resolve(result)).then(
-      (value) => {
-        permit.success();
-        return value;
-      },
-      (error: unknown) => {
-        this.#settleError(permit, error);
-        throw error;
-      },
-    );
   }
 
   #settleError(permit: Permit, error: unknown): void {
@@ -454,10 +495,9 @@ export class CircuitBreaker {
   /** Acquires where more has to be looked at than one field. */
   #acquireWatched(context: unknown, longRunning: boolean): Permit | CircuitOpenError {
     const now = this.#seams.now();
-    if (this.#state === CLOSED) this.#tripIfOver(now, context);
+    if (this.#state === CLOSED) this.#tripIfSlow(now, context);
     else if (this.#state === OPEN && now >= this.#openUntil) {
       this.#transition(HALF_OPEN, now, `was open for ${formatSeconds(this.#openFor)}`, undefined, context);
-      this.#probes = [];
     }
     if (this.#state === CLOSED) {
       const permit = this.#admit(now, this.#generation, context, longRunning);
@@ -467,6 +507,7 @@ export class CircuitBreaker {
     if (this.#state === HALF_OPEN && !longRunning && this.#hasFreeProbe(now)) {
       const permit = this.#admit(now, this.#generation, context, false);
       this.#probes!.push(permit);
+      this.#tellObserver((observer) => observer.onProbe?.(this, context));
       return permit;
     }
     return this.#reject(now, context, longRunning);
@@ -490,7 +531,7 @@ export class CircuitBreaker {
     const rejection = withoutStack(
       () => new CircuitOpenError(this.name, state, open ? Math.ceil(wait) : 0, this.#openedReason, this.#openedCause),
     );
-    this.observer?.onRejection(this, rejection, enforced, context);
+    this.#tellObserver((observer) => observer.onRejection(this, rejection, enforced, context));
     return enforced ? rejection : this.#admit(now, NO_VERDICT, context, longRunning);
   }
 
@@ -524,31 +565,35 @@ export class CircuitBreaker {
     return now - permit.startedAt >= this.#slowCalls.slowCallDuration;
   }
 
-  /** Opens a closed circuit when one of its three limits is reached. */
+  /** Opens a closed circuit when one of its three limits is reached. The window has just been rotated. */
   #tripIfOver(now: number, context: unknown): void {
-    const reason = this.#reasonToOpen(now);
+    const reason = this.#whyFailing();
     if (reason !== undefined) this.#open(now, this.#nextOpenDuration(), reason, this.#lastFailure, context);
+    else if (this.#slowCalls !== undefined) this.#tripIfSlow(now, context);
   }
 
-  #reasonToOpen(now: number): string | undefined {
-    const config = this.#config;
-    if (this.#consecutiveFailures >= config.failureThreshold) {
-      return `${this.#consecutiveFailures} consecutive failures (threshold ${config.failureThreshold})`;
+  #whyFailing(): string | undefined {
+    const { failureThreshold, minimumCalls, failureRateThreshold, window } = this.#config;
+    if (this.#consecutiveFailures >= failureThreshold) {
+      return `${this.#consecutiveFailures} consecutive failures (threshold ${failureThreshold})`;
     }
-    const window = this.#window;
-    if (this.#slowCalls === undefined) {
-      if (window.calls < config.minimumCalls || window.failures < window.calls * config.failureRateThreshold) return;
-    } else {
-      window.rotate(now);
-      const overdue = this.#slowCalls.overdue(now);
-      const started = window.calls + overdue;
-      if (started >= config.minimumCalls && window.slow + overdue >= started * config.slowCallRateThreshold) {
-        const rate = describeRate(this.#slowCallRate(overdue), started, config.window, config.slowCallRateThreshold);
-        return `slow-call rate ${rate}, slow from ${formatSeconds(config.slowCallDuration!)}`;
-      }
-      if (window.calls < config.minimumCalls || window.failures < window.calls * config.failureRateThreshold) return;
-    }
-    return `failure rate ${describeRate(this.#failureRate(), window.calls, config.window, config.failureRateThreshold)}`;
+    const { calls, failures } = this.#window;
+    if (calls < minimumCalls || failures < calls * failureRateThreshold) return undefined;
+    return `failure rate ${describeRate(this.#failureRate(), calls, window, failureRateThreshold)}`;
+  }
+
+  /** Looked at when a call starts, too: those that hang may be all there are. */
+  #tripIfSlow(now: number, context: unknown): void {
+    const slowCalls = this.#slowCalls;
+    if (slowCalls === undefined) return;
+    const { minimumCalls, slowCallRateThreshold, window } = this.#config;
+    this.#window.rotate(now);
+    const overdue = slowCalls.overdue(now);
+    const calls = this.#window.calls + overdue;
+    if (calls < minimumCalls || this.#window.slow + overdue < calls * slowCallRateThreshold) return;
+    const rate = describeRate(this.#slowCallRate(overdue), calls, window, slowCallRateThreshold);
+    const reason = `slow-call rate ${rate}, slow from ${formatSeconds(slowCalls.slowCallDuration)}`;
+    this.#open(now, this.#nextOpenDuration(), reason, undefined, context);
   }
 
   #failureRate(): number {
@@ -564,7 +609,8 @@ export class CircuitBreaker {
   /** How long the next opening lasts: longer each time a probe has failed, never beyond `maxOpenDuration`. */
   #nextOpenDuration(): number {
     const { openDuration, openBackoff, openJitter, maxOpenDuration } = this.#config;
-    const backedOff = openDuration * openBackoff ** this.#openings;
+    // Capped before it is spread, or jitter would be lost on a wait that has grown far beyond the cap.
+    const backedOff = Math.min(openDuration * openBackoff ** this.#openings, maxOpenDuration);
     const spread = openJitter === 0 ? 1 : 1 + openJitter * (2 * this.#seams.random() - 1);
     return Math.min(backedOff * spread, maxOpenDuration);
   }
@@ -599,7 +645,7 @@ export class CircuitBreaker {
       failureRate,
       retryAfterMs: to === OPEN && Number.isFinite(this.#openFor) ? Math.ceil(this.#openFor) : undefined,
     };
-    this.observer?.onTransition(this, transition, context);
+    this.#tellObserver((observer) => observer.onTransition(this, transition, context));
     for (const listener of this.#listeners ?? []) this.#tell(listener, transition);
   }
 
@@ -609,8 +655,9 @@ export class CircuitBreaker {
     this.#generation++;
     this.#consecutiveSuccesses = 0;
     this.#slowCalls?.clear();
-    this.#probes = undefined;
+    this.#probes = state === HALF_OPEN ? [] : undefined;
     if (state !== CLOSED) return;
+    this.#window.clear();
     this.#consecutiveFailures = 0;
     this.#openings = 0;
     this.#lastFailure = this.#openedCause = undefined;
@@ -624,6 +671,16 @@ export class CircuitBreaker {
     }
   }
 
+  // What telemetry trips over must not become the error of a call.
+  #tellObserver(tell: (observer: BreakerObserver) => void): void {
+    if (this.observer === undefined) return;
+    try {
+      tell(this.observer);
+    } catch (error) {
+      diagnostics.report(`Telemetry of circuit breaker "${this.name}" failed`, error);
+    }
+  }
+
   #watchSlowCalls(): void {
     const { slowCallDuration } = this.#config;
     this.#slowCalls = slowCallDuration === undefined ? undefined : new SlowCallWatch(slowCallDuration);
@@ -634,6 +691,14 @@ export class CircuitBreaker {
 export const UNGUARDED: Permit = Object.assign(new Permit(undefined as never, NO_VERDICT, NaN, undefined), {
   settled: true,
 });
+
+function checkName(name: unknown): void {
+  if (typeof name === 'string' && name !== '') return;
+  const consequence = 'nobody could tell its metrics and errors from those of other breakers';
+  throw new ConfigError('CircuitBreaker', [
+    { path: 'name', value: name, consequence, allowed: 'Use a string that is not empty.' },
+  ]);
+}
 
 // NaN is slower than nothing and older than nothing: every comparison with it is false.
 function startTime(now: number, longRunning: boolean): number {

@@ -1,4 +1,4 @@
-import { ConfigError } from './errors.js';
+import { ConfigError, formatSeconds } from './errors.js';
 import {
   checkOption,
   isOptionKey,
@@ -106,7 +106,7 @@ function checkTogether(options: BreakerOptions): ConfigProblem[] {
     {
       path: 'maxOpenDuration',
       value: maxOpenDuration,
-      consequence: `it is shorter than openDuration (${String(openDuration)}), and one of the two would have no effect`,
+      consequence: `it is shorter than openDuration (${formatSeconds(milliseconds(openDuration))}), and one of the two would have no effect`,
       allowed: 'Use at least openDuration.',
     },
   ];

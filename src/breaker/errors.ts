@@ -18,20 +18,34 @@ export class ConfigError extends Error {
     where: string,
     readonly problems: readonly ConfigProblem[],
   ) {
-    super(problems.map((problem) => `${where}: ${describeProblem(problem)}`).join('\n'));
+    super(problems.map((problem) => `${locate(problem, where)} ${describeProblem(problem)}`).join('\n'));
   }
+}
+
+function locate({ at }: ConfigProblem, where: string): string {
+  if (at === undefined) return `${where}:`;
+  return at.line === 0 ? `${at.file}:` : `${at.file}:${at.line}:${at.column}`;
 }
 
 /** One problem as a sentence: `minimumCalls: got 0; the circuit would open on its first failure. Use a whole number of 1 or more.` */
 export function describeProblem({ path, value, consequence, allowed }: ConfigProblem): string {
-  return `${path}: got ${show(value)}; ${consequence}. ${allowed}`;
+  const key = path === '' ? '' : `${path}: `;
+  return `${key}${value === undefined ? '' : `got ${show(value)}; `}${consequence}. ${allowed}`;
 }
 
+const MAX_SHOWN = 100;
+
 function show(value: unknown): string {
+  const text = print(value);
+  return text.length > MAX_SHOWN ? `${text.slice(0, MAX_SHOWN)}…` : text;
+}
+
+function print(value: unknown): string {
   if (typeof value === 'string') return JSON.stringify(value);
   if (typeof value === 'function') return 'a function';
-  if (typeof value === 'bigint' || typeof value === 'symbol')
-    return value.toString() + (typeof value === 'bigint' ? 'n' : '');
+  // JSON knows no NaN, no Infinity and no symbol, and throws at a bigint.
+  if (typeof value === 'bigint') return `${value}n`;
+  if (typeof value === 'number' || typeof value === 'symbol') return String(value);
   try {
     return JSON.stringify(value) ?? String(value);
   } catch {

@@ -71,6 +71,21 @@ export interface ConfigProblem {
   readonly consequence: string;
   /** What may stand there instead: a sentence. */
   readonly allowed: string;
+  /** Where in a file, where it came from one. */
+  readonly at?: SourcePosition | undefined;
+}
+
+/** A place in a file. */
+export interface SourcePosition {
+  readonly file: string;
+  /** From 1; 0 where the file as a whole is meant. */
+  readonly line: number;
+  /** From 1. */
+  readonly column: number;
+  /** How many characters of the line are meant. */
+  readonly length: number;
+  /** The line itself. */
+  readonly text: string;
 }
 
 /** How an option's value is checked. The rules file's schema is made from the same table. */
@@ -199,17 +214,25 @@ export const OPTIONS: Readonly<Record<OptionKey, OptionSpec>> = {
   isFailure: { kind: 'function', describe: 'The verdict on the cause of a failed call.' },
 };
 
+/** A duration with a unit. No flags: it is also a pattern of the JSON schema. */
+export const DURATION_PATTERN = /^\s*(\d+(?:\.\d+)?)\s*(ms|s|m|h)\s*$/;
+
 const UNITS: Readonly<Record<string, number>> = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000 };
 
 /** Milliseconds of a duration, or `undefined` where it is none. */
 export function parseDuration(value: unknown): number | undefined {
   if (typeof value === 'number') return Number.isFinite(value) && value >= 0 ? value : undefined;
   if (typeof value !== 'string') return undefined;
-  const match = /^(\d+(?:\.\d+)?)\s*(ms|s|m|h)$/.exec(value.trim());
+  const match = DURATION_PATTERN.exec(value);
   return match ? Number(match[1]) * UNITS[match[2]!]! : undefined;
 }
 
-const STATUS_PATTERN = /^!?[1-5](\d\d|xx)$/i;
+/** A status, a class of them, or an exception. No flags: it is also a pattern of the JSON schema. */
+export const STATUS_PATTERN = /^!?[1-5](\d\d|[xX]{2})$/;
+
+function isStatus(value: unknown): boolean {
+  return (typeof value === 'number' || typeof value === 'string') && STATUS_PATTERN.test(String(value));
+}
 
 /** What is wrong with the value of an option, or `undefined` where nothing is. */
 export function checkOption(key: OptionKey, value: unknown): Omit<ConfigProblem, 'path' | 'value'> | undefined {
@@ -222,7 +245,7 @@ export function checkOption(key: OptionKey, value: unknown): Omit<ConfigProblem,
         allowed: 'Use a whole number of 1 or more.',
       };
     case 'share': {
-      const above = spec.zero === undefined ? '0 to 1' : 'above 0 and at most 1';
+      const above = spec.zero === undefined ? 'from 0 to 1' : 'above 0 and at most 1';
       if (typeof value === 'number' && value >= 0 && value <= 1 && !(value === 0 && spec.zero !== undefined)) {
         return undefined;
       }
@@ -259,7 +282,7 @@ export function checkOption(key: OptionKey, value: unknown): Omit<ConfigProblem,
       return { consequence: spec.other, allowed: `Use ${oneOf(spec.values)}.` };
     case 'statuses': {
       const list: readonly unknown[] = Array.isArray(value) ? value : [value];
-      if (list.length > 0 && list.every((status) => STATUS_PATTERN.test(String(status)))) return undefined;
+      if (list.length > 0 && list.every(isStatus)) return undefined;
       return {
         consequence: 'no answer could be judged by it',
         allowed: 'Use a list of statuses (429), classes ("5xx") and exceptions ("!501").',
@@ -289,13 +312,19 @@ export function nearestKey(key: string, known: readonly string[]): string | unde
   let nearest: string | undefined;
   let best = Math.max(2, Math.floor(key.length / 3)) + 1;
   for (const candidate of known) {
-    const distance = editDistance(key.toLowerCase(), candidate.toLowerCase());
+    const distance = distanceBetween(key.toLowerCase(), candidate.toLowerCase());
     if (distance < best) {
       best = distance;
       nearest = candidate;
     }
   }
   return nearest;
+}
+
+function distanceBetween(key: string, candidate: string): number {
+  // "hostname" for "host": far apart in letters, near in mind.
+  const related = key.length > 3 && (key.startsWith(candidate) || candidate.startsWith(key));
+  return related ? 1 : editDistance(key, candidate);
 }
 
 /** Levenshtein distance: insertions, deletions and substitutions that turn one word into the other. */

@@ -2,20 +2,25 @@ import type { BreakerOptions, PresetName, WhenOpen } from './options.js';
 
 const SECOND = 1_000;
 
+/** The numbers that make a preset what it is. */
+const numbers = {
+  failureThreshold: 5,
+  successThreshold: 2,
+  openDuration: 60 * SECOND,
+  halfOpenMaxCalls: 3,
+  minimumCalls: 10,
+  countTimeouts: true,
+} as const satisfies BreakerOptions;
+
 /** What every preset shares unless it says otherwise. */
 const base = {
   mode: 'enforce',
-  failureThreshold: 5,
+  ...numbers,
   failureRateThreshold: 0.5,
-  minimumCalls: 10,
   window: 30 * SECOND,
   slowCallRateThreshold: 0.5,
-  openDuration: 60 * SECOND,
   openBackoff: 1,
   openJitter: 0,
-  halfOpenMaxCalls: 3,
-  successThreshold: 2,
-  countTimeouts: true,
   // RFC 9110: 501 and 505 say that the request was not one the server can serve, not that the server is in trouble.
   failureStatuses: ['5xx', '!501', '!505'],
   honorRetryAfter: false,
@@ -52,6 +57,15 @@ export const presets = Object.freeze({
     minimumCalls: 15,
   }),
 }) satisfies Readonly<Record<PresetName, BreakerOptions>>;
+
+/** What a preset itself says, without what all of them share: this much it means where it is named in a rule. */
+export function ownNumbers(name: PresetName): BreakerOptions {
+  const options = presets[name];
+  const own = Object.entries(options).filter(
+    ([key, value]) => key in numbers || value !== base[key as keyof typeof base],
+  );
+  return Object.fromEntries(own);
+}
 
 /** LLM SDKs reach their service through undici and would retry a thrown error; an answered 503 ends them at one attempt. */
 const RESPONDS_TO_UNDICI: ReadonlySet<PresetName> = new Set(['llmService']);

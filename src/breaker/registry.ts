@@ -71,6 +71,14 @@ export class CircuitBreakerRegistry implements Iterable<CircuitBreaker> {
     return true;
   }
 
+  /** @internal @returns false where the name is taken; then nothing changes */
+  rename(breaker: CircuitBreaker, name: string): boolean {
+    if (this.#breakers.has(name) || !this.remove(breaker.name)) return false;
+    breaker.rename(name);
+    this.#add(breaker);
+    return true;
+  }
+
   clear(): void {
     for (const name of this.listNames()) this.remove(name);
   }

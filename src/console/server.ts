@@ -89,7 +89,8 @@ export function startConsole(options: ConsoleOptions): Promise<ConsoleServer> {
   server.on('connection', (socket) => socket.unref());
   return new Promise((resolve, reject) => {
     server.once('error', reject);
-    server.listen(port, host, () => {
+    // Exclusive: a cluster worker would otherwise ask its primary for the port, which the application sees as an event.
+    server.listen({ port, host, exclusive: true }, () => {
       const address = server.address() as AddressInfo;
       const authority = address.family === 'IPv6' ? `[${address.address}]` : address.address;
       resolve({

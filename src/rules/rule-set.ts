@@ -1,6 +1,9 @@
 import { resolveConfig, type BreakerConfig } from '../breaker/config.js';
-import type { PresetName } from '../breaker/options.js';
-import { targetName, type System, type Target } from '../target.js';
+import type { BreakerOptions, Mode, OptionKey, PresetName } from '../breaker/options.js';
+import { ownNumbers, presets } from '../breaker/presets.js';
+import { targetLabels, targetName, type System, type Target } from '../target.js';
+import { Matcher, MatchIndex } from './match.js';
+import { DEFAULT_MAX_BREAKERS, type Rule, type RulesConfig } from './rule.js';
 
 /** What the rules say of one target. */
 export interface Resolution {
@@ -9,13 +12,165 @@ export interface Resolution {
   readonly config: BreakerConfig;
   /** Whether targets at other addresses have the same breaker, so that its metrics can name none. */
   readonly shared: boolean;
+  /** What is true of all targets of its breaker. */
+  readonly labels: Readonly<Record<string, string | number>>;
+}
+
+/** One source of rules: a file, or a call of `configure()`. */
+export interface RulesSection {
+  /** What people call it: the file's path, `configure()`. */
+  readonly origin: string;
+  readonly config: RulesConfig;
+}
+
+/** Where the value of an option came from. */
+export interface ExplainedOption {
+  readonly key: OptionKey;
+  readonly value: unknown;
+  readonly source: string;
+}
+
+export interface Explanation extends Resolution {
+  /** The rule that matched: `rules[1] of otel-breaker.yaml`; `undefined` where none did. */
+  readonly rule: string | undefined;
+  readonly options: readonly ExplainedOption[];
+}
+
+/** Options and where they stand. */
+interface Layer {
+  readonly source: string;
+  readonly options: BreakerOptions;
+}
+
+interface CompiledRule {
+  readonly index: number;
+  readonly rule: Rule;
+  readonly source: string;
+  readonly matcher: Matcher;
+  readonly configs: Partial<Record<System, BreakerConfig>>;
 }
 
 const PRESETS: Readonly<Record<System, PresetName>> = { http: 'httpApi', redis: 'cache', postgresql: 'database' };
+export const SYSTEMS = Object.keys(PRESETS) as readonly System[];
+
+/** The variable that beats the mode of every rule. */
+export const MODE_VARIABLE = 'OTEL_BREAKER_MODE';
 
 /** Which options for which target. */
 export class RuleSet {
-  resolve(target: Target): Resolution {
-    return { name: targetName(target), config: resolveConfig({ preset: PRESETS[target.system] }), shared: false };
+  readonly maxBreakers: number;
+  readonly #sections: readonly RulesSection[];
+  readonly #mode: Mode | undefined;
+  readonly #index: MatchIndex<CompiledRule>;
+  readonly #unmatched: Partial<Record<System, BreakerConfig>> = {};
+
+  /**
+   * @param sections checked ones; what an earlier one says comes before what a later one does
+   * @param mode that of the environment
+   */
+  constructor(sections: readonly RulesSection[] = [], mode?: Mode) {
+    this.#sections = sections;
+    this.#mode = mode;
+    this.maxBreakers = firstOf(sections, 'maxBreakers') ?? DEFAULT_MAX_BREAKERS;
+    let index = 0;
+    this.#index = new MatchIndex(
+      sections.flatMap(({ origin, config }) =>
+        (config.rules ?? []).map((rule, position) => ({
+          index: index++,
+          rule,
+          source: `rules[${position}] of ${origin}`,
+          matcher: new Matcher(rule.match),
+          configs: {},
+        })),
+      ),
+    );
   }
+
+  resolve(target: Target): Resolution {
+    const { system } = target;
+    const found = this.#index.first(target);
+    if (found === undefined) {
+      const config = (this.#unmatched[system] ??= resolveConfig(
+        merge(layersOf(this.#sections, system, undefined, this.#mode)),
+      ));
+      return { name: targetName(target), config, shared: false, labels: targetLabels(target) };
+    }
+    const { rule, captures } = found;
+    const config = (rule.configs[system] ??= resolveConfig(merge(layersOf(this.#sections, system, rule, this.#mode))));
+    const name = rule.rule.name?.replace(/\$([1-9])/g, (_, number: string) => captures[Number(number) - 1] ?? '');
+    if (name === undefined) return { name: targetName(target), config, shared: false, labels: targetLabels(target) };
+    return { name, config, ...commonLabels(target, rule.matcher) };
+  }
+
+  /** As `resolve`, with where everything comes from. */
+  explain(target: Target): Explanation {
+    const rule = this.#index.first(target)?.rule;
+    const resolution = this.resolve(target);
+    const sources = new Map<string, string>();
+    for (const { source, options } of layersOf(this.#sections, target.system, rule, this.#mode)) {
+      for (const [key, value] of Object.entries(options)) if (value !== undefined) sources.set(key, source);
+    }
+    const options = Object.entries(resolution.config).map(([key, value]) => ({
+      key: key as OptionKey,
+      value: value as unknown,
+      source: sources.get(key) ?? 'follows from openDuration',
+    }));
+    return { ...resolution, rule: rule?.source, options };
+  }
+}
+
+/** What options are made of, from the weakest layer to the strongest. */
+function layersOf(
+  sections: readonly RulesSection[],
+  system: System,
+  rule?: Pick<CompiledRule, 'rule' | 'source'>,
+  mode?: Mode,
+): readonly Layer[] {
+  const weakestFirst = sections.toReversed();
+  const named = rule?.rule.preset;
+  const byDefault = sections.find(({ config }) => config.defaults?.preset !== undefined)?.config.defaults?.preset;
+  const preset = named ?? byDefault ?? PRESETS[system];
+  const layers: Layer[] = [{ source: `preset ${preset}`, options: presets[preset] }];
+  for (const { origin, config } of weakestFirst) {
+    if (config.mode !== undefined) layers.push({ source: `mode of ${origin}`, options: { mode: config.mode } });
+  }
+  for (const { origin, config } of weakestFirst) {
+    layers.push({ source: `defaults of ${origin}`, options: without(config.defaults ?? {}, 'preset') });
+  }
+  // Naming a preset asks for its numbers; what all presets share, such as the mode, is left to the defaults.
+  if (named !== undefined) layers.push({ source: `preset ${named}`, options: ownNumbers(named) });
+  if (rule !== undefined) {
+    layers.push({ source: rule.source, options: without(rule.rule, 'match', 'name', 'preset') });
+  }
+  if (mode !== undefined) layers.push({ source: MODE_VARIABLE, options: { mode } });
+  return layers;
+}
+
+/** The options that targets of a system get by a rule, or where none matches; not checked together. */
+export function optionsOf(sections: readonly RulesSection[], system: System, rule?: Rule): BreakerOptions {
+  return merge(layersOf(sections, system, rule && { rule, source: '' }));
+}
+
+function firstOf<Key extends keyof RulesConfig>(sections: readonly RulesSection[], key: Key): RulesConfig[Key] {
+  return sections.find(({ config }) => config[key] !== undefined)?.config[key];
+}
+
+function without<T extends object>(object: T, ...keys: string[]): T {
+  return Object.fromEntries(Object.entries(object).filter(([key]) => !keys.includes(key))) as T;
+}
+
+function merge(layers: readonly Layer[]): BreakerOptions {
+  const merged: Record<string, unknown> = {};
+  for (const { options } of layers) {
+    for (const [key, value] of Object.entries(options)) if (value !== undefined) merged[key] = value;
+  }
+  return merged;
+}
+
+/** What a rule with a name lets one say of all its targets. */
+function commonLabels(target: Target, { host, port }: Matcher): Pick<Resolution, 'shared' | 'labels'> {
+  const all = targetLabels(target);
+  const shared = host === undefined || port === undefined;
+  if (!shared) return { shared, labels: all };
+  return { shared, labels: host === undefined ? { system: target.system } : without(all, 'server_port') };
 }

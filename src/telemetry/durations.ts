@@ -11,32 +11,25 @@ const BUCKETS = BOUNDS_MS.length + 1;
 // Recording into an OpenTelemetry histogram costs microseconds, several times a whole call through a breaker: calls are
 // collected here and handed over at a scrape, or by the hundreds, so that no scrape has to make up for millions.
 const HAND_OVER_AT = 256;
-// A provider that arrives later than this many calls gets the durations from then on.
+// A provider that arrives later than this many calls gets the durations from then on: it takes values one by one, and
+// the process would stand still meanwhile.
 const MAX_REPLAY = 100_000;
 
 /** Durations of one breaker's calls, in buckets. */
 export class Durations implements DurationRecorder {
   // Made with the first call: most breakers of a large registry have made none.
-  #counts: Uint32Array | undefined;
-  #sums: Float64Array | undefined;
-  #handedOver: Uint32Array | undefined;
-  #sumsHandedOver: Float64Array | undefined;
-  #pending = 0;
-  #total = 0;
+  #waiting: Buckets | undefined;
+  #handedOver: Buckets | undefined;
 
   /** @param onFull is called when enough durations have gathered to be worth handing over before the next scrape */
   constructor(private readonly onFull: (durations: Durations) => void) {}
 
   record(ms: number): void {
-    if (this.#counts === undefined) {
-      this.#counts = new Uint32Array(BUCKETS);
-      this.#sums = new Float64Array(BUCKETS);
-    }
+    const waiting = (this.#waiting ??= new Buckets());
     const bucket = bucketOf(ms);
-    this.#counts[bucket]!++;
-    this.#sums![bucket]! += ms;
-    this.#total++;
-    if (++this.#pending >= HAND_OVER_AT) this.onFull(this);
+    waiting.counts[bucket]!++;
+    waiting.sums[bucket]! += ms;
+    if (++waiting.total >= HAND_OVER_AT) this.onFull(this);
   }
 
   /**
@@ -44,25 +37,42 @@ export class Durations implements DurationRecorder {
    * bucket and the sum over all are exact.
    */
   handOver(record: (seconds: number) => void): void {
-    if (this.#pending === 0) return;
-    this.#pending = 0;
-    this.#handedOver ??= new Uint32Array(BUCKETS);
-    this.#sumsHandedOver ??= new Float64Array(BUCKETS);
+    const waiting = this.#waiting;
+    if (waiting === undefined || waiting.total === 0) return;
     for (let bucket = 0; bucket < BUCKETS; bucket++) {
-      const calls = (this.#counts![bucket]! - this.#handedOver[bucket]!) >>> 0;
+      const calls = waiting.counts[bucket]!;
       if (calls === 0) continue;
-      const seconds = (this.#sums![bucket]! - this.#sumsHandedOver[bucket]!) / calls / 1_000;
+      const seconds = waiting.sums[bucket]! / calls / 1_000;
       for (let call = 0; call < calls; call++) record(seconds);
-      this.#handedOver[bucket] = this.#counts![bucket]!;
-      this.#sumsHandedOver[bucket] = this.#sums![bucket]!;
     }
+    (this.#handedOver ??= new Buckets()).take(waiting);
   }
 
   /** Begins again from the first call, for a receiver that has heard of none. */
   replay(): void {
-    if (this.#total > MAX_REPLAY) return;
-    this.#handedOver = this.#sumsHandedOver = undefined;
-    this.#pending = this.#total;
+    if (this.#waiting === undefined) return;
+    const handedOver = (this.#handedOver ??= new Buckets());
+    if (handedOver.total + this.#waiting.total > MAX_REPLAY) handedOver.take(this.#waiting);
+    else this.#waiting.take(handedOver);
+  }
+}
+
+/** How many calls took how long, by bucket. */
+class Buckets {
+  readonly counts = new Uint32Array(BUCKETS);
+  readonly sums = new Float64Array(BUCKETS);
+  total = 0;
+
+  /** Moves what another holds into this one. */
+  take(other: Buckets): void {
+    for (let bucket = 0; bucket < BUCKETS; bucket++) {
+      this.counts[bucket]! += other.counts[bucket]!;
+      this.sums[bucket]! += other.sums[bucket]!;
+    }
+    this.total += other.total;
+    other.counts.fill(0);
+    other.sums.fill(0);
+    other.total = 0;
   }
 }
 

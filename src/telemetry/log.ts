@@ -18,8 +18,9 @@ let printUpTo: DiagLogLevel = DiagLogLevel.NONE;
  * `info`). For the preload, which runs where nobody may have set one; stdout stays the application's own.
  */
 export function printWithoutDiag(env: NodeJS.ProcessEnv = process.env): void {
-  const level = env.OTEL_LOG_LEVEL?.trim().toUpperCase() as keyof typeof DiagLogLevel | undefined;
-  printUpTo = (level && DiagLogLevel[level]) ?? DiagLogLevel.INFO;
+  const level: unknown = DiagLogLevel[env.OTEL_LOG_LEVEL?.trim().toUpperCase() as keyof typeof DiagLogLevel];
+  // A number: of the enum's reverse side, "30" would be one of its names.
+  printUpTo = typeof level === 'number' ? level : DiagLogLevel.INFO;
 }
 
 /** One line to OpenTelemetry's diag, or to stderr where the preload found no logger behind it. */
@@ -38,7 +39,8 @@ function write(level: Level, message: string, details: unknown[]): void {
   }
 }
 
-function hasDiagLogger(): boolean {
+/** Whether OpenTelemetry's diag has a logger to write to. */
+export function hasDiagLogger(): boolean {
   // Where the API keeps its globals, one object for all copies of major version 1.
   const globals = (globalThis as Record<symbol, { diag?: unknown } | undefined>)[Symbol.for('opentelemetry.js.api.1')];
   return globals?.diag !== undefined;

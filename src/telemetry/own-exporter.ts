@@ -13,11 +13,9 @@ const MAX_SERIES = 20_000;
 
 /** Loads OpenTelemetry's metrics SDK and its Prometheus exporter, which a service with a provider of its own never needs from us. */
 export function createPrometheusPage(): PrometheusPage {
-  /* eslint-disable @typescript-eslint/consistent-type-imports */
   const { MeterProvider } = require('@opentelemetry/sdk-metrics') as typeof import('@opentelemetry/sdk-metrics');
   const { PrometheusExporter } =
     require('@opentelemetry/exporter-prometheus') as typeof import('@opentelemetry/exporter-prometheus');
-  /* eslint-enable @typescript-eslint/consistent-type-imports */
   const exporter = new PrometheusExporter({ preventServerStart: true });
   const provider = new MeterProvider({
     readers: [exporter],

@@ -4,7 +4,20 @@ import { log } from './log.js';
 import type { BreakerMetrics } from './metrics.js';
 
 // Captured at load: an application's fake timers must not decide when metrics leave.
-const { setImmediate, setTimeout, clearTimeout } = globalThis;
+const { setImmediate, setTimeout } = globalThis;
+
+/** Time, so that tests can move it. */
+export interface Timers {
+  /** Milliseconds that only ever grow. */
+  now(): number;
+  /** Does something later, unless the process has nothing else to do. 0 is as soon as the present code is done. */
+  after(ms: number, act: () => void): void;
+}
+
+const realTimers: Timers = {
+  now: performance.now.bind(performance),
+  after: (ms, act) => void (ms === 0 ? setImmediate(act) : setTimeout(act, ms)).unref(),
+};
 
 /** A place for metrics to leave from, where the application has none. */
 export interface OwnExporter {
@@ -13,7 +26,7 @@ export interface OwnExporter {
 }
 
 // When to look for the application's provider again: SDKs start late, after secrets were fetched or an ESM graph was loaded.
-const LOOKS_MS = [0, 200, 500, 1_000, 5_000, 30_000];
+const LOOKS_MS: readonly [first: number, ...later: number[]] = [0, 200, 500, 1_000, 5_000, 30_000];
 // How long the application has to bring its own before ours opens a port that may be meant for it …
 const GRACE_MS = 500;
 // … and how long when it has at least loaded what it would need for one.
@@ -32,10 +45,13 @@ export class MetricsPublisher {
   #own: OwnExporter | undefined;
   #startOwn: (() => Promise<OwnExporter | undefined>) | undefined;
   #startedAt = 0;
-  #timer: NodeJS.Timeout | undefined;
   #running = false;
 
-  constructor(private readonly metrics: BreakerMetrics) {}
+  /** @param timers for tests */
+  constructor(
+    private readonly metrics: BreakerMetrics,
+    private readonly timers: Timers = realTimers,
+  ) {}
 
   /**
    * @param startOwn starts an exporter where the application brings none; without it, metrics wait for a provider
@@ -44,8 +60,8 @@ export class MetricsPublisher {
     this.#startOwn ??= startOwn;
     if (this.#running && startOwn === undefined) return;
     this.#running = true;
-    this.#startedAt = performance.now();
-    setImmediate(() => this.#lookAt(0)).unref();
+    this.#startedAt = this.timers.now();
+    this.timers.after(LOOKS_MS[0], () => this.#lookAt(0));
   }
 
   /** Looks once more, now: called where something happens anyway. */
@@ -66,18 +82,17 @@ export class MetricsPublisher {
         'Found the metrics provider of the application: metrics leave there from now on, and our own port is free again. ' +
           'If its exporter wanted that port and could not have it, set OTEL_EXPORTER_PROMETHEUS_PORT to another one',
       );
-      void own.stop();
+      void stopQuietly(own);
     }
     this.metrics.attach(provider);
   }
 
   async stop(): Promise<void> {
     this.#running = false;
-    clearTimeout(this.#timer);
     this.metrics.detach();
     const own = this.#own;
     this.#own = this.#provider = this.#startOwn = undefined;
-    await own?.stop();
+    if (own !== undefined) await stopQuietly(own);
   }
 
   #lookAt(index: number): void {
@@ -86,24 +101,38 @@ export class MetricsPublisher {
     if (this.#provider === undefined && this.#graceIsOver()) void this.#open();
     const next = LOOKS_MS[index + 1];
     if (next === undefined || (this.#provider !== undefined && this.#own === undefined)) return;
-    this.#timer = setTimeout(() => this.#lookAt(index + 1), next - LOOKS_MS[index]!).unref();
+    this.timers.after(next - LOOKS_MS[index]!, () => this.#lookAt(index + 1));
   }
 
   #graceIsOver(): boolean {
     const grace = applicationHasSdk() ? GRACE_WITH_SDK_MS : GRACE_MS;
     // Timers are no more exact than a millisecond.
-    return performance.now() - this.#startedAt >= grace - 1;
+    return this.timers.now() - this.#startedAt >= grace - 1;
   }
 
   async #open(): Promise<void> {
     const startOwn = this.#startOwn;
     this.#startOwn = undefined;
-    const own = await startOwn?.();
+    let own: OwnExporter | undefined;
+    try {
+      own = await startOwn?.();
+    } catch (error) {
+      // Nobody waits for this: unhandled, it would end the application.
+      log.error('metrics are not published', error);
+    }
     if (own === undefined) return;
-    if (!this.#running || this.#provider !== undefined) return own.stop();
+    if (!this.#running || this.#provider !== undefined) return stopQuietly(own);
     this.#own = own;
     this.#provider = own.provider;
     this.metrics.attach(own.provider);
+  }
+}
+
+async function stopQuietly(own: OwnExporter): Promise<void> {
+  try {
+    await own.stop();
+  } catch (error) {
+    log.warn('our own metrics exporter did not stop cleanly', error);
   }
 }
 

@@ -1,7 +1,7 @@
 import { ProxyTracerProvider, SpanKind, trace, type Span, type Tracer } from '@opentelemetry/api';
 import { PACKAGE } from '../version.js';
 
-type StartSpan = Tracer['startSpan'];
+type StartSpan = (this: Tracer, ...args: Parameters<Tracer['startSpan']>) => Span;
 
 /** What the SDK's spans carry beyond the API: which instrumentation made them. */
 interface ScopedSpan extends Span {
@@ -19,15 +19,19 @@ export class SpanCapture {
   #last: ScopedSpan | undefined;
   #unwatch: (() => void) | undefined;
 
-  /** Begins once a real tracer provider is there; to be called again until then. */
-  watch(): void {
-    if (this.#unwatch !== undefined) return;
+  /**
+   * Begins once a real tracer provider is there; to be called again until then.
+   *
+   * @returns whether there is one, and so anybody to see spans
+   */
+  watch(): boolean {
+    if (this.#unwatch !== undefined) return true;
     const tracer = realTracer();
-    if (tracer === undefined) return;
+    if (tracer === undefined) return false;
     const owner = ownerOfStartSpan(tracer);
     const { startSpan } = owner;
     const remember = (span: Span) => (this.#last = span);
-    // eslint-disable-next-line @typescript-eslint/unbound-method -- compared with, never called
+
     const watched: StartSpan = function (this: Tracer, name, options, context) {
       const span = startSpan.call(this, name, options, context);
       if (options?.kind === SpanKind.CLIENT) remember(span);
@@ -37,15 +41,11 @@ export class SpanCapture {
     this.#unwatch = () => {
       if (owner.startSpan === watched) owner.startSpan = startSpan;
     };
-  }
-
-  /** Forgets the last span: what is claimed after this was started after this. */
-  forget(): void {
-    this.#last = undefined;
+    return true;
   }
 
   /**
-   * The last client span that the instrumentation of that client has made and nobody has claimed.
+   * The last client span that the instrumentation of that client has made and nobody has claimed, unless it has ended.
    *
    * @param client such as `ioredis`: OpenTelemetry's is then `@opentelemetry/instrumentation-ioredis`
    */
@@ -53,7 +53,7 @@ export class SpanCapture {
     const span = this.#last;
     if (span?.instrumentationScope?.name.endsWith(`-${client}`) !== true) return undefined;
     this.#last = undefined;
-    return span;
+    return span.isRecording() ? span : undefined;
   }
 
   stop(): void {
@@ -69,8 +69,8 @@ function realTracer(): Tracer | undefined {
   return tracer.constructor.name === 'NoopTracer' ? undefined : tracer;
 }
 
-function ownerOfStartSpan(tracer: Tracer): Tracer {
-  let owner = tracer;
+function ownerOfStartSpan(tracer: Tracer): { startSpan: StartSpan } {
+  let owner: { startSpan: StartSpan } = tracer;
   while (!Object.hasOwn(owner, 'startSpan')) owner = Object.getPrototypeOf(owner) as Tracer;
   return owner;
 }

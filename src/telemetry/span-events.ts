@@ -1,7 +1,20 @@
-import { SpanKind, trace, type Attributes, type Span, type SpanContext } from '@opentelemetry/api';
+import {
+  context as contexts,
+  SpanKind,
+  SpanStatusCode,
+  trace,
+  TraceFlags,
+  type Attributes,
+  type Span,
+  type SpanContext,
+} from '@opentelemetry/api';
 import type { BreakerObserver, CircuitBreaker, Transition } from '../breaker/circuit-breaker.js';
 import type { CircuitOpenError } from '../breaker/errors.js';
+import { CLOSED } from '../breaker/state.js';
 import { PACKAGE } from '../version.js';
+import type { CallContext } from './call-context.js';
+import type { EmitLog } from './log-events.js';
+import type { SpanCapture } from './span-capture.js';
 
 const TRANSITION = 'circuit_breaker.state_transition';
 const REJECTED = 'circuit_breaker.rejected';
@@ -16,37 +29,96 @@ export function isTransitionEvent(name: string): boolean {
   return name === TRANSITION;
 }
 
-/** Writes what breakers do into traces, on the span of the call that caused it. */
+const NAME = 'circuit_breaker.name';
+const STATE = 'circuit_breaker.state';
+
+/** So many of the failing calls that led to a trip are named in its event. */
+const MAX_FAILURES = 5;
+
+/** Where events go: onto spans, into the Logs API, or both. */
+export interface EventSinks {
+  readonly spans: boolean;
+  readonly log: EmitLog | undefined;
+}
+
+/** What is remembered of a breaker, so that one event can point to the calls behind another. */
+class Trail {
+  /** The last failing calls, the oldest first. */
+  readonly failures: SpanContext[] = [];
+  /** The call that opened the circuit, and why it did. */
+  openedBy: SpanContext | undefined;
+  openedReason = '';
+}
+
+interface Event {
+  readonly name: typeof TRANSITION | typeof REJECTED;
+  readonly attributes: () => Attributes;
+  /** What a span of our own for it looks like, where no other records the call. */
+  readonly spanName: () => string;
+  readonly kind: SpanKind;
+  readonly link?: SpanContext | undefined;
+  readonly isError: boolean;
+}
+
+/**
+ * Writes what breakers do into traces, on the span of the call that caused it.
+ *
+ * Nothing is computed where no span records, and nothing is written for calls that just succeed.
+ */
 export class SpanEvents implements BreakerObserver {
-  // Which call opened a circuit, so that those it rejects can point there.
-  readonly #openedBy = new WeakMap<CircuitBreaker, SpanContext>();
+  readonly #trails = new WeakMap<CircuitBreaker, Trail>();
+
+  constructor(
+    private readonly capture: SpanCapture,
+    private readonly sinks: EventSinks,
+  ) {}
+
+  onFailure(breaker: CircuitBreaker, context: unknown): void {
+    if (!this.capture.watch()) return;
+    const span = recording(spanOf(context)) ?? recording(trace.getActiveSpan());
+    if (span === undefined) return;
+    const { failures } = this.#trailOf(breaker);
+    if (failures.push(span.spanContext()) > MAX_FAILURES) failures.shift();
+  }
 
   /** @returns the span that the event stands on; `undefined` where nothing records */
   onTransition(breaker: CircuitBreaker, transition: Transition, context: unknown): SpanContext | undefined {
     const { from, to, reason, retryAfterMs, failureRate, cause } = transition;
-    const attributes: Attributes = {
-      'circuit_breaker.name': breaker.name,
-      'circuit_breaker.state.from': from,
-      'circuit_breaker.state.to': to,
-      'circuit_breaker.reason': reason,
-      'circuit_breaker.failure_rate': failureRate,
-      ...(retryAfterMs !== undefined && { 'circuit_breaker.retry_after_ms': retryAfterMs }),
-      ...(cause !== undefined && { 'error.type': errorType(cause) }),
-    };
-    const written = writeEvent(TRANSITION, attributes, context);
-    if (to === 'open' && written !== undefined) this.#openedBy.set(breaker, written);
-    else this.#openedBy.delete(breaker);
+    const trail = this.#trailOf(breaker);
+    const written = this.#write(breaker, context, {
+      name: TRANSITION,
+      attributes: () => ({
+        [NAME]: breaker.name,
+        'circuit_breaker.state.from': from,
+        'circuit_breaker.state.to': to,
+        'circuit_breaker.reason': reason,
+        'circuit_breaker.failure_rate': failureRate,
+        ...(retryAfterMs !== undefined && { 'circuit_breaker.retry_after_ms': retryAfterMs }),
+        ...(cause !== undefined && { 'error.type': errorType(cause) }),
+        ...(to === 'open' && trail.failures.length > 0 && { 'circuit_breaker.failures': trail.failures.map(formatId) }),
+      }),
+      spanName: () => TRANSITION,
+      kind: SpanKind.INTERNAL,
+      link: to === 'half_open' ? trail.openedBy : undefined,
+      isError: false,
+    });
+    if (to === 'open') {
+      trail.openedBy = written;
+      trail.openedReason = reason;
+    }
+    if (to !== 'half_open') trail.failures.length = 0;
+    if (to === 'closed') this.#trails.delete(breaker);
     return written;
   }
 
   onRejection(breaker: CircuitBreaker, rejection: CircuitOpenError, enforced: boolean, context: unknown): void {
-    const openedBy = this.#openedBy.get(breaker);
-    writeEvent(
-      REJECTED,
-      {
-        'circuit_breaker.name': breaker.name,
+    const { openedBy, openedReason } = this.#trailOf(breaker);
+    this.#write(breaker, context, {
+      name: REJECTED,
+      attributes: () => ({
+        [NAME]: breaker.name,
         'circuit_breaker.state.from': rejection.state,
-        'circuit_breaker.reason': rejection.message,
+        'circuit_breaker.reason': openedReason,
         'circuit_breaker.retry_after_ms': rejection.retryAfterMs,
         'circuit_breaker.enforced': enforced,
         'error.type': rejection.code,
@@ -54,50 +126,99 @@ export class SpanEvents implements BreakerObserver {
           'circuit_breaker.opened_by.trace_id': openedBy.traceId,
           'circuit_breaker.opened_by.span_id': openedBy.spanId,
         }),
+      }),
+      spanName: () => (context as CallContext | undefined)?.spanName() ?? breaker.name,
+      kind: SpanKind.CLIENT,
+      link: openedBy,
+      isError: enforced,
+    });
+  }
+
+  /** A call goes out although the circuit is not closed: a probe. */
+  onProbe(breaker: CircuitBreaker, context: unknown): void {
+    mark(breaker, recording(spanOf(context)));
+  }
+
+  #trailOf(breaker: CircuitBreaker): Trail {
+    let trail = this.#trails.get(breaker);
+    if (trail === undefined) this.#trails.set(breaker, (trail = new Trail()));
+    return trail;
+  }
+
+  /**
+   * Puts an event on the call's span, else on the active one, else on a short span of our own: none is missing from the
+   * traces. A span that has ended takes none.
+   *
+   * @returns the span it stands on; `undefined` where nothing records
+   */
+  #write(breaker: CircuitBreaker, context: unknown, event: Event): SpanContext | undefined {
+    const traced = this.capture.watch();
+    const known = spanOf(context) ?? (traced ? trace.getActiveSpan() : undefined);
+    const span = traced ? (recording(known) ?? recording(trace.getActiveSpan())) : undefined;
+    this.sinks.log?.(event.name, event.attributes(), span ?? known);
+    if (span !== undefined) {
+      if (this.sinks.spans) span.addEvent(event.name, event.attributes());
+      mark(breaker, span);
+      return span.spanContext();
+    }
+    return traced && this.sinks.spans && isSampled(known) ? writeOwnSpan(breaker, known, event) : undefined;
+  }
+}
+
+/** Client spans say which circuit they met, as long as it is not closed. */
+export function mark(breaker: CircuitBreaker, span: Span | undefined): void {
+  if (breaker.stateCode !== CLOSED) span?.setAttributes({ [NAME]: breaker.name, [STATE]: breaker.state });
+}
+
+function writeOwnSpan(breaker: CircuitBreaker, parent: Span | undefined, event: Event): SpanContext | undefined {
+  const attributes = event.attributes();
+  const { server_address: address, server_port: port } = breaker.labels;
+  const span = trace.getTracer(PACKAGE.name, PACKAGE.version).startSpan(
+    event.spanName(),
+    {
+      kind: event.kind,
+      attributes: {
+        [NAME]: breaker.name,
+        [STATE]: breaker.state,
+        ...(address !== undefined && { 'server.address': address }),
+        ...(port !== undefined && { 'server.port': port }),
+        ...(attributes['error.type'] !== undefined && { 'error.type': attributes['error.type'] }),
       },
-      context,
-      openedBy,
-    );
-  }
+      ...(event.link !== undefined && { links: [{ context: event.link }] }),
+    },
+    // The call's own span may have ended already; its trace is still where the event belongs.
+    parent === undefined ? contexts.active() : trace.setSpan(contexts.active(), parent),
+  );
+  if (!span.isRecording()) return undefined;
+  span.addEvent(event.name, attributes);
+  if (event.isError)
+    span.setStatus({ code: SpanStatusCode.ERROR, message: String(attributes['circuit_breaker.reason']) });
+  span.end();
+  return span.spanContext();
 }
 
-/**
- * Puts an event on the call's span, else on the active one, else on a short span of our own: no event is missing from
- * the traces.
- *
- * @returns the span it stands on; `undefined` where nothing records
- */
-function writeEvent(
-  name: string,
-  attributes: Attributes,
-  context: unknown,
-  link?: SpanContext,
-): SpanContext | undefined {
-  const span = recording(context) ?? recording(trace.getActiveSpan());
-  if (span !== undefined) {
-    span.addEvent(name, attributes);
-    return span.spanContext();
-  }
-  const own = trace.getTracer(PACKAGE.name, PACKAGE.version).startSpan(name, {
-    kind: name === REJECTED ? SpanKind.CLIENT : SpanKind.INTERNAL,
-    ...(link !== undefined && { links: [{ context: link }] }),
-  });
-  if (!own.isRecording()) return undefined;
-  own.addEvent(name, attributes);
-  own.end();
-  return own.spanContext();
+function spanOf(context: unknown): Span | undefined {
+  return (context as CallContext | undefined)?.span;
 }
 
-/** A span that still takes events: one that has ended does not. */
-function recording(span: unknown): Span | undefined {
-  return typeof (span as Partial<Span> | undefined)?.isRecording === 'function' && (span as Span).isRecording()
-    ? (span as Span)
-    : undefined;
+function recording(span: Span | undefined): Span | undefined {
+  return span?.isRecording() === true ? span : undefined;
+}
+
+/** Whether a span of our own would be recorded: in a trace that was sampled out, it would not, nor should it. */
+function isSampled(known: Span | undefined): boolean {
+  return known === undefined || (known.spanContext().traceFlags & TraceFlags.SAMPLED) !== 0;
+}
+
+function formatId({ traceId, spanId }: SpanContext): string {
+  return `${traceId}/${spanId}`;
 }
 
 /** As OpenTelemetry's `error.type`: a code where there is one, else the name of the class. */
 export function errorType(error: unknown): string {
-  const { code, name } = error as { code?: unknown; name?: unknown };
+  const { code, statusCode, name } = Object(error) as { code?: unknown; statusCode?: unknown; name?: unknown };
+  // The conventions for HTTP want the status there.
+  if (typeof statusCode === 'number') return String(statusCode);
   if (typeof code === 'string') return code;
   return typeof name === 'string' ? name : '_OTHER';
 }

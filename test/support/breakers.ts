@@ -1,8 +1,20 @@
-import type { CircuitBreaker } from '../../src/breaker/circuit-breaker.js';
+import { CircuitBreaker, type Permit, type Transition } from '../../src/breaker/circuit-breaker.js';
+import { CircuitOpenError } from '../../src/breaker/errors.js';
+import type { BreakerOptions } from '../../src/breaker/options.js';
+import { FakeClock } from './clock.js';
 
-/** One call that succeeds. */
-export function succeed(breaker: CircuitBreaker): void {
-  breaker.acquire().success();
+/** A breaker and the clock it goes by. */
+export function breakerWithClock(options?: BreakerOptions): {
+  readonly breaker: CircuitBreaker;
+  readonly clock: FakeClock;
+} {
+  const clock = new FakeClock();
+  return { breaker: new CircuitBreaker('target', options, clock), clock };
+}
+
+/** So many calls that succeed, one after the other. */
+export function succeed(breaker: CircuitBreaker, times = 1): void {
+  for (let call = 0; call < times; call++) breaker.acquire().success();
 }
 
 /** So many calls that fail, one after the other. */
@@ -10,7 +22,47 @@ export function fail(breaker: CircuitBreaker, times = 1): void {
   for (let call = 0; call < times; call++) breaker.acquire().failure(new Error(`failure ${call + 1}`));
 }
 
+/** So many calls that the caller gives up, one after the other. */
+export function ignore(breaker: CircuitBreaker, times = 1): void {
+  for (let call = 0; call < times; call++) breaker.acquire().ignore();
+}
+
+/** So many calls that are under way. */
+export function start(breaker: CircuitBreaker, times: number): Permit[] {
+  return Array.from({ length: times }, () => breaker.acquire());
+}
+
 /** Opens a closed circuit the way a dead target does. */
 export function openCircuit(breaker: CircuitBreaker): void {
   while (breaker.state === 'closed') fail(breaker);
+}
+
+/** Opens a closed circuit, waits its time out and starts the first probe. */
+export function startProbe(breaker: CircuitBreaker, clock: FakeClock): Permit {
+  openCircuit(breaker);
+  waitUntilProbe(breaker, clock);
+  return breaker.acquire();
+}
+
+/** Waits until an open circuit lets a probe through. */
+export function waitUntilProbe(breaker: CircuitBreaker, clock: FakeClock): void {
+  clock.advance(breaker.stats().openUntil!.getTime() - clock.wallNow());
+}
+
+/** Tries one call and returns why it was rejected. */
+export function rejectionOf(breaker: CircuitBreaker): CircuitOpenError {
+  try {
+    breaker.acquire();
+  } catch (error) {
+    if (error instanceof CircuitOpenError) return error;
+    throw error;
+  }
+  throw new Error(`a call was let through while the circuit is ${breaker.state}`);
+}
+
+/** Everything that a breaker's circuit does from now on. */
+export function recordTransitions(breaker: CircuitBreaker): Transition[] {
+  const transitions: Transition[] = [];
+  breaker.onTransition((transition) => transitions.push(transition));
+  return transitions;
 }

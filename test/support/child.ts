@@ -17,8 +17,12 @@ export interface ChildOptions {
   readonly env?: NodeJS.ProcessEnv;
   /** A path to a file, or the program itself with the kind of its module. */
   readonly program: string | { readonly kind: 'commonjs' | 'module'; readonly source: string };
+  /** Arguments to a program that is a file. */
+  readonly programArgs?: readonly string[];
   /** The Node to run; default this one. */
   readonly node?: string;
+  /** Whether parent and child can send each other messages; default not. */
+  readonly ipc?: boolean;
 }
 
 export const PRELOAD = ['--require', 'otel-breaker/register'] as const;
@@ -37,14 +41,21 @@ export async function runNode(options: ChildOptions): Promise<ChildResult> {
   return { code, signal, stdout, stderr };
 }
 
-export function spawnNode({ nodeArgs = [], env, program, node = process.execPath }: ChildOptions): ChildProcess {
+export function spawnNode({
+  nodeArgs = [],
+  env,
+  program,
+  programArgs = [],
+  node = process.execPath,
+  ipc,
+}: ChildOptions): ChildProcess {
   const args =
     typeof program === 'string'
-      ? [...nodeArgs, program]
+      ? [...nodeArgs, program, ...programArgs]
       : [...nodeArgs, ...(program.kind === 'module' ? ['--input-type=module'] : []), '--eval', program.source];
   return spawn(node, args, {
     cwd: ROOT,
     env: { ...process.env, OTEL_EXPORTER_PROMETHEUS_PORT: '0', ...env },
-    stdio: ['ignore', 'pipe', 'pipe'],
+    stdio: ['ignore', 'pipe', 'pipe', ...(ipc ? (['ipc'] as const) : [])],
   });
 }

@@ -1,0 +1,79 @@
+/** Measures one contender in one scenario, in a process of its own, and prints the result as JSON. */
+import { CONTENDERS, type Call } from './contenders.js';
+
+export type Scenario = 'success' | 'success, 100 at once' | 'failure' | 'rejected';
+
+export interface Measurement {
+  readonly nanoseconds: number;
+  readonly bytes: number;
+}
+
+const ROUND_MS = 400;
+const WARM_UP_MS = 400;
+const AT_ONCE = 100;
+
+async function main(): Promise<void> {
+  const [scenario, name] = process.argv.slice(2) as [Scenario, string];
+  const contender = CONTENDERS.find((candidate) => candidate.name === name)!;
+  const call =
+    scenario === 'rejected'
+      ? await contender.rejecting()
+      : await contender.guard(scenario === 'failure' ? failing : succeeding);
+  const turn = turnOf(scenario, call);
+  const callsPerTurn = scenario === 'success, 100 at once' ? AT_ONCE : 1;
+
+  await runFor(WARM_UP_MS, turn);
+  const { turns, milliseconds } = await runFor(ROUND_MS, turn);
+  const nanoseconds = (milliseconds * 1e6) / (turns * callsPerTurn);
+  const bytes = (await bytesPerTurn(turn, Math.min(1_000, turns))) / callsPerTurn;
+  process.stdout.write(JSON.stringify({ nanoseconds, bytes } satisfies Measurement));
+  // Some contenders have timers that would keep the process.
+  process.exit();
+}
+
+const succeeding = async () => 1;
+const failing = async () => {
+  throw new Error('dead');
+};
+
+function turnOf(scenario: Scenario, call: Call): () => Promise<unknown> {
+  switch (scenario) {
+    case 'success':
+      return call;
+    case 'success, 100 at once':
+      return () => Promise.all(Array.from({ length: AT_ONCE }, () => call()));
+    default:
+      return async () => {
+        try {
+          await call();
+        } catch {
+          return;
+        }
+        throw new Error(`a call that should have been rejected was not: ${scenario}`);
+      };
+  }
+}
+
+async function runFor(ms: number, turn: () => Promise<unknown>): Promise<{ turns: number; milliseconds: number }> {
+  const begun = performance.now();
+  let turns = 0;
+  let milliseconds = 0;
+  // Batches that grow: a look at the clock must not weigh on a call of a hundred nanoseconds, and one batch of a slow
+  // contender must not last for minutes.
+  for (let batch = 1; milliseconds < ms; batch = Math.min(batch * 2, 500)) {
+    for (let index = 0; index < batch; index++) await turn();
+    turns += batch;
+    milliseconds = performance.now() - begun;
+  }
+  return { turns, milliseconds };
+}
+
+/** Bytes allocated, with the garbage collector kept away by a large young generation (`--max-semi-space-size`). */
+async function bytesPerTurn(turn: () => Promise<unknown>, turns: number): Promise<number> {
+  globalThis.gc!();
+  const before = process.memoryUsage().heapUsed;
+  for (let index = 0; index < turns; index++) await turn();
+  return (process.memoryUsage().heapUsed - before) / turns;
+}
+
+void main();

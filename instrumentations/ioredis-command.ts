@@ -1,0 +1,97 @@
+/** A command of ioredis 5 or 6, with what its types do not say. */
+export interface Command {
+  readonly name: string;
+  readonly args: readonly unknown[];
+  readonly promise: Promise<unknown>;
+  readonly inTransaction: boolean;
+  resolve: (value: unknown) => unknown;
+  reject: (error: Error) => void;
+  /** Set once a blocking command has a client-side limit, and stays. */
+  readonly _blockingDeadline?: number;
+  /** The timer of that limit; gone by the time it resolves the command. */
+  readonly _blockingTimeoutTimer?: unknown;
+}
+
+export type CommandConstructor = new (name: string, args: readonly unknown[], options: object) => Command;
+
+export interface QueuedCommand {
+  readonly command: Command;
+}
+
+/** A pipeline, and a MULTI that is sent as one. */
+export interface Pipeline {
+  resolve: (results: [Error | null, unknown?][]) => void;
+  reject: (error: Error) => void;
+  sendCommand(command: Command): unknown;
+}
+
+/** What there is to know of a command before it is sent; of most, nothing. */
+export type CommandKind =
+  /** Belongs to the connection rather than to a caller: always passes. */
+  | 'connection'
+  /** The same while the connection is not ready: ioredis asks for it to learn whether it is. */
+  | 'ready-check'
+  /** The same with the arguments that keep the session's field sets. */
+  | 'field-set'
+  | 'sentinel'
+  | 'subscribe'
+  | 'multi'
+  /** Ends a MULTI. */
+  | 'end-of-multi'
+  /** Takes long by design. */
+  | 'blocking'
+  /** The same with option BLOCK. */
+  | 'block-option';
+
+const KINDS = new Map<string, CommandKind>();
+
+function kind(kind: CommandKind, names: string): void {
+  for (const name of names.split(' ')) KINDS.set(name, kind);
+}
+
+kind('connection', 'auth hello select client readonly readwrite asking quit monitor cluster role unwatch command');
+kind('connection', 'psubscribe ssubscribe unsubscribe punsubscribe sunsubscribe');
+kind('subscribe', 'subscribe');
+kind('sentinel', 'sentinel');
+kind('ready-check', 'info');
+kind('field-set', 'himport');
+kind('multi', 'multi');
+kind('end-of-multi', 'exec discard reset');
+kind('blocking', 'blpop brpop brpoplpush blmove blmovem blmpop bzpopmin bzpopmax bzmpop wait waitaof');
+kind('block-option', 'xread xreadgroup');
+
+export function kindOf({ name }: Command): CommandKind | undefined {
+  // `redis.call('GET')` keeps the case of its caller.
+  return KINDS.get(name.toLowerCase());
+}
+
+/** Whether a command takes long by design; inside a transaction none does. */
+export function isBlocking(command: Command, kind = kindOf(command)): boolean {
+  if (kind !== 'blocking' && kind !== 'block-option') return false;
+  return !command.inTransaction && (kind === 'blocking' || hasBlockOption(command.args));
+}
+
+function hasBlockOption(args: readonly unknown[]): boolean {
+  for (const arg of args) {
+    const word = typeof arg === 'string' ? arg.toUpperCase() : '';
+    // After STREAMS there are only names and ids, and a stream may be called "block".
+    if (word === 'STREAMS') return false;
+    if (word === 'BLOCK') return true;
+  }
+  return false;
+}
+
+/** Whether a sentinel is asked for something; what it then is, no ordinary call goes to. */
+export function asksSentinel({ args }: Command, kind: CommandKind): boolean {
+  return kind === 'sentinel' || (kind === 'subscribe' && args[0] === '+switch-master');
+}
+
+/** Whether the command keeps the field sets of a session, as ioredis does when it connects. */
+export function keepsFieldSets({ args }: Command): boolean {
+  return String(args[0]).toUpperCase() !== 'SET';
+}
+
+/** Whether a blocking command has just resolved by the client's own limit, without a word from the server. */
+export function ranIntoOwnLimit(command: Command, value: unknown): boolean {
+  return value === null && command._blockingDeadline !== undefined && command._blockingTimeoutTimer === undefined;
+}

@@ -1,0 +1,27 @@
+const LEADING_SPACE_AND_COMMENTS = String.raw`^(?:[\s;]|--[^\n]*\n|/\*[^]*?\*/)*`;
+
+const CLEANS_UP = new RegExp(
+  LEADING_SPACE_AND_COMMENTS +
+    String.raw`(?:(?:commit|end|rollback|abort|savepoint|release|listen|unlisten|deallocate|discard|close|reset)\b` +
+    String.raw`|select\s+(?:pg_catalog\.)?pg_advisory_unlock)`,
+  'i',
+);
+
+const BEGINS = new RegExp(`${LEADING_SPACE_AND_COMMENTS}(?:begin|start\\s+transaction)\\b`, 'i');
+
+const MAY_BEGIN = /\b(?:begin|start\s+transaction)\b/i;
+
+/** Whether a statement ends something or gives something back: it is never rejected, however the circuit stands. */
+export function cleansUp(text: unknown): boolean {
+  return typeof text === 'string' && CLEANS_UP.test(text);
+}
+
+/** Whether a statement begins a transaction. */
+export function begins(text: unknown): boolean {
+  return typeof text === 'string' && BEGINS.test(text);
+}
+
+/** Whether a transaction may be open once the statement is done, as far as its text tells: several may stand in one. */
+export function mayBegin(text: unknown): boolean {
+  return typeof text === 'string' && MAY_BEGIN.test(text);
+}

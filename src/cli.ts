@@ -1,0 +1,116 @@
+#!/usr/bin/env node
+import { copyFileSync, constants } from 'node:fs';
+import { join } from 'node:path';
+import { parseArgs } from 'node:util';
+import { ConfigError } from './breaker/errors.js';
+import { MODES, type Mode } from './breaker/options.js';
+import { drawProblems } from './rules/frame.js';
+import { CONFIG_VARIABLE, findRulesFile, loadRulesFile, RULES_FILES } from './rules/load.js';
+import { MODE_VARIABLE, RuleSet, type RulesSection } from './rules/rule-set.js';
+import { formatExplanation } from './rules/explain.js';
+import { parseTarget } from './target.js';
+import { PACKAGE } from './version.js';
+
+const HELP = `Usage: otel-breaker <command>
+
+  check [file]          Check a rules file: prints every problem; exit code 1 where there is one
+  explain [file] <url>  Show which rule a target gets, its options, and where each of them came from:
+                        https://api.example.com, redis://cache:6379, postgresql://db/orders, unix:/run/app.sock
+  init [file]           Write a commented rules file to start from; never overwrites one
+
+  -h, --help            Show this
+  -v, --version         Show the version
+
+Without a file: that of ${CONFIG_VARIABLE}, else ${RULES_FILES.join(', ')} in the working directory.
+`;
+
+const EXIT_PROBLEM = 1;
+const EXIT_USAGE = 2;
+
+/** Wrong use of the command itself. */
+class UsageError extends Error {}
+
+function main(args: readonly string[]): void {
+  const { values, positionals } = parseArgs({
+    args: [...args],
+    allowPositionals: true,
+    options: { help: { type: 'boolean', short: 'h' }, version: { type: 'boolean', short: 'v' } },
+  });
+  const [command, ...rest] = positionals;
+  if (values.version) print(PACKAGE.version);
+  else if (values.help || command === 'help') print(HELP);
+  else if (command === 'check') check(rest);
+  else if (command === 'explain') explain(rest);
+  else if (command === 'init') init(rest);
+  else throw new UsageError(command === undefined ? 'no command given' : `there is no command "${command}"`);
+}
+
+function check(args: readonly string[]): void {
+  const [file] = take(args, 0, 1);
+  const path = rulesFile(file);
+  if (path === undefined) throw new UsageError(`no rules file here: ${RULES_FILES.join(', ')}`);
+  const { origin, config } = loadRulesFile(path);
+  const count = config.rules?.length ?? 0;
+  print(`${origin}: ${count} rule${count === 1 ? '' : 's'}, no problems`);
+}
+
+function explain(args: readonly string[]): void {
+  const given = take(args, 1, 2);
+  const url = given.at(-1)!;
+  const target = parseTarget(url);
+  if (target === undefined) {
+    throw new UsageError(`"${url}" is no target: use a URL with http, https, redis, rediss, postgresql or unix`);
+  }
+  const path = rulesFile(given.length === 2 ? given[0] : undefined);
+  const sections: RulesSection[] = path === undefined ? [] : [loadRulesFile(path)];
+  print(formatExplanation(target, new RuleSet(sections, environmentMode()).explain(target), sections[0]?.origin));
+}
+
+function init(args: readonly string[]): void {
+  const [file = RULES_FILES[0]] = take(args, 0, 1);
+  try {
+    copyFileSync(join(__dirname, '../otel-breaker.yaml'), file, constants.COPYFILE_EXCL);
+  } catch (error) {
+    const exists = (error as NodeJS.ErrnoException).code === 'EEXIST';
+    throw new UsageError(exists ? `${file} exists already, and stays as it is` : (error as Error).message);
+  }
+  print(`${file} written`);
+}
+
+function rulesFile(given: string | undefined): string | undefined {
+  return findRulesFile(given ?? (process.env[CONFIG_VARIABLE] || undefined));
+}
+
+function environmentMode(): Mode | undefined {
+  const mode = process.env[MODE_VARIABLE]?.trim().toLowerCase();
+  return MODES.find((known) => known === mode);
+}
+
+function take(args: readonly string[], least: number, most: number): readonly string[] {
+  if (args.length < least) throw new UsageError('an argument is missing');
+  if (args.length > most) throw new UsageError(`"${args[most]!}" is one argument too many`);
+  return args;
+}
+
+function print(text: string): void {
+  process.stdout.write(text.endsWith('\n') ? text : `${text}\n`);
+}
+
+function fail(error: unknown): void {
+  if (error instanceof ConfigError) {
+    process.stderr.write(drawProblems(error));
+    process.exitCode = EXIT_PROBLEM;
+    return;
+  }
+  const code = (error as { code?: unknown }).code;
+  const usage = error instanceof UsageError || String(code).startsWith('ERR_PARSE_ARGS');
+  if (!usage) throw error;
+  process.stderr.write(`${PACKAGE.name}: ${(error as Error).message}\nSee ${PACKAGE.name} --help\n`);
+  process.exitCode = EXIT_USAGE;
+}
+
+try {
+  main(process.argv.slice(2));
+} catch (error) {
+  fail(error);
+}

@@ -1,0 +1,162 @@
+import type { CircuitBreaker, Permit } from '../breaker/circuit-breaker.js';
+import { isTimeout } from '../breaker/errors.js';
+import { settleByStatus } from '../http-outcome.js';
+import { namedBreaker, type NamedBreakerOptions } from '../named-breaker.js';
+import { ignoreIfDropped, settleAtEnd, settleByError } from '../settle.js';
+
+export interface CircuitBreakerHttpClientOptions extends NamedBreakerOptions {
+  /** What relative addresses are relative to. */
+  baseUrl?: string | URL;
+  /** Sent with every request, unless the request sets them. */
+  headers?: RequestInit['headers'];
+  /** Milliseconds until a request with its answer is given up, with a `TimeoutError`; not set: never. */
+  timeout?: number;
+  /** What makes the requests; default the global `fetch`. */
+  fetch?: typeof fetch;
+}
+
+type Init = Omit<RequestInit, 'method' | 'body'>;
+type Body = RequestInit['body'];
+
+/**
+ * `fetch` behind a breaker; options as in `BreakerOptions`, from the preset `httpApi`.
+ *
+ * Answers are those of `fetch`, whatever their status. By `failureStatuses` (5xx) they count as failures; a good answer
+ * counts when its body has come; 408 and 429 give no verdict, and neither does a request that its caller aborts.
+ */
+export class CircuitBreakerHttpClient {
+  readonly breaker: CircuitBreaker;
+  readonly #baseUrl: string | URL | undefined;
+  readonly #headers: RequestInit['headers'];
+  readonly #timeout: number | undefined;
+  readonly #fetch: typeof fetch | undefined;
+
+  /** @throws ConfigError naming every option that is unknown or has a bad value */
+  constructor({ baseUrl, headers, timeout, fetch, ...breaker }: CircuitBreakerHttpClientOptions) {
+    this.breaker = namedBreaker({ preset: 'httpApi', ...breaker });
+    this.#baseUrl = baseUrl;
+    this.#headers = headers;
+    this.#timeout = timeout;
+    this.#fetch = fetch;
+  }
+
+  /**
+   * As `fetch`, with addresses relative to `baseUrl`.
+   *
+   * @returns rejects with `CircuitOpenError`, or with the error of `fetch`, unchanged
+   */
+  async fetch(address: string | URL, init: RequestInit = {}): Promise<Response> {
+    const permit = this.breaker.acquire();
+    let response: Response;
+    try {
+      // Looked up at each call: a `fetch` that instrumentation has replaced since is the one to use.
+      const make = this.#fetch ?? globalThis.fetch;
+      response = await make(new URL(address, this.#baseUrl), {
+        ...init,
+        headers: this.#mergeHeaders(init.headers),
+        signal: this.#signal(init.signal),
+      });
+    } catch (error) {
+      settle(permit, error, init.signal);
+      throw error;
+    }
+    settleByStatus(permit, response.status, (name) => response.headers.get(name) ?? undefined);
+    if (!permit.settled) watchBody(permit, response, init.signal);
+    return response;
+  }
+
+  get(address: string | URL, init?: Init): Promise<Response> {
+    return this.fetch(address, { ...init, method: 'GET' });
+  }
+
+  head(address: string | URL, init?: Init): Promise<Response> {
+    return this.fetch(address, { ...init, method: 'HEAD' });
+  }
+
+  delete(address: string | URL, init?: Init): Promise<Response> {
+    return this.fetch(address, { ...init, method: 'DELETE' });
+  }
+
+  /** @param body what `fetch` takes; any other object, array, number or boolean is sent as JSON */
+  post(address: string | URL, body?: unknown, init?: Init): Promise<Response> {
+    return this.#send('POST', address, body, init);
+  }
+
+  /** @param body as for `post` */
+  put(address: string | URL, body?: unknown, init?: Init): Promise<Response> {
+    return this.#send('PUT', address, body, init);
+  }
+
+  /** @param body as for `post` */
+  patch(address: string | URL, body?: unknown, init?: Init): Promise<Response> {
+    return this.#send('PATCH', address, body, init);
+  }
+
+  #send(method: string, address: string | URL, body: unknown, init: Init = {}): Promise<Response> {
+    if (isBody(body)) return this.fetch(address, { ...init, method, body: body ?? null });
+    const headers = new Headers(init.headers);
+    if (!headers.has('content-type')) headers.set('content-type', 'application/json');
+    return this.fetch(address, { ...init, method, headers, body: JSON.stringify(body) });
+  }
+
+  #mergeHeaders(own: RequestInit['headers']): Headers {
+    const headers = new Headers(this.#headers);
+    new Headers(own).forEach((value, name) => headers.set(name, value));
+    return headers;
+  }
+
+  #signal(own: RequestInit['signal']): AbortSignal | null {
+    if (this.#timeout === undefined) return own ?? null;
+    const timeout = AbortSignal.timeout(this.#timeout);
+    return own === null || own === undefined ? timeout : AbortSignal.any([own, timeout]);
+  }
+}
+
+function isBody(body: unknown): body is Body {
+  return (
+    body === null ||
+    body === undefined ||
+    typeof body === 'string' ||
+    body instanceof ArrayBuffer ||
+    ArrayBuffer.isView(body) ||
+    body instanceof Blob ||
+    body instanceof FormData ||
+    body instanceof URLSearchParams ||
+    body instanceof ReadableStream ||
+    Symbol.asyncIterator in Object(body)
+  );
+}
+
+function settle(permit: Permit, error: unknown, signal: RequestInit['signal']): void {
+  // An abort arrives as whatever reason the caller gave, which may be anything.
+  if (signal?.aborted === true && error === signal.reason && !isTimeout(error)) permit.ignore();
+  else settleByError(permit, error);
+}
+
+/** A body that breaks off is a failure, although the status was good. The response stays the object it is. */
+function watchBody(permit: Permit, response: Response, signal: RequestInit['signal']): void {
+  const { body } = response;
+  if (body === null) return permit.success();
+  settleAtEnd(permit, body);
+  ignoreIfDropped(response, permit);
+  for (const name of ['arrayBuffer', 'blob', 'formData', 'json', 'text'] as const) {
+    const read = response[name].bind(response);
+    Object.defineProperty(response, name, {
+      configurable: true,
+      writable: true,
+      value: () =>
+        read().then(
+          (value) => {
+            permit.success();
+            return value;
+          },
+          (error: unknown) => {
+            // It came in full and was not JSON: the caller's matter.
+            if (error instanceof SyntaxError) permit.success();
+            else settle(permit, error, signal);
+            throw error;
+          },
+        ),
+    });
+  }
+}

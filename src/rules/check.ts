@@ -1,0 +1,154 @@
+import { unknownKey } from '../breaker/config.js';
+import { checkOption, isOptionKey, oneOf, OPTIONS, type BreakerOptions } from '../breaker/options.js';
+import { formatPath, type Finding, type Path } from './finding.js';
+import { checkGlob, checkHostPattern } from './match.js';
+import { checkMeaning } from './meaning.js';
+import { SYSTEMS } from './rule-set.js';
+import type * as Schema from './schema.js';
+import { RULES_KEYS, type RuleMatch, type RulesConfig } from './rule.js';
+
+type Words = Pick<Finding, 'consequence' | 'allowed'>;
+type Dictionary = Readonly<Record<string, unknown>>;
+
+const MATCH_KEYS: readonly (keyof RuleMatch)[] = ['system', 'host', 'port', 'database', 'name'];
+
+/**
+ * Everything that is wrong with a set of rules; empty where nothing is.
+ *
+ * @param code whether they were given in code, where functions may be
+ */
+export function checkRules(config: unknown, code: boolean): Finding[] {
+  // Loaded here: most processes have no rules, and should not wait for a validator.
+  const { findMisfits } = require('./schema.js') as typeof Schema;
+  const findings: Finding[] = findUnknownKeys(config, code);
+  const reported = new Set(findings.map(({ path }) => formatPath(path)));
+  const isReported = (path: Path) => path.some((_, depth) => reported.has(formatPath(path.slice(0, depth + 1))));
+  const misfits = findMisfits(config, code);
+  for (const { path, value } of misfits) {
+    // A list misfits because its items do, and what is missing from a list was never meant to be in one.
+    if (isReported(path) || reported.has('') || misfits.some((other) => isWithin(other.path, path))) continue;
+    findings.push({ path, value, ...wordsFor(path, value) });
+    reported.add(formatPath(path));
+  }
+  // Only what is well-formed can be understood.
+  return findings.length > 0 ? findings : checkMeaning(config as RulesConfig);
+}
+
+function findUnknownKeys(config: unknown, code: boolean): Finding[] {
+  const options = Object.keys(OPTIONS).filter(
+    (key) => code || OPTIONS[key as keyof typeof OPTIONS].kind !== 'function',
+  );
+  const findings: Finding[] = [];
+
+  function look(value: unknown, path: Path, known: readonly string[]): void {
+    // For the validator, a list is an object too.
+    if (Array.isArray(value)) findings.push({ path, value, ...wordsFor(path, value) });
+    if (!isDictionary(value)) return;
+    for (const key of Object.keys(value)) {
+      if (known.includes(key)) continue;
+      const words = isOptionKey(key) && !path.includes('match') ? misplaced(key, path, value[key]) : undefined;
+      findings.push({ path: [...path, key], value: value[key], ...(words ?? unknownKey(key, known)), key: true });
+    }
+  }
+
+  look(config, [], RULES_KEYS);
+  if (!isDictionary(config)) return findings;
+  look(config.defaults, ['defaults'], options);
+  const { rules } = config;
+  if (!Array.isArray(rules)) return findings;
+  rules.forEach((rule: unknown, index) => {
+    const path = ['rules', index];
+    look(rule, path, ['match', 'name', ...options]);
+    if (isDictionary(rule)) look(rule.match, [...path, 'match'], MATCH_KEYS);
+  });
+  return findings;
+}
+
+/** An option that exists, but not here. */
+function misplaced(key: keyof BreakerOptions, path: Path, value: unknown): Words | undefined {
+  if (OPTIONS[key].kind === 'function') return checkOption(key, typeof value === 'function' ? undefined : value);
+  if (path.length > 0) return undefined;
+  return {
+    consequence: 'no option stands here, and it would have no effect',
+    allowed: 'Put it under "defaults:", or into a rule.',
+  };
+}
+
+function wordsFor(path: Path, value: unknown): Words {
+  const [section, , part, field] = path;
+  const key = path.findLast((step): step is string => typeof step === 'string');
+  if (section === 'rules' && path.length > 3 && part === 'match') return matchWords(field as keyof RuleMatch, value);
+  if (section === 'rules' && path.length === 3 && part === 'match') {
+    return {
+      consequence:
+        value === undefined ? 'the rule does not say which targets it is for' : 'no target could be compared with it',
+      allowed: `Use "match:" with one or more of ${MATCH_KEYS.join(', ')}.`,
+    };
+  }
+  if (section === 'rules' && part === 'name') {
+    return {
+      consequence: 'no breaker can have it for a name',
+      allowed: 'Use a text, in quotes where it looks like a number.',
+    };
+  }
+  if (key !== undefined && isOptionKey(key)) {
+    const words = checkOption(key, value);
+    if (words !== undefined) return words;
+  }
+  switch (key) {
+    case undefined:
+      return { consequence: 'there is nothing to read rules from', allowed: `Use the keys ${RULES_KEYS.join(', ')}.` };
+    case 'defaults':
+      return {
+        consequence: 'there is nothing to read options from',
+        allowed: 'Use options, such as "openDuration: 30s".',
+      };
+    case 'rules':
+      return path.length === 1
+        ? { consequence: 'there are no rules to go through', allowed: 'Use a list: each rule starts with "- match:".' }
+        : { consequence: 'it is no rule', allowed: 'Use "match:" and options.' };
+    case 'maxBreakers':
+      return {
+        consequence: 'no automatic breaker could be made, or no limit be kept',
+        allowed: 'Use a whole number of 1 or more.',
+      };
+    default:
+      return { consequence: 'it cannot be read', allowed: 'Look at otel-breaker/schema.json for what may stand here.' };
+  }
+}
+
+function matchWords(field: keyof RuleMatch, value: unknown): Words {
+  if (Array.isArray(value) && value.length === 0) {
+    return { consequence: 'an empty list fits no target', allowed: 'List at least one, or leave the key out.' };
+  }
+  switch (field) {
+    case 'system':
+      return { consequence: 'no target is of such a system', allowed: `Use ${oneOf(SYSTEMS)}.` };
+    case 'port':
+      return {
+        consequence: 'no target has such a port',
+        allowed: 'Use a whole number from 1 to 65535, without quotes.',
+      };
+    case 'host': {
+      const problem = typeof value === 'string' ? checkHostPattern(value) : undefined;
+      return (
+        problem ?? {
+          consequence: 'no host could be compared with it',
+          allowed: 'Use a text, such as "api.example.com", or a list of them.',
+        }
+      );
+    }
+    default: {
+      const problem = typeof value === 'string' ? checkGlob(value) : undefined;
+      return problem ?? { consequence: 'no name could be compared with it', allowed: 'Use a text, or a list of them.' };
+    }
+  }
+}
+
+function isWithin(path: Path, other: Path): boolean {
+  return path.length > other.length && other.every((step, depth) => path[depth] === step);
+}
+
+function isDictionary(value: unknown): value is Dictionary {
+  return value !== null && typeof value === 'object' && !Array.isArray(value);
+}

@@ -1,0 +1,43 @@
+import { OPTIONS } from '../breaker/options.js';
+import { targetName, type Target } from '../target.js';
+import type { Explanation } from './rule-set.js';
+
+/** An explanation as people read it: the rule, the breaker, and a table of options. */
+export function formatExplanation(target: Target, explanation: Explanation, file: string | undefined): string {
+  const { name, rule, shared, options } = explanation;
+  const head = [
+    ['target', `${targetName(target)} (${target.system})`],
+    ['rules', file ?? 'no file'],
+    ['rule', rule ?? 'none matches'],
+    ['breaker', `${name}${shared ? ' (may be shared with other targets)' : ''}`],
+  ];
+  const order = Object.keys(OPTIONS);
+  const rows = options
+    .toSorted((a, b) => order.indexOf(a.key) - order.indexOf(b.key))
+    .map(({ key, value, source }) => [key, formatValue(key, value), source]);
+  return `${table(head)}\n\n${table([['option', 'value', 'from'], ...rows])}\n`;
+}
+
+function formatValue(key: string, value: unknown): string {
+  if (OPTIONS[key as keyof typeof OPTIONS].kind === 'duration') return formatDuration(value as number);
+  if (typeof value === 'function') return 'a function';
+  return Array.isArray(value) ? value.join(', ') : String(value);
+}
+
+/** As one would write it in a rules file. */
+export function formatDuration(ms: number): string {
+  if (ms > 0 && ms % 60_000 === 0) return `${ms / 60_000}m`;
+  return ms >= 1_000 ? `${ms / 1_000}s` : `${ms}ms`;
+}
+
+function table(rows: readonly (readonly string[])[]): string {
+  const widths = rows[0]!.map((_, column) => Math.max(...rows.map((row) => row[column]!.length)));
+  return rows
+    .map((row) =>
+      row
+        .map((cell, column) => cell.padEnd(widths[column]!))
+        .join('  ')
+        .trimEnd(),
+    )
+    .join('\n');
+}

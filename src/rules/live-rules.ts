@@ -1,0 +1,148 @@
+import { ConfigError } from '../breaker/errors.js';
+import type { Mode } from '../breaker/options.js';
+import { checkRules } from './check.js';
+import { problemOf } from './finding.js';
+import { findRulesFile, loadRulesFile } from './load.js';
+import { findConflicts } from './meaning.js';
+import { RuleSet, type RulesSection } from './rule-set.js';
+import type { RulesConfig } from './rule.js';
+import { FileWatch } from './watch.js';
+
+/** What of the environment is about rules. */
+export interface RulesEnvironment {
+  readonly mode: Mode | undefined;
+  readonly config: string | undefined;
+  readonly watch: boolean;
+}
+
+/** Who hears what becomes of the rules. */
+export interface RulesListener {
+  /** The file was read again, with this result. */
+  onReload(section: RulesSection): void;
+  /** The file has changed into something that cannot be taken: the last good rules stay in force. */
+  onBadReload(error: unknown): void;
+  /** The file cannot be watched. */
+  onWatchFailed(error: unknown): void;
+}
+
+interface User {
+  readonly take: (rules: RuleSet) => void;
+  readonly own: RulesSection | undefined;
+}
+
+/** The rules in force: those given in code, before those of the file, under the mode of the environment. */
+export class LiveRules {
+  readonly #environment: RulesEnvironment;
+  readonly #listener: RulesListener;
+  readonly #users = new Set<User>();
+  #code: RulesSection | undefined;
+  #file: RulesSection | undefined;
+  #watch: FileWatch | undefined;
+  #loaded = false;
+
+  constructor(environment: RulesEnvironment, listener: RulesListener) {
+    this.#environment = environment;
+    this.#listener = listener;
+  }
+
+  /** The file that rules were read from, if there is one. */
+  get file(): RulesSection | undefined {
+    return this.#file;
+  }
+
+  /**
+   * Hands out what is in force, now and whenever it changes.
+   *
+   * @param own rules that come before all others, for this user alone
+   * @returns a function that ends it
+   * @throws ConfigError where the user's own rules do not go together with the others
+   */
+  use(take: (rules: RuleSet) => void, own?: RulesSection): () => void {
+    const user = { take, own };
+    assertTogether(this.#sections(user, this.#code, this.#file));
+    this.#users.add(user);
+    this.#hand(user);
+    return () => {
+      this.#users.delete(user);
+    };
+  }
+
+  /**
+   * Reads the rules file, once, and watches it from then on.
+   *
+   * @throws ConfigError with every problem that it has; then, and where there is none, no file is in force
+   */
+  load(): void {
+    if (this.#loaded) return;
+    this.#loaded = true;
+    const path = findRulesFile(this.#environment.config);
+    if (path === undefined) return;
+    try {
+      this.#take(this.#code, loadRulesFile(path));
+    } finally {
+      if (this.#environment.watch) this.#watchFile(path);
+    }
+  }
+
+  /**
+   * Replaces the rules given in code; `{}` takes them back.
+   *
+   * @throws ConfigError with every problem that they have; then the ones before stay in force
+   */
+  configure(config: RulesConfig): void {
+    this.#take(checkedSection('configure()', config), this.#file);
+  }
+
+  stop(): void {
+    this.#watch?.stop();
+    this.#watch = undefined;
+  }
+
+  #take(code: RulesSection | undefined, file: RulesSection | undefined): void {
+    assertTogether(this.#sections(undefined, code, file));
+    for (const user of this.#users) assertTogether(this.#sections(user, code, file));
+    this.#code = code;
+    this.#file = file;
+    for (const user of this.#users) this.#hand(user);
+  }
+
+  #hand(user: User): void {
+    user.take(new RuleSet(this.#sections(user, this.#code, this.#file), this.#environment.mode));
+  }
+
+  #sections(user: User | undefined, code: RulesSection | undefined, file: RulesSection | undefined): RulesSection[] {
+    return [user?.own, code, file].filter((section) => section !== undefined);
+  }
+
+  #watchFile(path: string): void {
+    const reload = () => {
+      try {
+        const section = loadRulesFile(path);
+        this.#take(this.#code, section);
+        this.#listener.onReload(section);
+      } catch (error) {
+        this.#listener.onBadReload(error);
+      }
+    };
+    this.#watch = new FileWatch(path, reload, (error) => this.#listener.onWatchFailed(error));
+  }
+}
+
+/**
+ * Rules given in code, checked.
+ *
+ * @throws ConfigError with every problem that they have
+ */
+export function checkedSection(origin: string, config: RulesConfig): RulesSection {
+  const findings = checkRules(config, true);
+  if (findings.length > 0) throw new ConfigError(origin, findings.map(problemOf));
+  return { origin, config };
+}
+
+/** Sections that are right by themselves can still not go together. */
+function assertTogether(sections: readonly RulesSection[]): void {
+  const conflicts = sections.length > 1 ? findConflicts(sections) : [];
+  if (conflicts.length > 0) {
+    throw new ConfigError(sections.map(({ origin }) => origin).join(' with '), conflicts.map(problemOf));
+  }
+}

@@ -1,0 +1,168 @@
+import { existsSync, readFileSync, statSync } from 'node:fs';
+import { join, relative, resolve, sep } from 'node:path';
+import { ConfigError } from '../breaker/errors.js';
+import type { SourcePosition } from '../breaker/options.js';
+import { checkRules } from './check.js';
+import { formatPath, problemOf, type Finding } from './finding.js';
+import type { RulesConfig } from './rule.js';
+import type { RulesSection } from './rule-set.js';
+import type * as YamlSource from './yaml-source.js';
+
+/** Where rules are looked for, in the working directory and nowhere else: the first that is there counts. */
+export const RULES_FILES = ['otel-breaker.yaml', 'otel-breaker.yml', 'otel-breaker.json'] as const;
+
+/** The variable that names another file. */
+export const CONFIG_VARIABLE = 'OTEL_BREAKER_CONFIG';
+
+// A thousand rules take a quarter of this. Reading as much as that keeps a reload below a second.
+const MAX_BYTES = 256 * 1024;
+const MAX_PROBLEMS = 100;
+
+/**
+ * The path of the rules file.
+ *
+ * @param configured that of the environment; it need not exist
+ * @returns `undefined` where none is configured and none is there
+ */
+export function findRulesFile(configured: string | undefined, directory = process.cwd()): string | undefined {
+  if (configured !== undefined) return resolve(directory, configured);
+  return RULES_FILES.map((name) => join(directory, name)).find((path) => existsSync(path));
+}
+
+/** The file as people know it: from the working directory, where it is inside. */
+export function displayName(path: string): string {
+  const short = relative(process.cwd(), path);
+  return short === '' || short.startsWith(`..${sep}`) || short === '..' ? path : short;
+}
+
+/**
+ * Reads and checks a rules file.
+ *
+ * @throws ConfigError with every problem that it has
+ */
+export function loadRulesFile(path: string, env: NodeJS.ProcessEnv = process.env): RulesSection {
+  const file = displayName(path);
+  return { origin: file, config: parseRules(file, readText(path, file), env) };
+}
+
+function readText(path: string, file: string): string {
+  function fail(consequence: string, allowed: string): never {
+    const at = { file, line: 0, column: 0, length: 0, text: '' };
+    throw new ConfigError(file, [{ path: '', value: undefined, consequence, allowed, at }]);
+  }
+  try {
+    const stats = statSync(path);
+    // A pipe could keep us waiting for ever.
+    if (!stats.isFile())
+      fail('it is no file, and no rules can be read from it', `Name a file, in ${CONFIG_VARIABLE} or by renaming.`);
+    if (stats.size > MAX_BYTES) {
+      fail(`it has ${stats.size} bytes, more than any rules file needs`, `Keep it below ${MAX_BYTES} bytes.`);
+    }
+    const bytes = readFileSync(path);
+    return new TextDecoder('utf-8', { fatal: true }).decode(bytes);
+  } catch (error) {
+    if (error instanceof ConfigError) throw error;
+    const { code } = error as NodeJS.ErrnoException;
+    if (code === 'ENOENT' || code === 'ENOTDIR') {
+      fail('there is no such file, and no rules would be in force', `Create it, or change ${CONFIG_VARIABLE}.`);
+    }
+    if (code === 'ERR_ENCODING_INVALID_ENCODED_DATA') fail('it is no text in UTF-8', 'Save it as UTF-8.');
+    fail(
+      `it cannot be read (${code ?? (error as Error).message}), and no rules would be in force`,
+      'Check its permissions.',
+    );
+  }
+}
+
+/**
+ * Checks the text of a rules file.
+ *
+ * @param file its name, for errors; one that ends in `.json` is read as JSON
+ * @throws ConfigError with every problem that it has
+ */
+export function parseRules(file: string, text: string, env: NodeJS.ProcessEnv = process.env): RulesConfig {
+  const json = file.toLowerCase().endsWith('.json');
+  const plain = json ? parsePlainJson(file, text) : undefined;
+  if (plain !== undefined) {
+    const findings = checkRules(plain.value, false);
+    if (findings.length === 0) return plain.value as RulesConfig;
+  }
+  // Only here, since it takes longer to load than all the rest of us: JSON needs it to say where its problems are.
+  const { parseYaml } = require('./yaml-source.js') as typeof YamlSource;
+  const source = parseYaml(file, text, env);
+  const problems = [
+    ...source.problems.map((finding) => ({ ...problemOf(finding), at: finding.at })),
+    ...checkSource(source).map((finding) => ({
+      ...problemOf(finding),
+      at: source.locate(finding.path, finding.key ?? false),
+    })),
+  ];
+  problems.sort((a, b) => a.at.line - b.at.line || a.at.column - b.at.column);
+  if (problems.length > MAX_PROBLEMS) {
+    const [first] = problems.splice(MAX_PROBLEMS);
+    const consequence = `there are more problems from here on than the ${MAX_PROBLEMS} above`;
+    problems.push({ path: '', value: undefined, consequence, allowed: 'Correct those first.', at: first!.at });
+  }
+  if (problems.length > 0) throw new ConfigError(file, problems);
+  return source.value as RulesConfig;
+}
+
+function checkSource({ value, problems }: YamlSource.ParsedSource): Finding[] {
+  if (value === null) {
+    return [
+      {
+        path: [],
+        value: undefined,
+        consequence: 'the file is empty, and no rules would be in force',
+        allowed: 'Write at least "rules: []", or delete it.',
+      },
+    ];
+  }
+  if (value === undefined) return [];
+  // What could not be read is missing from the value: that it misfits there follows from it.
+  const unread = problems.filter(({ path }) => path.length > 0).map(({ path }) => formatPath(path));
+  return checkRules(value, false).filter(({ path }) => {
+    const text = formatPath(path);
+    return !unread.some((other) => other.startsWith(text) || text.startsWith(other));
+  });
+}
+
+/**
+ * JSON that needs no more than JSON.parse: no variables to put in, no key twice.
+ *
+ * @throws ConfigError where it is no JSON, although it might be YAML
+ */
+function parsePlainJson(file: string, text: string): { value: unknown } | undefined {
+  let value: unknown;
+  let properties = 0;
+  try {
+    value = JSON.parse(text.replace(/^\uFEFF/, ''), function (this: unknown, _key, property: unknown) {
+      if (!Array.isArray(this)) properties++;
+      return property;
+    });
+  } catch (error) {
+    const message = (error as Error).message;
+    const [reason] = message.split(/ in JSON| \(line/, 1);
+    const offset = Number(/position (\d+)/.exec(message)?.[1] ?? text.length);
+    const consequence = `this is no JSON: ${reason!.charAt(0).toLowerCase()}${reason!.slice(1)}`;
+    const allowed = 'Check brackets, quotes and commas; comments are for YAML.';
+    throw new ConfigError(file, [
+      { path: '', value: undefined, consequence, allowed, at: positionIn(file, text, offset) },
+    ]);
+  }
+  // Every string of the text is a key or a value, unless a key came twice. The root itself is counted as a property.
+  const written = text.match(/"(?:[^"\\]|\\.)*"/g)?.length ?? 0;
+  return text.includes('$') || written !== properties - 1 + countStrings(value) ? undefined : { value };
+}
+
+function countStrings(value: unknown): number {
+  if (typeof value === 'string') return 1;
+  if (value === null || typeof value !== 'object') return 0;
+  return Object.values(value).reduce((sum: number, item) => sum + countStrings(item), 0);
+}
+
+function positionIn(file: string, text: string, offset: number): SourcePosition {
+  const before = text.slice(0, offset).split('\n');
+  const line = text.split('\n')[before.length - 1] ?? '';
+  return { file, line: before.length, column: before.at(-1)!.length + 1, length: 1, text: line.replace(/\r$/, '') };
+}

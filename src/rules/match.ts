@@ -1,0 +1,256 @@
+import type { BlockList, SocketAddress } from 'node:net';
+import { domainToASCII } from 'node:url';
+import { targetName, type Target } from '../target.js';
+import type { RuleMatch } from './rule.js';
+
+/** What is wrong with a pattern. */
+export interface PatternProblem {
+  readonly consequence: string;
+  readonly allowed: string;
+}
+
+/** What the wildcards of a pattern stand for; `undefined` where it does not fit. */
+type Test = (text: string, address?: SocketAddress) => readonly string[] | undefined;
+
+interface Pattern {
+  readonly test: Test;
+  /** How many wildcards it has. */
+  readonly captures: number;
+  /** The one text that fits; `undefined` where several do. */
+  readonly exact?: string;
+  /** Every text that fits ends with this, after a dot. */
+  readonly suffix?: string;
+}
+
+// Loaded for the first network in a rule: requiring that module would have OpenTelemetry instrument it, in applications
+// that never asked for it.
+let net: typeof import('node:net') | undefined;
+
+const NO_CAPTURES: readonly string[] = [];
+// With more wildcards, a hostile name could keep the regular expression busy for seconds.
+const MAX_WILDCARDS = 4;
+const MAX_TEXT = 512;
+
+/** Host names as they are compared: in small letters, addresses in their one canonical form, without brackets. */
+export function normalizeHost(host: string): string {
+  const bare = host.startsWith('[') && host.endsWith(']') ? host.slice(1, -1) : host;
+  if (bare.includes(':')) return canonicalAddress(bare);
+  const lower = bare.toLowerCase();
+  return lower.length > 1 && lower.endsWith('.') ? lower.slice(0, -1) : lower;
+}
+
+function canonicalAddress(address: string): string {
+  // A zone (fe80::1%eth0) is no part of a URL; such an address is compared as it is written.
+  const url = `http://[${address}]`;
+  return URL.canParse(url) ? new URL(url).hostname.slice(1, -1) : address.toLowerCase();
+}
+
+/** What is wrong with a host pattern, or `undefined` where nothing is. */
+export function checkHostPattern(pattern: string): PatternProblem | undefined {
+  if (pattern === '' || /\s/.test(pattern)) {
+    return {
+      consequence: 'no host has such a name',
+      allowed: 'Use a host name, a glob like "*.example.com" or a CIDR range.',
+    };
+  }
+  if (pattern.includes('://')) {
+    const host = URL.canParse(pattern) ? new URL(pattern).hostname : undefined;
+    return {
+      consequence: 'it is a URL, which no host would ever be equal to',
+      allowed: host ? `Write the host alone: "${host}".` : 'Write the host alone.',
+    };
+  }
+  const [, name, port] = /^([^:[\]]+|\[[^\]]+\]):(\d+)$/.exec(pattern) ?? [];
+  if (name !== undefined) {
+    return {
+      consequence: 'it has a port, which no host would ever be equal to',
+      allowed: `Write them apart: host: "${name}", port: ${port!}.`,
+    };
+  }
+  if (pattern.includes('/') && !pattern.startsWith('/') && parseNetwork(pattern) === undefined) {
+    return {
+      consequence: 'it is no range of addresses and no host has a slash in its name',
+      allowed: 'Use a host name, or a CIDR range like "10.0.0.0/8" or "fd00::/8".',
+    };
+  }
+  return checkGlob(pattern);
+}
+
+/** What is wrong with a glob, or `undefined` where nothing is. */
+export function checkGlob(pattern: string): PatternProblem | undefined {
+  if (pattern === '') return { consequence: 'nothing has an empty name', allowed: 'Use a name or a glob.' };
+  if (pattern.includes('***')) {
+    return {
+      consequence: 'three stars mean nothing',
+      allowed: 'Use * for characters of one label, or ** for any characters.',
+    };
+  }
+  if (countCaptures(pattern) > MAX_WILDCARDS || pattern.split('**').length > 2) {
+    return {
+      consequence: 'a long name could keep the process busy with looking for ways to fit it',
+      allowed: `Use at most ${MAX_WILDCARDS} wildcards, of which one may be **.`,
+    };
+  }
+  return undefined;
+}
+
+/** How many wildcards a host pattern has, and so how many captures. */
+export function countCaptures(pattern: string): number {
+  return pattern.match(/\*+/g)?.length ?? 0;
+}
+
+function parseNetwork(pattern: string): BlockList | undefined {
+  const [address, prefix, ...rest] = pattern.split('/');
+  net ??= require('node:net') as typeof import('node:net');
+  const family = net.isIP(address!);
+  if (family === 0 || rest.length > 0 || !/^\d{1,3}$/.test(prefix!)) return undefined;
+  if (Number(prefix) > (family === 4 ? 32 : 128)) return undefined;
+  const list = new net.BlockList();
+  list.addSubnet(address!, Number(prefix), family === 4 ? 'ipv4' : 'ipv6');
+  return list;
+}
+
+function addressOf(host: string): SocketAddress | undefined {
+  const family = net?.isIP(host) ?? 0;
+  return family === 0 ? undefined : new net!.SocketAddress({ address: host, family: family === 4 ? 'ipv4' : 'ipv6' });
+}
+
+function hostPattern(pattern: string): Pattern {
+  if (pattern.includes('/') && !pattern.startsWith('/')) {
+    const network = parseNetwork(pattern)!;
+    const test: Test = (_host, address) => (address !== undefined && network.check(address) ? NO_CAPTURES : undefined);
+    return { test, captures: 0 };
+  }
+  // Clients bring names in ASCII: an umlaut would match nothing.
+  const ascii = pattern.includes('*') ? pattern : domainToASCII(pattern) || pattern;
+  return glob(normalizeHost(pattern.includes(':') ? pattern : ascii));
+}
+
+/**
+ * A glob of our own, in ten lines: libraries for file names take brackets, braces and a leading dot or `!` for
+ * something else, and part names at slashes where hosts are parted by dots.
+ */
+function glob(pattern: string): Pattern {
+  if (!pattern.includes('*')) {
+    return { test: (text) => (text === pattern ? NO_CAPTURES : undefined), captures: 0, exact: pattern };
+  }
+  const source = pattern.replace(/\*\*|\*|[^*]+/g, (part) => {
+    if (part === '**') return '(.+)';
+    return part === '*' ? '([^.]+)' : part.replace(/[\\^$.*+?()[\]{}|/-]/g, '\\$&');
+  });
+  const regexp = new RegExp(`^${source}$`);
+  const afterStars = pattern.slice(pattern.lastIndexOf('*') + 1);
+  const dot = afterStars.indexOf('.');
+  return {
+    test: (text) => (text.length <= MAX_TEXT ? regexp.exec(text)?.slice(1) : undefined),
+    captures: countCaptures(pattern),
+    ...(dot >= 0 && dot < afterStars.length - 1 && { suffix: afterStars.slice(dot + 1) }),
+  };
+}
+
+export function listOf<T>(value: T | readonly T[] | undefined): readonly T[] | undefined {
+  if (value === undefined) return undefined;
+  return Array.isArray(value) ? (value as readonly T[]) : [value as T];
+}
+
+/** A match made ready to be asked. */
+export class Matcher {
+  /** The one host that fits; `undefined` where several may. */
+  readonly host: string | undefined;
+  /** The one port that fits; `undefined` where several may. */
+  readonly port: number | undefined;
+  /** @internal */
+  readonly hosts: readonly Pattern[] | undefined;
+  readonly #systems: readonly string[] | undefined;
+  readonly #ports: readonly number[] | undefined;
+  readonly #databases: readonly Pattern[] | undefined;
+  readonly #names: readonly Pattern[] | undefined;
+
+  constructor({ system, host, port, database, name }: RuleMatch) {
+    this.#systems = listOf(system);
+    this.hosts = listOf(host)?.map(hostPattern);
+    this.#ports = listOf(port);
+    this.#databases = listOf(database)?.map(glob);
+    this.#names = listOf(name)?.map(glob);
+    this.host = this.hosts?.length === 1 ? this.hosts[0]!.exact : undefined;
+    this.port = this.#ports?.length === 1 ? this.#ports[0] : undefined;
+  }
+
+  /**
+   * @param host that of the target, normalized
+   * @param address the same as an address, where it is one; made once for any number of ranges
+   * @returns what the wildcards of the host stand for, where the target fits
+   */
+  match(target: Target, host: string, address = addressOf(host)): readonly string[] | undefined {
+    if (this.#systems?.includes(target.system) === false) return undefined;
+    if (this.#ports?.includes(target.port) === false) return undefined;
+    if (this.#databases !== undefined && !fits(this.#databases, target.database)) return undefined;
+    if (this.#names !== undefined && !fits(this.#names, targetName(target))) return undefined;
+    if (this.hosts === undefined) return NO_CAPTURES;
+    for (const pattern of this.hosts) {
+      const captures = pattern.test(host, address);
+      if (captures !== undefined) return captures;
+    }
+    return undefined;
+  }
+}
+
+function fits(patterns: readonly Pattern[], text: string | undefined): boolean {
+  return text !== undefined && patterns.some((pattern) => pattern.test(text) !== undefined);
+}
+
+interface Indexed {
+  readonly index: number;
+  readonly matcher: Matcher;
+}
+
+/**
+ * Finds the first of many rules that fits a target without asking them all: exact hosts by the host, globs by what
+ * follows their last wildcard. Of the rest, every one is asked.
+ */
+export class MatchIndex<R extends Indexed> {
+  readonly #exact = new Map<string, R[]>();
+  readonly #suffix = new Map<string, R[]>();
+  readonly #rest: R[] = [];
+
+  /** @param rules in the order in which they are tried */
+  constructor(rules: readonly R[]) {
+    for (const rule of rules) {
+      const { hosts } = rule.matcher;
+      if (hosts === undefined) this.#rest.push(rule);
+      for (const { exact, suffix } of hosts ?? []) {
+        if (exact !== undefined) push(this.#exact, exact, rule);
+        else if (suffix !== undefined) push(this.#suffix, suffix, rule);
+        else this.#rest.push(rule);
+      }
+    }
+  }
+
+  first(target: Target): { rule: R; captures: readonly string[] } | undefined {
+    const host = normalizeHost(target.host);
+    const address = addressOf(host);
+    let found: { rule: R; captures: readonly string[] } | undefined;
+
+    function look(rules: readonly R[] | undefined): void {
+      for (const rule of rules ?? []) {
+        if (found !== undefined && rule.index >= found.rule.index) return;
+        const captures = rule.matcher.match(target, host, address);
+        if (captures !== undefined) found = { rule, captures };
+      }
+    }
+
+    look(this.#exact.get(host));
+    if (this.#suffix.size > 0) {
+      for (let dot = host.indexOf('.'); dot >= 0; dot = host.indexOf('.', dot + 1))
+        look(this.#suffix.get(host.slice(dot + 1)));
+    }
+    look(this.#rest);
+    return found;
+  }
+}
+
+function push<R>(map: Map<string, R[]>, key: string, rule: R): void {
+  const present = map.get(key);
+  if (present === undefined) map.set(key, [rule]);
+  else if (present.at(-1) !== rule) present.push(rule);
+}

@@ -1,0 +1,37 @@
+import type { BreakerOptions, Mode } from '../breaker/options.js';
+import type { System } from '../target.js';
+
+/** Which targets a rule is for: those that every key given here fits. A list fits where one of its items does. */
+export interface RuleMatch {
+  system?: System | readonly System[] | undefined;
+  /** A host name or address, a glob (`*` stands for characters of one label, `**` for any), or addresses as `10.0.0.0/8`. */
+  host?: string | readonly string[] | undefined;
+  port?: number | readonly number[] | undefined;
+  /** The database of a PostgreSQL target; may be a glob. */
+  database?: string | readonly string[] | undefined;
+  /** The name that the target's breaker has by default, such as `https://api.example.com`; may be a glob. */
+  name?: string | readonly string[] | undefined;
+}
+
+/** Options for the targets that it matches. */
+export interface Rule extends BreakerOptions {
+  match: RuleMatch;
+  /** One breaker of this name for all of its targets. `$1` to `$4` are what the wildcards of `match.host` stand for. */
+  name?: string | undefined;
+}
+
+/** What a rules file says, and `configure()`. */
+export interface RulesConfig {
+  /** For all targets whose rule says nothing else. */
+  mode?: Mode | undefined;
+  /** Options for all targets; those of a rule, and the numbers of a preset that a rule names, come before them. */
+  defaults?: BreakerOptions | undefined;
+  /** The first that matches counts. */
+  rules?: readonly Rule[] | undefined;
+  /** So many automatic breakers at most; default 1000. */
+  maxBreakers?: number | undefined;
+}
+
+export const DEFAULT_MAX_BREAKERS = 1_000;
+
+export const RULES_KEYS: readonly (keyof RulesConfig)[] = ['mode', 'defaults', 'rules', 'maxBreakers'];

@@ -1,0 +1,106 @@
+import { context, diag, propagation, trace } from '@opentelemetry/api';
+import { hasDiagLogger, log } from './log.js';
+
+/** Tracing that we set up for an application that has none. */
+export interface StandaloneTracing {
+  /** Gives everything up again, for an SDK that the application brings after all. */
+  withdraw(): void;
+}
+
+interface Instrumentation {
+  disable(): void;
+}
+
+const SDK = '@opentelemetry/sdk-node';
+
+/** Which instrumentation makes the spans of which client. Those that are installed are used. */
+const INSTRUMENTATIONS: readonly (readonly [packageName: string, className: string])[] = [
+  ['@opentelemetry/instrumentation-http', 'HttpInstrumentation'],
+  ['@opentelemetry/instrumentation-undici', 'UndiciInstrumentation'],
+  ['@opentelemetry/instrumentation-ioredis', 'IORedisInstrumentation'],
+  ['@opentelemetry/instrumentation-pg', 'PgInstrumentation'],
+];
+
+/** Files whose loading says that the application sets up tracing itself. */
+export const SDK_FILES: readonly string[] = ['sdk-node', 'sdk-trace-node', 'sdk-trace-base', 'sdk-trace'].map(
+  (name) => `/@opentelemetry/${name}/build/src/index.js`,
+);
+
+/**
+ * Whether the environment asks for traces, exporters named and none of them `none`, and the command line does not name
+ * somebody else to make them.
+ */
+export function wantsTraces(env: NodeJS.ProcessEnv = process.env, args: readonly string[] = process.execArgv): boolean {
+  if ([...args, env.NODE_OPTIONS ?? ''].some((arg) => arg.includes('@opentelemetry/'))) return false;
+  const exporters = (env.OTEL_TRACES_EXPORTER ?? '').split(',').map((name) => name.trim());
+  const disabled = env.OTEL_SDK_DISABLED?.trim().toLowerCase() === 'true';
+  return !disabled && exporters.some((name) => name !== '') && !exporters.includes('none');
+}
+
+/**
+ * Starts OpenTelemetry's NodeSDK for traces alone, as `OTEL_TRACES_EXPORTER` and its other variables have it.
+ *
+ * @returns `undefined` where a package is missing; a message has named it
+ */
+export function startStandaloneTracing(env: NodeJS.ProcessEnv = process.env): StandaloneTracing | undefined {
+  const sdkModule = load<typeof import('@opentelemetry/sdk-node')>(SDK);
+  const instrumentations = INSTRUMENTATIONS.map(([packageName, className]) => {
+    const module = load<Record<string, new () => Instrumentation>>(packageName);
+    return module && new module[className]!();
+  }).filter((instrumentation) => instrumentation !== undefined);
+
+  const missing = [sdkModule === undefined ? SDK : '', instrumentations.length === 0 ? INSTRUMENTATIONS[0]![0] : ''];
+  if (missing.some((name) => name !== '')) {
+    log.warn(
+      `OTEL_TRACES_EXPORTER is set, but there is nothing to make traces with. Run: npm install ${missing.join(' ').trim()}`,
+    );
+    return undefined;
+  }
+  const hadLogger = hasDiagLogger();
+  const sdk = withoutLogs(env, () => {
+    const made = new sdkModule!.NodeSDK({ instrumentations: instrumentations as never, metricReaders: [] });
+    made.start();
+    return made;
+  });
+  flushAtExit(() => sdk.shutdown());
+  return {
+    withdraw: () => {
+      for (const instrumentation of instrumentations) instrumentation.disable();
+      for (const api of [trace, context, propagation]) api.disable();
+      // NodeSDK sets one where OTEL_LOG_LEVEL is set; the next SDK would complain of it.
+      if (!hadLogger) diag.disable();
+      void sdk.shutdown().catch((error: unknown) => log.debug('Ending stand-alone tracing failed', error));
+    },
+  };
+}
+
+/**
+ * NodeSDK registers a logger provider unless the environment says not to, and whoever comes later is then not heard. There
+ * is no option for it, so the variable has another value for as long as that takes.
+ */
+function withoutLogs<T>(env: NodeJS.ProcessEnv, start: () => T): T {
+  const exporter = env.OTEL_LOGS_EXPORTER;
+  env.OTEL_LOGS_EXPORTER = 'none';
+  try {
+    return start();
+  } finally {
+    if (exporter === undefined) delete env.OTEL_LOGS_EXPORTER;
+    else env.OTEL_LOGS_EXPORTER = exporter;
+  }
+}
+
+/** Spans wait in a batch; when the process has nothing more to do, they must not be lost. */
+function flushAtExit(shutdown: () => Promise<void>): void {
+  process.once('beforeExit', () => {
+    void shutdown().catch((error: unknown) => log.debug('The last spans could not be exported', error));
+  });
+}
+
+function load<T>(packageName: string): T | undefined {
+  try {
+    return require(packageName) as T;
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'MODULE_NOT_FOUND') log.warn(`${packageName} does not load`, error);
+    return undefined;
+  }
+}

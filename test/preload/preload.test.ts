@@ -1,0 +1,204 @@
+import { expect } from 'chai';
+import { startApp, stopApps, METRICS_ADDRESS } from '../support/app.js';
+import { PRELOAD, runNode, type ChildOptions } from '../support/child.js';
+import { findDeadPort, serve, stopServers } from '../support/servers.js';
+
+type Program = Exclude<ChildOptions['program'], string>;
+
+/** Eight calls to a dead port, one after the other: the codes of their errors, one a line. */
+const CALLS = `
+  const call = () => new Promise((resolve) => request({ host: '127.0.0.1', port: process.env.DEAD_PORT })
+    .on('error', ({ code }) => resolve(code)).end());
+  const main = async () => { for (let i = 0; i < 8; i++) console.log(await call()); };
+  main();
+`;
+const COMMONJS: Program = { kind: 'commonjs', source: `const { request } = require('node:http');${CALLS}` };
+const MODULE: Program = { kind: 'module', source: `import { request } from 'node:http';${CALLS}` };
+
+// Five failures open the circuit; a client that were patched twice would need three.
+const GUARDED = [...Array<string>(5).fill('ECONNREFUSED'), ...Array<string>(3).fill('ERR_CIRCUIT_OPEN')].join('\n');
+
+const commonjs = (source: string): Program => ({ kind: 'commonjs', source });
+
+describe('preload', () => {
+  let DEAD_PORT: string;
+  before(async () => (DEAD_PORT = String(await findDeadPort())));
+  afterEach(async () => {
+    await stopApps();
+    await stopServers();
+  });
+
+  const ways: Record<string, Omit<ChildOptions, 'program'>> = {
+    '--require': { nodeArgs: ['--require', 'otel-breaker/register'] },
+    '--import': { nodeArgs: ['--import', 'otel-breaker/register'] },
+    '--require and --import': { nodeArgs: [...PRELOAD, '--import', 'otel-breaker/register'] },
+    '--require twice': { nodeArgs: [...PRELOAD, ...PRELOAD] },
+    NODE_OPTIONS: { env: { NODE_OPTIONS: '--require otel-breaker/register' } },
+    'NODE_OPTIONS and --import': {
+      env: { NODE_OPTIONS: '--require otel-breaker/register' },
+      nodeArgs: ['--import', 'otel-breaker/register'],
+    },
+  };
+  for (const [way, options] of Object.entries(ways)) {
+    for (const program of [COMMONJS, MODULE]) {
+      it(`by ${way} guards a ${program.kind} application once, and says so in one line`, async () => {
+        const result = await runNode({ ...options, env: { ...options.env, DEAD_PORT }, program });
+        expect(result.stdout.trim()).to.equal(GUARDED);
+        expect(result.stderr).to.match(/^otel-breaker: guarding [\w, ]+\n$/);
+        expect(result.code).to.equal(0);
+      });
+    }
+  }
+
+  it('with two copies of the package guards once', async () => {
+    const program = commonjs(`
+      for (const key of Object.keys(require.cache)) if (key.includes('dist')) delete require.cache[key];
+      delete globalThis[Symbol.for('otel-breaker.started')];
+      require('otel-breaker/register');
+      ${COMMONJS.source}`);
+    const { stdout, code } = await runNode({ nodeArgs: PRELOAD, env: { DEAD_PORT }, program });
+    expect(stdout.trim()).to.equal(GUARDED);
+    expect(code).to.equal(0);
+  });
+
+  it('guards requires and imports of every form in one application', async () => {
+    const program: Program = {
+      kind: 'module',
+      source: `
+        import http, { get } from 'http';
+        import * as all from 'node:http';
+        import { createRequire } from 'node:module';
+        const required = createRequire(import.meta.url)('http');
+        const { default: dynamic } = await import('node:http');
+        for (const get1 of [http.get, get, all.get, required.get, dynamic.get, all.default.get]) {
+          await new Promise((resolve) => get1({ host: '127.0.0.1', port: process.env.DEAD_PORT })
+            .on('error', ({ code }) => resolve(console.log(code))));
+        }`,
+    };
+    const { stdout } = await runNode({ nodeArgs: PRELOAD, env: { DEAD_PORT }, program });
+    expect(stdout.trim().split('\n')).to.deep.equal([...Array<string>(5).fill('ECONNREFUSED'), 'ERR_CIRCUIT_OPEN']);
+  });
+
+  describe('leaves the process as it is:', () => {
+    const exits: Record<string, [source: string, code: number, stderr: RegExp]> = {
+      'an end at once': ['', 0, /^otel-breaker: guarding .*\n$/],
+      'an exit code': ['process.exitCode = 7', 7, /^otel-breaker: guarding .*\n$/],
+      'process.exit': ['process.exit(3)', 3, /^(otel-breaker: guarding .*\n)?$/],
+      'an uncaught error': ['throw new TypeError("mine")', 1, /TypeError: mine/],
+      'an unhandled rejection': ['Promise.reject(new TypeError("mine"))', 1, /TypeError: mine/],
+      'an end after our port was opened': [
+        'setTimeout(() => {}, 800)',
+        0,
+        /metrics at http:\/\/127\.0\.0\.1:\d+\/metrics\n$/,
+      ],
+      'a rejected call nobody listens to': [
+        `require('otel-breaker').globalRegistry.getOrCreate('http://api.invalid').forceOpen();
+         require('http').get('http://api.invalid/');`,
+        1,
+        /Unhandled 'error' event[^]*CircuitOpenError: Circuit "http:\/\/api\.invalid" is open: opened by hand/,
+      ],
+    };
+    for (const [name, [source, code, stderr]] of Object.entries(exits)) {
+      it(name, async () => {
+        const result = await runNode({ nodeArgs: PRELOAD, program: commonjs(source) });
+        expect(result.code).to.equal(code);
+        expect(result.stderr).to.match(stderr);
+        expect(result.stdout).to.equal('');
+      });
+    }
+
+    it('listeners of process, handles and globals', async () => {
+      const program = commonjs(`
+        setTimeout(() => console.log(JSON.stringify({
+          listeners: process.eventNames().map((name) => [String(name), process.listenerCount(name)]),
+          handles: process.getActiveResourcesInfo().filter((name) => name !== 'PipeWrap').sort(),
+          globals: Object.getOwnPropertyNames(globalThis).sort(),
+        })), 50)`);
+      const [plain, preloaded] = await Promise.all([runNode({ program }), runNode({ nodeArgs: PRELOAD, program })]);
+      expect(JSON.parse(preloaded.stdout)).to.deep.equal(JSON.parse(plain.stdout));
+    });
+
+    it('an end while a scraper keeps its connection', async () => {
+      const app = startApp({
+        nodeArgs: PRELOAD,
+        program: commonjs(`
+        const timer = setInterval(() => {}, 1_000);
+        process.once('SIGUSR2', () => clearInterval(timer));
+        console.log('ready');`),
+      });
+      const [, address] = await app.prints('stderr', METRICS_ADDRESS);
+      const answer = await fetch(address!);
+      await answer.text();
+      app.child.kill('SIGUSR2');
+      expect((await app.ends()).code).to.equal(0);
+    });
+
+    it('a deprecation or warning is never printed', async () => {
+      const { stderr } = await runNode({
+        nodeArgs: [...PRELOAD, '--trace-warnings', '--pending-deprecation'],
+        env: { DEAD_PORT },
+        program: COMMONJS,
+      });
+      expect(stderr).not.to.match(/warning/i);
+    });
+  });
+
+  describe('says', () => {
+    it('nothing with OTEL_LOG_LEVEL=none', async () => {
+      const { stderr, code } = await runNode({
+        nodeArgs: PRELOAD,
+        env: { OTEL_LOG_LEVEL: 'none' },
+        program: commonjs('setTimeout(() => {}, 800)'),
+      });
+      expect(stderr).to.equal('');
+      expect(code).to.equal(0);
+    });
+
+    it('nothing of a port with OTEL_BREAKER_METRICS=off or OTEL_SDK_DISABLED', async () => {
+      for (const env of [{ OTEL_BREAKER_METRICS: 'off' }, { OTEL_SDK_DISABLED: 'true' }]) {
+        const { stderr } = await runNode({ nodeArgs: PRELOAD, env, program: commonjs('setTimeout(() => {}, 800)') });
+        expect(stderr).to.match(/^otel-breaker: guarding .*\n$/);
+      }
+    });
+
+    it('which port is taken, who else may have it and what moves it, and the application goes on', async () => {
+      const { port } = await serve((_, res) => res.end());
+      const { code, stderr, stdout } = await runNode({
+        nodeArgs: PRELOAD,
+        env: { OTEL_EXPORTER_PROMETHEUS_PORT: String(port), DEAD_PORT },
+        program: commonjs(`setTimeout(() => { ${COMMONJS.source} }, 800)`),
+      });
+      const messages = stderr.split('\n').filter((line) => line.includes(`port ${port}`));
+      expect(messages).to.have.length(1);
+      expect(messages[0]).to.contain('another service').and.contain('OTEL_EXPORTER_PROMETHEUS_PORT');
+      expect(stdout.trim()).to.equal(GUARDED);
+      expect(code).to.equal(0);
+    });
+
+    it('a host that cannot be had, and the application goes on', async () => {
+      const { code, stderr } = await runNode({
+        nodeArgs: PRELOAD,
+        env: { OTEL_EXPORTER_PROMETHEUS_HOST: '192.0.2.1' },
+        program: commonjs('setTimeout(() => {}, 800)'),
+      });
+      expect(stderr).to.contain('cannot listen on 192.0.2.1:0: metrics are not published');
+      expect(code).to.equal(0);
+    });
+
+    for (const way of ['--require', '--import']) {
+      it(`every bad variable of the environment by ${way}, and stops before the application runs`, async () => {
+        const { code, stderr, stdout } = await runNode({
+          nodeArgs: [way, 'otel-breaker/register'],
+          env: { OTEL_BREAKER_MODE: 'enforced', OTEL_EXPORTER_PROMETHEUS_PORT: '99999', OTEL_LOG_LEVEL: 'none' },
+          program: commonjs('console.log("ran")'),
+        });
+        expect(code).to.equal(1);
+        expect(stdout).to.equal('');
+        expect(stderr.trim().split('\n')).to.have.length(3);
+        expect(stderr).to.match(/otel-breaker: not started\. Correct this\.\n$/);
+        expect(stderr).to.contain('OTEL_BREAKER_MODE: got "enforced"').and.contain('"enforce", "observe" or "off"');
+        expect(stderr).to.contain('OTEL_EXPORTER_PROMETHEUS_PORT: got "99999"');
+      });
+    }
+  });
+});

@@ -1,0 +1,149 @@
+import { once } from 'node:events';
+import { writeFileSync } from 'node:fs';
+import { createServer, type Server } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { join } from 'node:path';
+import { expect } from 'chai';
+import { PRELOAD, runNode, spawnNode, type ChildResult } from '../support/child.js';
+import { removeTemporaryDirectories, temporaryDirectory } from '../support/files.js';
+
+const GOOD = 'rules:\n  - match: { host: api.example.com }\n    name: example\n';
+const BAD = 'rules:\n  - match: { host: api.example.com }\n    minimumCalls: 0\n    openDuraton: 1s\n';
+
+describe('the rules file under the preload', () => {
+  afterEach(removeTemporaryDirectories);
+
+  function write(text: string, name = 'rules.yaml'): string {
+    const file = join(temporaryDirectory(), name);
+    writeFileSync(file, text);
+    return file;
+  }
+
+  function run(config: string, source: string, env: NodeJS.ProcessEnv = {}): Promise<ChildResult> {
+    return runNode({
+      nodeArgs: PRELOAD,
+      env: { OTEL_BREAKER_CONFIG: config, ...env },
+      program: { kind: 'commonjs', source },
+    });
+  }
+
+  it('is named at the start, and does not keep the process alive', async () => {
+    const file = write(GOOD);
+    const { code, stdout, stderr } = await run(file, 'console.log("ran")');
+    expect({ code, stdout }).to.deep.equal({ code: 0, stdout: 'ran\n' });
+    expect(stderr).to.contain(`rules from ${file}`);
+  });
+
+  it('ends the process with code 1 and every problem where it is bad, before the application runs', async () => {
+    const file = write(BAD);
+    const { code, stdout, stderr } = await run(file, 'console.log("ran")', { OTEL_LOG_LEVEL: 'none' });
+    expect({ code, stdout }).to.deep.equal({ code: 1, stdout: '' });
+    expect(stderr).to.contain(
+      `${file}:3:19 rules[0].minimumCalls: got 0; the circuit would open on its first failure. Use a whole number of 1 or more.\n` +
+        `${file}:4:5 rules[0].openDuraton: got "1s"; this key is unknown and would have no effect. Did you mean "openDuration"?\n`,
+    );
+    expect(stderr).to.contain('OTEL_BREAKER_CONFIG_STRICT=false');
+  });
+
+  it('leaves the built-in defaults where it is bad and need not be good', async () => {
+    const source = `
+      const { guard } = require('./dist/src/runtime.js').getRuntime();
+      console.log(guard.breakerOf({ system: 'http', scheme: 'http', host: 'api.example.com', port: 80 }).config.minimumCalls);`;
+    const { code, stdout, stderr } = await run(write(BAD), source, { OTEL_BREAKER_CONFIG_STRICT: 'false' });
+    expect({ code, stdout }).to.deep.equal({ code: 0, stdout: '10\n' });
+    expect(stderr).to.contain('got 0;');
+  });
+
+  it('ends the process where OTEL_BREAKER_CONFIG names nothing', async () => {
+    const { code, stderr } = await run('/nowhere/rules.yaml', '');
+    expect(code).to.equal(1);
+    expect(stderr).to.contain('there is no such file');
+  });
+
+  it('ends the process where a variable of the environment is bad', async () => {
+    const { code, stderr } = await run(write(GOOD), '', { OTEL_BREAKER_MODE: 'onn' });
+    expect(code).to.equal(1);
+    expect(stderr).to.contain('OTEL_BREAKER_MODE: got "onn";');
+  });
+
+  it('loads neither a YAML parser nor a validator where there is no file', async () => {
+    const source = `
+      const loaded = Object.keys(require.cache).filter((file) => /node_modules.(yaml|valibot)./.test(file));
+      console.log(loaded.length);`;
+    const none = await runNode({ nodeArgs: PRELOAD, program: { kind: 'commonjs', source } });
+    expect(none.stdout).to.equal('0\n');
+    const json = await run(write('{ "rules": [] }', 'rules.json'), source.replace('(yaml|valibot)', '(yaml)'));
+    expect(json.stdout).to.equal('0\n');
+    const yaml = await run(write(GOOD), source);
+    expect(Number(yaml.stdout)).to.be.greaterThan(0);
+  });
+
+  it('decides what happens to calls, also after it has changed', async () => {
+    const server = await listen();
+    const file = write('mode: observe\ndefaults: { failureThreshold: 2 }\n');
+    try {
+      const child = spawnNode({
+        nodeArgs: PRELOAD,
+        env: { OTEL_BREAKER_CONFIG: file },
+        program: { kind: 'commonjs', source: CALLER },
+        ipc: true,
+      });
+      let exited = false;
+      const ended = once(child, 'close').then(() => (exited = true));
+      let output = '';
+      let log = '';
+      child.stdout!.on('data', (text: Buffer) => (output += text.toString()));
+      child.stderr!.on('data', (text: Buffer) => {
+        log += text.toString();
+      });
+      const says = async (stream: 'stdout' | 'stderr', text: () => string, pattern: RegExp) => {
+        while (!pattern.test(text()) && !exited) await Promise.race([once(child[stream]!, 'data'), ended]);
+        expect(text()).to.match(pattern);
+      };
+      await says('stdout', () => output, /ready/);
+      child.send(portOf(server));
+      // Observed, every call is made, however many have failed.
+      await says('stdout', () => output, /500 500 500 500/);
+      writeFileSync(file, 'mode: enforce\ndefaults: { failureThreshold: 2 }\n');
+      await says('stderr', () => log, /new rules from .* are in force/);
+      child.send(portOf(server));
+      await says('stdout', () => output, /ERR_CIRCUIT_OPEN ERR_CIRCUIT_OPEN ERR_CIRCUIT_OPEN ERR_CIRCUIT_OPEN/);
+      writeFileSync(file, 'mode: sometimes\n');
+      await says('stderr', () => log, /the rules before stay in force.*mode: got "sometimes"/s);
+      child.send('end');
+      await ended;
+      expect(child.exitCode).to.equal(0);
+    } finally {
+      server.close();
+    }
+  });
+});
+
+/** Makes four calls, one after the other, for each port it is told, and prints what became of them. */
+const CALLER = `
+  const http = require('node:http');
+  function call(port) {
+    return new Promise((resolve) => {
+      http
+        .get({ host: '127.0.0.1', port, agent: false }, (response) => response.resume().on('end', () => resolve(response.statusCode)))
+        .on('error', (error) => resolve(error.code));
+    });
+  }
+  process.on('message', async (port) => {
+    if (port === 'end') return process.disconnect();
+    const outcomes = [];
+    for (let calls = 0; calls < 4; calls++) outcomes.push(await call(port));
+    console.log(outcomes.join(' '));
+  });
+  console.log('ready');`;
+
+async function listen(): Promise<Server> {
+  const server = createServer((_request, response) => response.writeHead(500).end());
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  return server;
+}
+
+function portOf(server: Server): number {
+  return (server.address() as AddressInfo).port;
+}

@@ -1,0 +1,88 @@
+import { expect } from 'chai';
+import { inspect } from 'node:util';
+import { CircuitOpenError, findCause, formatSeconds, isCircuitOpenError } from '../../../src/breaker/errors.js';
+import { breakerWithClock, rejectionOf, startProbe } from '../../support/breakers.js';
+
+describe('CircuitOpenError', () => {
+  it('says which circuit is open, why and for how long, with the failure that opened it as its cause', () => {
+    const { breaker, clock } = breakerWithClock({ failureThreshold: 2, openDuration: '30s' });
+    const [first, second] = [new Error('first'), new Error('second')];
+    breaker.acquire().failure(first);
+    breaker.acquire().failure(second);
+    clock.advance(1_500);
+    const error = rejectionOf(breaker);
+    expect(error).to.be.instanceOf(Error);
+    expect(error).to.include({
+      name: 'CircuitOpenError',
+      code: 'ERR_CIRCUIT_OPEN',
+      breaker: 'target',
+      state: 'open',
+      retryAfterMs: 28_500,
+      cause: second,
+      message: 'Circuit "target" is open: 2 consecutive failures (threshold 2); next attempt in 28.5 s',
+    });
+  });
+
+  it('keeps its cause while half-open', () => {
+    const { breaker, clock } = breakerWithClock({ halfOpenMaxCalls: 1 });
+    startProbe(breaker, clock);
+    expect((rejectionOf(breaker).cause as Error).message).to.equal('failure 1');
+  });
+
+  it('carries no stack and leaves stacks of others alone', () => {
+    const { breaker } = breakerWithClock();
+    breaker.forceOpen();
+    const limit = Error.stackTraceLimit;
+    expect(rejectionOf(breaker).stack).not.to.contain('\n');
+    expect(Error.stackTraceLimit).to.equal(limit);
+  });
+
+  it('has only what it says among its own properties', () => {
+    const { breaker } = breakerWithClock();
+    breaker.forceOpen();
+    expect(Object.keys(rejectionOf(breaker))).to.have.members(['code', 'breaker', 'state', 'retryAfterMs']);
+    expect(inspect(rejectionOf(breaker))).to.match(/^\[?CircuitOpenError: Circuit "target" is open/);
+  });
+});
+
+describe('isCircuitOpenError', () => {
+  const rejection = new CircuitOpenError('target', 'open', 1, 'reason', undefined);
+
+  it('finds one itself and along cause', () => {
+    expect(isCircuitOpenError(rejection)).to.equal(true);
+    expect(isCircuitOpenError(new Error('outer', { cause: new Error('inner', { cause: rejection }) }))).to.equal(true);
+  });
+
+  it('knows one of another copy of this package', () => {
+    expect(isCircuitOpenError(Object.assign(new Error(), { code: 'ERR_CIRCUIT_OPEN' }))).to.equal(true);
+  });
+
+  it('finds none where there is none', () => {
+    const loop = new Error('loop');
+    loop.cause = loop;
+    for (const other of [new Error('other'), loop, null, undefined, 'ERR_CIRCUIT_OPEN', 5, {}]) {
+      expect(isCircuitOpenError(other)).to.equal(false);
+    }
+  });
+});
+
+describe('findCause', () => {
+  it('gives the nearest that fits', () => {
+    const inner = new RangeError('inner');
+    const outer = new RangeError('outer', { cause: inner });
+    const isRangeError = (error: unknown) => error instanceof RangeError;
+    expect(findCause(new Error('wrapper', { cause: outer }), isRangeError)).to.equal(outer);
+  });
+});
+
+describe('formatSeconds', () => {
+  it('writes durations for people', () => {
+    expect([0.2, 999, 1_000, 1_500, 90_000].map(formatSeconds)).to.deep.equal([
+      '1 ms',
+      '999 ms',
+      '1 s',
+      '1.5 s',
+      '90 s',
+    ]);
+  });
+});

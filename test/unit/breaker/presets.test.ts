@@ -1,0 +1,69 @@
+import { expect } from 'chai';
+import { CircuitBreaker } from '../../../src/breaker/circuit-breaker.js';
+import { resolveConfig } from '../../../src/breaker/config.js';
+import type { PresetName } from '../../../src/breaker/options.js';
+import { presets, whenOpenFor } from '../../../src/breaker/presets.js';
+
+// name: failureThreshold, successThreshold, openDuration in seconds, halfOpenMaxCalls, minimumCalls, countTimeouts
+const NUMBERS: Readonly<Record<PresetName, readonly [number, number, number, number, number, boolean]>> = {
+  default: [5, 2, 60, 3, 10, true],
+  httpApi: [5, 2, 30, 3, 10, true],
+  llmService: [3, 2, 120, 2, 5, true],
+  database: [10, 3, 10, 5, 20, true],
+  notifications: [10, 2, 60, 3, 15, false],
+  cache: [8, 3, 20, 4, 15, true],
+};
+
+describe('presets', () => {
+  it('are these and no others', () => expect(presets).to.have.all.keys(Object.keys(NUMBERS)));
+
+  for (const name of Object.keys(NUMBERS) as PresetName[]) {
+    it(`has the promised numbers in ${name}`, () => {
+      const [failureThreshold, successThreshold, seconds, halfOpenMaxCalls, minimumCalls, countTimeouts] =
+        NUMBERS[name];
+      const { config } = new CircuitBreaker('target', presets[name]);
+      expect(config).to.deep.equal({
+        preset: name,
+        mode: 'enforce',
+        failureThreshold,
+        successThreshold,
+        openDuration: seconds * 1_000,
+        halfOpenMaxCalls,
+        minimumCalls,
+        countTimeouts,
+        failureRateThreshold: 0.5,
+        window: 30_000,
+        slowCallRateThreshold: 0.5,
+        maxOpenDuration: 300_000,
+        openBackoff: 1,
+        openJitter: 0,
+        halfOpenTimeout: Math.max(seconds * 1_000, 30_000),
+        failureStatuses: ['5xx', '!501', '!505'],
+        honorRetryAfter: name === 'llmService',
+      });
+    });
+  }
+
+  it('are the default where none is named', () => {
+    expect(resolveConfig()).to.deep.equal(resolveConfig({ preset: 'default' }));
+  });
+
+  it('cannot be changed', () => {
+    expect(presets).to.be.frozen;
+    for (const preset of Object.values(presets)) expect(preset).to.be.frozen;
+  });
+});
+
+describe('whenOpenFor', () => {
+  it('throws, except where an LLM service is called through undici', () => {
+    const choices = (['http', 'undici'] as const).flatMap((client) =>
+      (['httpApi', 'llmService'] as const).map((preset) => whenOpenFor(client, resolveConfig({ preset }))),
+    );
+    expect(choices).to.deep.equal(['throw', 'throw', 'throw', 'respond']);
+  });
+
+  it('does what the option says where it is set', () => {
+    expect(whenOpenFor('http', resolveConfig({ whenOpen: 'respond' }))).to.equal('respond');
+    expect(whenOpenFor('undici', resolveConfig({ preset: 'llmService', whenOpen: 'throw' }))).to.equal('throw');
+  });
+});

@@ -1,0 +1,306 @@
+import { expect } from 'chai';
+import type { CircuitBreaker, Permit } from '../../../src/breaker/circuit-breaker.js';
+import { resolveConfig } from '../../../src/breaker/config.js';
+import { CircuitOpenError } from '../../../src/breaker/errors.js';
+import { breakerWithClock, fail, openCircuit, succeed, waitUntilProbe } from '../../support/breakers.js';
+import type { FakeClock } from '../../support/clock.js';
+
+const OPTIONS = {
+  failureThreshold: 3,
+  successThreshold: 2,
+  halfOpenMaxCalls: 2,
+  openDuration: 100,
+  halfOpenTimeout: 50,
+} as const;
+
+/** A circuit somewhere in its life, with one call under way that it let through, and one from before its last change. */
+interface Scene {
+  readonly breaker: CircuitBreaker;
+  readonly clock: FakeClock;
+  /** The newest call under way: in an open circuit, one that began before it opened. */
+  readonly call: Permit;
+  /** A call that began before the circuit last began anew. */
+  readonly late: Permit;
+}
+
+function closed(): Scene {
+  const { breaker, clock } = breakerWithClock(OPTIONS);
+  const late = breaker.acquire();
+  breaker.reset();
+  return { breaker, clock, late, call: breaker.acquire() };
+}
+
+function open(): Scene {
+  const { breaker, clock } = breakerWithClock(OPTIONS);
+  const late = breaker.acquire();
+  const call = breaker.acquire();
+  openCircuit(breaker);
+  return { breaker, clock, late, call };
+}
+
+function halfOpen(): Scene {
+  const { breaker, clock, late, call } = open();
+  call.ignore();
+  waitUntilProbe(breaker, clock);
+  return { breaker, clock, late, call: breaker.acquire() };
+}
+
+function after<T extends Scene>(scene: T, change: (scene: T) => void): T {
+  change(scene);
+  return scene;
+}
+
+const STATES: Readonly<Record<string, () => Scene>> = {
+  closed,
+  'closed, one failure left': () => after(closed(), ({ breaker }) => fail(breaker, 2)),
+  open,
+  'open, time is up': () => after(open(), ({ breaker, clock }) => waitUntilProbe(breaker, clock)),
+  'open by hand': () =>
+    after(open(), ({ breaker, clock }) => {
+      breaker.forceOpen();
+      clock.advance(1_000_000);
+    }),
+  'half-open': halfOpen,
+  'half-open, at its limit': () => after(halfOpen(), ({ breaker }) => void breaker.acquire()),
+  'half-open, one success left': () => after(halfOpen(), ({ breaker }) => succeed(breaker)),
+};
+
+type Answer = Permit | CircuitOpenError | undefined;
+
+const EVENTS: Readonly<Record<string, (scene: Scene) => Answer | void>> = {
+  success: ({ call }) => call.success(),
+  failure: ({ call }) => call.failure(new Error('down')),
+  timeout: ({ call }) => call.timeout(new Error('too late')),
+  'uncounted timeout': ({ breaker, call }) => {
+    breaker.reconfigure(resolveConfig({ ...OPTIONS, countTimeouts: false }));
+    call.timeout(new Error('too late'));
+  },
+  ignored: ({ call }) => call.ignore(),
+  'hold for 500 ms': ({ call }) => call.failure(new Error('busy'), 500),
+  'settled again': ({ call }) => {
+    call.ignore();
+    call.success();
+    call.failure(new Error('down'), 500);
+    call.timeout(new Error('too late'));
+    call.ignore();
+  },
+  'late success': ({ late }) => late.success(),
+  'late failure': ({ late }) => late.failure(new Error('down')),
+  'late timeout': ({ late }) => late.timeout(new Error('too late')),
+  'late ignored': ({ late }) => late.ignore(),
+  'late hold': ({ late }) => late.failure(new Error('busy'), 500),
+  acquire: ({ breaker }) => breaker.tryAcquire(),
+  'acquire, others silent': ({ breaker, clock }) => {
+    clock.advance(OPTIONS.halfOpenTimeout);
+    return breaker.tryAcquire();
+  },
+  'force open': ({ breaker }) => breaker.forceOpen(),
+  reset: ({ breaker }) => breaker.reset(),
+  reconfigure: ({ breaker }) =>
+    breaker.reconfigure(resolveConfig({ ...OPTIONS, failureThreshold: 1, openDuration: 1 })),
+  'time passes': ({ breaker, clock }) => {
+    clock.advance(1_000_000);
+    breaker.stats();
+  },
+};
+
+/**
+ * For each state and event: the state that follows; what a call got; by how much the counts of success, failure,
+ * ignored, rejected and in flight change; failures and successes in a row afterwards; milliseconds it stays open.
+ */
+const TABLE = `
+closed                      | success                | closed    | -                  |  1  0  0  0 -1 | 0 1 | -
+closed                      | failure                | closed    | -                  |  0  1  0  0 -1 | 1 0 | -
+closed                      | timeout                | closed    | -                  |  0  1  0  0 -1 | 1 0 | -
+closed                      | uncounted timeout      | closed    | -                  |  0  0  1  0 -1 | 0 0 | -
+closed                      | ignored                | closed    | -                  |  0  0  1  0 -1 | 0 0 | -
+closed                      | hold for 500 ms        | open      | -                  |  0  1  0  0 -1 | 1 0 | 500
+closed                      | settled again          | closed    | -                  |  0  0  1  0 -1 | 0 0 | -
+closed                      | late success           | closed    | -                  |  1  0  0  0 -1 | 0 0 | -
+closed                      | late failure           | closed    | -                  |  0  1  0  0 -1 | 0 0 | -
+closed                      | late timeout           | closed    | -                  |  0  1  0  0 -1 | 0 0 | -
+closed                      | late ignored           | closed    | -                  |  0  0  1  0 -1 | 0 0 | -
+closed                      | late hold              | closed    | -                  |  0  1  0  0 -1 | 0 0 | -
+closed                      | acquire                | closed    | permit             |  0  0  0  0  1 | 0 0 | -
+closed                      | acquire, others silent | closed    | permit             |  0  0  0  0  1 | 0 0 | -
+closed                      | force open             | open      | -                  |  0  0  0  0  0 | 0 0 | -
+closed                      | reset                  | closed    | -                  |  0  0  0  0  0 | 0 0 | -
+closed                      | reconfigure            | closed    | -                  |  0  0  0  0  0 | 0 0 | -
+closed                      | time passes            | closed    | -                  |  0  0  0  0  0 | 0 0 | -
+closed, one failure left    | success                | closed    | -                  |  1  0  0  0 -1 | 0 1 | -
+closed, one failure left    | failure                | open      | -                  |  0  1  0  0 -1 | 3 0 | 100
+closed, one failure left    | timeout                | open      | -                  |  0  1  0  0 -1 | 3 0 | 100
+closed, one failure left    | uncounted timeout      | closed    | -                  |  0  0  1  0 -1 | 2 0 | -
+closed, one failure left    | ignored                | closed    | -                  |  0  0  1  0 -1 | 2 0 | -
+closed, one failure left    | hold for 500 ms        | open      | -                  |  0  1  0  0 -1 | 3 0 | 500
+closed, one failure left    | settled again          | closed    | -                  |  0  0  1  0 -1 | 2 0 | -
+closed, one failure left    | late success           | closed    | -                  |  1  0  0  0 -1 | 2 0 | -
+closed, one failure left    | late failure           | closed    | -                  |  0  1  0  0 -1 | 2 0 | -
+closed, one failure left    | late timeout           | closed    | -                  |  0  1  0  0 -1 | 2 0 | -
+closed, one failure left    | late ignored           | closed    | -                  |  0  0  1  0 -1 | 2 0 | -
+closed, one failure left    | late hold              | closed    | -                  |  0  1  0  0 -1 | 2 0 | -
+closed, one failure left    | acquire                | closed    | permit             |  0  0  0  0  1 | 2 0 | -
+closed, one failure left    | acquire, others silent | closed    | permit             |  0  0  0  0  1 | 2 0 | -
+closed, one failure left    | force open             | open      | -                  |  0  0  0  0  0 | 2 0 | -
+closed, one failure left    | reset                  | closed    | -                  |  0  0  0  0  0 | 0 0 | -
+closed, one failure left    | reconfigure            | closed    | -                  |  0  0  0  0  0 | 2 0 | -
+closed, one failure left    | time passes            | closed    | -                  |  0  0  0  0  0 | 2 0 | -
+open                        | success                | open      | -                  |  1  0  0  0 -1 | 3 0 | 100
+open                        | failure                | open      | -                  |  0  1  0  0 -1 | 3 0 | 100
+open                        | timeout                | open      | -                  |  0  1  0  0 -1 | 3 0 | 100
+open                        | uncounted timeout      | open      | -                  |  0  0  1  0 -1 | 3 0 | 100
+open                        | ignored                | open      | -                  |  0  0  1  0 -1 | 3 0 | 100
+open                        | hold for 500 ms        | open      | -                  |  0  1  0  0 -1 | 3 0 | 100
+open                        | settled again          | open      | -                  |  0  0  1  0 -1 | 3 0 | 100
+open                        | late success           | open      | -                  |  1  0  0  0 -1 | 3 0 | 100
+open                        | late failure           | open      | -                  |  0  1  0  0 -1 | 3 0 | 100
+open                        | late timeout           | open      | -                  |  0  1  0  0 -1 | 3 0 | 100
+open                        | late ignored           | open      | -                  |  0  0  1  0 -1 | 3 0 | 100
+open                        | late hold              | open      | -                  |  0  1  0  0 -1 | 3 0 | 100
+open                        | acquire                | open      | rejected open      |  0  0  0  1  0 | 3 0 | 100
+open                        | acquire, others silent | open      | rejected open      |  0  0  0  1  0 | 3 0 | 50
+open                        | force open             | open      | -                  |  0  0  0  0  0 | 3 0 | -
+open                        | reset                  | closed    | -                  |  0  0  0  0  0 | 0 0 | -
+open                        | reconfigure            | open      | -                  |  0  0  0  0  0 | 3 0 | 100
+open                        | time passes            | open      | -                  |  0  0  0  0  0 | 3 0 | -999900
+open, time is up            | success                | open      | -                  |  1  0  0  0 -1 | 3 0 | 0
+open, time is up            | failure                | open      | -                  |  0  1  0  0 -1 | 3 0 | 0
+open, time is up            | timeout                | open      | -                  |  0  1  0  0 -1 | 3 0 | 0
+open, time is up            | uncounted timeout      | open      | -                  |  0  0  1  0 -1 | 3 0 | 0
+open, time is up            | ignored                | open      | -                  |  0  0  1  0 -1 | 3 0 | 0
+open, time is up            | hold for 500 ms        | open      | -                  |  0  1  0  0 -1 | 3 0 | 0
+open, time is up            | settled again          | open      | -                  |  0  0  1  0 -1 | 3 0 | 0
+open, time is up            | late success           | open      | -                  |  1  0  0  0 -1 | 3 0 | 0
+open, time is up            | late failure           | open      | -                  |  0  1  0  0 -1 | 3 0 | 0
+open, time is up            | late timeout           | open      | -                  |  0  1  0  0 -1 | 3 0 | 0
+open, time is up            | late ignored           | open      | -                  |  0  0  1  0 -1 | 3 0 | 0
+open, time is up            | late hold              | open      | -                  |  0  1  0  0 -1 | 3 0 | 0
+open, time is up            | acquire                | half_open | permit             |  0  0  0  0  1 | 3 0 | -
+open, time is up            | acquire, others silent | half_open | permit             |  0  0  0  0  1 | 3 0 | -
+open, time is up            | force open             | open      | -                  |  0  0  0  0  0 | 3 0 | -
+open, time is up            | reset                  | closed    | -                  |  0  0  0  0  0 | 0 0 | -
+open, time is up            | reconfigure            | open      | -                  |  0  0  0  0  0 | 3 0 | 0
+open, time is up            | time passes            | open      | -                  |  0  0  0  0  0 | 3 0 | -1000000
+open by hand                | success                | open      | -                  |  1  0  0  0 -1 | 3 0 | -
+open by hand                | failure                | open      | -                  |  0  1  0  0 -1 | 3 0 | -
+open by hand                | timeout                | open      | -                  |  0  1  0  0 -1 | 3 0 | -
+open by hand                | uncounted timeout      | open      | -                  |  0  0  1  0 -1 | 3 0 | -
+open by hand                | ignored                | open      | -                  |  0  0  1  0 -1 | 3 0 | -
+open by hand                | hold for 500 ms        | open      | -                  |  0  1  0  0 -1 | 3 0 | -
+open by hand                | settled again          | open      | -                  |  0  0  1  0 -1 | 3 0 | -
+open by hand                | late success           | open      | -                  |  1  0  0  0 -1 | 3 0 | -
+open by hand                | late failure           | open      | -                  |  0  1  0  0 -1 | 3 0 | -
+open by hand                | late timeout           | open      | -                  |  0  1  0  0 -1 | 3 0 | -
+open by hand                | late ignored           | open      | -                  |  0  0  1  0 -1 | 3 0 | -
+open by hand                | late hold              | open      | -                  |  0  1  0  0 -1 | 3 0 | -
+open by hand                | acquire                | open      | rejected open      |  0  0  0  1  0 | 3 0 | -
+open by hand                | acquire, others silent | open      | rejected open      |  0  0  0  1  0 | 3 0 | -
+open by hand                | force open             | open      | -                  |  0  0  0  0  0 | 3 0 | -
+open by hand                | reset                  | closed    | -                  |  0  0  0  0  0 | 0 0 | -
+open by hand                | reconfigure            | open      | -                  |  0  0  0  0  0 | 3 0 | -
+open by hand                | time passes            | open      | -                  |  0  0  0  0  0 | 3 0 | -
+half-open                   | success                | half_open | -                  |  1  0  0  0 -1 | 0 1 | -
+half-open                   | failure                | open      | -                  |  0  1  0  0 -1 | 4 0 | 100
+half-open                   | timeout                | open      | -                  |  0  1  0  0 -1 | 4 0 | 100
+half-open                   | uncounted timeout      | half_open | -                  |  0  0  1  0 -1 | 3 0 | -
+half-open                   | ignored                | half_open | -                  |  0  0  1  0 -1 | 3 0 | -
+half-open                   | hold for 500 ms        | open      | -                  |  0  1  0  0 -1 | 4 0 | 500
+half-open                   | settled again          | half_open | -                  |  0  0  1  0 -1 | 3 0 | -
+half-open                   | late success           | half_open | -                  |  1  0  0  0 -1 | 3 0 | -
+half-open                   | late failure           | half_open | -                  |  0  1  0  0 -1 | 3 0 | -
+half-open                   | late timeout           | half_open | -                  |  0  1  0  0 -1 | 3 0 | -
+half-open                   | late ignored           | half_open | -                  |  0  0  1  0 -1 | 3 0 | -
+half-open                   | late hold              | half_open | -                  |  0  1  0  0 -1 | 3 0 | -
+half-open                   | acquire                | half_open | permit             |  0  0  0  0  1 | 3 0 | -
+half-open                   | acquire, others silent | half_open | permit             |  0  0  0  0  1 | 3 0 | -
+half-open                   | force open             | open      | -                  |  0  0  0  0  0 | 3 0 | -
+half-open                   | reset                  | closed    | -                  |  0  0  0  0  0 | 0 0 | -
+half-open                   | reconfigure            | half_open | -                  |  0  0  0  0  0 | 3 0 | -
+half-open                   | time passes            | half_open | -                  |  0  0  0  0  0 | 3 0 | -
+half-open, at its limit     | success                | half_open | -                  |  1  0  0  0 -1 | 0 1 | -
+half-open, at its limit     | failure                | open      | -                  |  0  1  0  0 -1 | 4 0 | 100
+half-open, at its limit     | timeout                | open      | -                  |  0  1  0  0 -1 | 4 0 | 100
+half-open, at its limit     | uncounted timeout      | half_open | -                  |  0  0  1  0 -1 | 3 0 | -
+half-open, at its limit     | ignored                | half_open | -                  |  0  0  1  0 -1 | 3 0 | -
+half-open, at its limit     | hold for 500 ms        | open      | -                  |  0  1  0  0 -1 | 4 0 | 500
+half-open, at its limit     | settled again          | half_open | -                  |  0  0  1  0 -1 | 3 0 | -
+half-open, at its limit     | late success           | half_open | -                  |  1  0  0  0 -1 | 3 0 | -
+half-open, at its limit     | late failure           | half_open | -                  |  0  1  0  0 -1 | 3 0 | -
+half-open, at its limit     | late timeout           | half_open | -                  |  0  1  0  0 -1 | 3 0 | -
+half-open, at its limit     | late ignored           | half_open | -                  |  0  0  1  0 -1 | 3 0 | -
+half-open, at its limit     | late hold              | half_open | -                  |  0  1  0  0 -1 | 3 0 | -
+half-open, at its limit     | acquire                | half_open | rejected half_open |  0  0  0  1  0 | 3 0 | -
+half-open, at its limit     | acquire, others silent | half_open | permit             |  0  0  0  0  1 | 3 0 | -
+half-open, at its limit     | force open             | open      | -                  |  0  0  0  0  0 | 3 0 | -
+half-open, at its limit     | reset                  | closed    | -                  |  0  0  0  0  0 | 0 0 | -
+half-open, at its limit     | reconfigure            | half_open | -                  |  0  0  0  0  0 | 3 0 | -
+half-open, at its limit     | time passes            | half_open | -                  |  0  0  0  0  0 | 3 0 | -
+half-open, one success left | success                | closed    | -                  |  1  0  0  0 -1 | 0 0 | -
+half-open, one success left | failure                | open      | -                  |  0  1  0  0 -1 | 1 0 | 100
+half-open, one success left | timeout                | open      | -                  |  0  1  0  0 -1 | 1 0 | 100
+half-open, one success left | uncounted timeout      | half_open | -                  |  0  0  1  0 -1 | 0 1 | -
+half-open, one success left | ignored                | half_open | -                  |  0  0  1  0 -1 | 0 1 | -
+half-open, one success left | hold for 500 ms        | open      | -                  |  0  1  0  0 -1 | 1 0 | 500
+half-open, one success left | settled again          | half_open | -                  |  0  0  1  0 -1 | 0 1 | -
+half-open, one success left | late success           | half_open | -                  |  1  0  0  0 -1 | 0 1 | -
+half-open, one success left | late failure           | half_open | -                  |  0  1  0  0 -1 | 0 1 | -
+half-open, one success left | late timeout           | half_open | -                  |  0  1  0  0 -1 | 0 1 | -
+half-open, one success left | late ignored           | half_open | -                  |  0  0  1  0 -1 | 0 1 | -
+half-open, one success left | late hold              | half_open | -                  |  0  1  0  0 -1 | 0 1 | -
+half-open, one success left | acquire                | half_open | permit             |  0  0  0  0  1 | 0 1 | -
+half-open, one success left | acquire, others silent | half_open | permit             |  0  0  0  0  1 | 0 1 | -
+half-open, one success left | force open             | open      | -                  |  0  0  0  0  0 | 0 0 | -
+half-open, one success left | reset                  | closed    | -                  |  0  0  0  0  0 | 0 0 | -
+half-open, one success left | reconfigure            | half_open | -                  |  0  0  0  0  0 | 0 1 | -
+half-open, one success left | time passes            | half_open | -                  |  0  0  0  0  0 | 0 1 | -
+`;
+
+interface Cell {
+  readonly state: string;
+  readonly event: string;
+  readonly outcome: string;
+}
+
+function cells(): Cell[] {
+  return TABLE.trim()
+    .split('\n')
+    .map((line) => {
+      const [state, event, ...outcome] = line.split('|').map((column) => column.trim());
+      return { state: state!, event: event!, outcome: outcome.join(' | ').replace(/\s+/g, ' ') };
+    });
+}
+
+function play(state: string, event: string): string {
+  const scene = STATES[state]!();
+  const { breaker, clock } = scene;
+  const before = breaker.stats();
+  const answer = EVENTS[event]!(scene);
+  const after = breaker.stats();
+  const { calls } = after;
+  const deltas = (['success', 'failure', 'ignored', 'rejected', 'inFlight'] as const).map(
+    (count) => calls[count] - before.calls[count],
+  );
+  const openFor = after.openUntil === null ? '-' : String(after.openUntil.getTime() - clock.wallNow());
+  return [
+    breaker.state,
+    answer === undefined ? '-' : answer instanceof CircuitOpenError ? `rejected ${answer.state}` : 'permit',
+    deltas.join(' '),
+    `${after.consecutiveFailures} ${after.consecutiveSuccesses}`,
+    openFor,
+  ].join(' | ');
+}
+
+describe('The table of states and events', () => {
+  it('has a line for every event in every state', () => {
+    const pairs = Object.keys(STATES).flatMap((state) => Object.keys(EVENTS).map((event) => `${state} | ${event}`));
+    expect(cells().map(({ state, event }) => `${state} | ${event}`)).to.deep.equal(pairs);
+  });
+
+  for (const state of Object.keys(STATES)) {
+    it(`is what a circuit does that is ${state}`, () => {
+      const lines = cells().filter((cell) => cell.state === state);
+      const played = lines.map(({ event }) => ({ state, event, outcome: play(state, event) }));
+      expect(played).to.deep.equal(lines);
+    });
+  }
+});

@@ -1,0 +1,70 @@
+import { expect } from 'chai';
+import { ConfigError } from '../../src/breaker/errors.js';
+import { readEnvironment } from '../../src/environment.js';
+
+const DEFAULTS = {
+  mode: undefined,
+  config: undefined,
+  configStrict: true,
+  watch: true,
+  metrics: 'auto',
+  events: 'span',
+  prometheusHost: '127.0.0.1',
+  prometheusPort: 9464,
+};
+
+describe('readEnvironment', () => {
+  it('has a default for everything', () => expect(readEnvironment({})).to.deep.equal(DEFAULTS));
+
+  it('takes an empty variable for one that is not set', () => {
+    const names = ['BREAKER_CONFIG', 'BREAKER_MODE', 'BREAKER_METRICS', 'EXPORTER_PROMETHEUS_HOST'];
+    const env = Object.fromEntries(
+      [...names, 'EXPORTER_PROMETHEUS_PORT', 'SDK_DISABLED'].map((name) => [`OTEL_${name}`, '']),
+    );
+    expect(readEnvironment(env)).to.deep.equal(DEFAULTS);
+  });
+
+  it('reads what is set', () => {
+    expect(
+      readEnvironment({
+        OTEL_BREAKER_CONFIG: 'rules/prod.yaml',
+        OTEL_BREAKER_MODE: ' Observe ',
+        OTEL_BREAKER_METRICS: 'off',
+        OTEL_BREAKER_EVENTS: 'both',
+        OTEL_EXPORTER_PROMETHEUS_HOST: '0.0.0.0',
+        OTEL_EXPORTER_PROMETHEUS_PORT: ' 0 ',
+      }),
+    ).to.deep.equal({
+      ...DEFAULTS,
+      mode: 'observe',
+      config: 'rules/prod.yaml',
+      metrics: 'off',
+      events: 'both',
+      prometheusHost: '0.0.0.0',
+      prometheusPort: 0,
+    });
+  });
+
+  it('publishes nothing where the SDK is disabled', () => {
+    expect(readEnvironment({ OTEL_SDK_DISABLED: 'TRUE', OTEL_BREAKER_METRICS: 'auto' }).metrics).to.equal('off');
+    expect(readEnvironment({ OTEL_SDK_DISABLED: 'no' }).metrics).to.equal('auto');
+  });
+
+  it('names every variable that is bad, with its value and what is allowed', () => {
+    const env = { OTEL_BREAKER_MODE: 'shadow', OTEL_BREAKER_METRICS: 'yes', OTEL_EXPORTER_PROMETHEUS_PORT: '65536' };
+    expect(() => readEnvironment(env)).to.throw(
+      ConfigError,
+      [
+        'environment: OTEL_BREAKER_METRICS: got "yes"; it would not be known whether to publish metrics. Use "auto" or "off".',
+        'environment: OTEL_BREAKER_MODE: got "shadow"; it would not be known whether to reject calls. Use "enforce", "observe" or "off".',
+        'environment: OTEL_EXPORTER_PROMETHEUS_PORT: got "65536"; metrics could be scraped nowhere. Use a port from 0 (any free one) to 65535.',
+      ].join('\n'),
+    );
+  });
+
+  for (const port of ['-1', '80a', '1e3', '94.64', 'http']) {
+    it(`does not take ${port} for a port`, () => {
+      expect(() => readEnvironment({ OTEL_EXPORTER_PROMETHEUS_PORT: port })).to.throw(ConfigError, `got "${port}"`);
+    });
+  }
+});

@@ -1,0 +1,41 @@
+import { expect } from 'chai';
+import { targetLabels, targetName, type Target } from '../../src/target.js';
+
+const NAMES: readonly (readonly [Target, name: string])[] = [
+  [{ system: 'http', scheme: 'http', host: 'api.example.com', port: 80 }, 'http://api.example.com'],
+  [{ system: 'http', scheme: 'https', host: 'api.example.com', port: 443 }, 'https://api.example.com'],
+  [{ system: 'http', scheme: 'http', host: 'api.example.com', port: 443 }, 'http://api.example.com:443'],
+  [{ system: 'http', scheme: 'https', host: 'api.example.com', port: 8443 }, 'https://api.example.com:8443'],
+  [{ system: 'http', scheme: 'http', host: '::1', port: 8080 }, 'http://[::1]:8080'],
+  [{ system: 'http', scheme: 'http', host: '[::1]', port: 80 }, 'http://[::1]'],
+  [{ system: 'redis', scheme: 'redis', host: 'cache', port: 6379 }, 'redis://cache:6379'],
+  [{ system: 'redis', scheme: 'redis+cluster', host: 'node-1', port: 7000 }, 'redis+cluster://node-1:7000'],
+  [
+    { system: 'postgresql', scheme: 'postgresql', host: 'db', port: 5432, database: 'orders' },
+    'postgresql://db:5432/orders',
+  ],
+  [{ system: 'http', scheme: 'unix', host: '/run/x.sock', port: 0 }, 'unix:/run/x.sock'],
+];
+
+describe('targetName', () => {
+  for (const [target, name] of NAMES) {
+    it(`calls ${JSON.stringify(target)} ${name}`, () => expect(targetName(target)).to.equal(name));
+  }
+});
+
+describe('targetLabels', () => {
+  it('are the system, the address and the port', () => {
+    expect(targetLabels({ system: 'redis', scheme: 'redis', host: 'cache', port: 6379 })).to.deep.equal({
+      system: 'redis',
+      server_address: 'cache',
+      server_port: 6379,
+    });
+  });
+
+  it('name no port for a unix socket, which has none', () => {
+    expect(targetLabels({ system: 'http', scheme: 'unix', host: '/run/x.sock', port: 0 })).to.deep.equal({
+      system: 'http',
+      server_address: '/run/x.sock',
+    });
+  });
+});
