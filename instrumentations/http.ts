@@ -8,7 +8,7 @@ import type { Target } from '../src/target.js';
 import type { CallContext } from '../src/telemetry/call-context.js';
 import { AnswerSocket } from './answer-socket.js';
 import { BreakerInstrumentation, type BreakerInstrumentationConfig } from './breaker-instrumentation.js';
-import { settleByStatus } from './http-outcome.js';
+import { settleByStatus } from '../src/http-outcome.js';
 import { targetOfUrl } from './http-target.js';
 import { openAnswer } from './open-answer.js';
 import { hiddenProperty, type Patches } from './patch.js';

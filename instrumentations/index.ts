@@ -7,7 +7,7 @@ import { UndiciBreakerInstrumentation } from './undici.js';
 
 export { BreakerInstrumentation, type BreakerInstrumentationConfig } from './breaker-instrumentation.js';
 export { HttpBreakerInstrumentation } from './http.js';
-export { HttpStatusError } from './http-outcome.js';
+export { HttpStatusError } from '../src/http-outcome.js';
 export { IoredisBreakerInstrumentation } from './ioredis.js';
 export { PgBreakerInstrumentation } from './pg.js';
 export { UndiciBreakerInstrumentation } from './undici.js';

@@ -4,7 +4,7 @@ import type { Span } from '@opentelemetry/api';
 import { UNGUARDED, type Permit } from '../src/guard.js';
 import type { CallContext } from '../src/telemetry/call-context.js';
 import type { Target } from '../src/target.js';
-import { isFailureOfTarget, settleByStatus, type HeaderReader } from './http-outcome.js';
+import { isFailureOfTarget, settleByStatus, type HeaderReader } from '../src/http-outcome.js';
 import { hiddenProperty } from './patch.js';
 
 /** What undici is told of a request; only what is read here. */

@@ -37,6 +37,49 @@ function statusError(status: number): HttpStatusError {
   return withoutStack(() => new HttpStatusError(status));
 }
 
+// What says that the target, or the way to it, is in trouble. The answers that undici gives on behalf of our own side
+// (bad arguments, limits on sizes, a client closed by its owner) are not among them.
+const FAILURE_CODES: ReadonlySet<unknown> = new Set([
+  'UND_ERR_SOCKET',
+  'UND_ERR_PRX_TLS',
+  'UND_ERR_PRX_CONN',
+  'UND_ERR_RES_CONTENT_LENGTH_MISMATCH',
+  'ECONNREFUSED',
+  'ECONNRESET',
+  'ECONNABORTED',
+  'EPIPE',
+  'EPROTO',
+  'ENOTFOUND',
+  'EHOSTDOWN',
+  'EHOSTUNREACH',
+  'ENETDOWN',
+  'ENETRESET',
+  'ENETUNREACH',
+  'DEPTH_ZERO_SELF_SIGNED_CERT',
+  'SELF_SIGNED_CERT_IN_CHAIN',
+  'HOSTNAME_MISMATCH',
+  'ERR_HTTP2_STREAM_ERROR',
+  'ERR_HTTP2_SESSION_ERROR',
+]);
+// Look-ups (EAI_AGAIN), parse errors of answers, TLS, certificates (UNABLE_TO_VERIFY_LEAF_SIGNATURE), SOCKS.
+const FAILURE_FAMILY = /^(EAI_|HPE_|ERR_SSL_|ERR_TLS_|CERT_|UNABLE_TO_|UND_ERR_SOCKS5)/;
+
+/**
+ * Whether an error of a client that reports everything on one path, its own troubles included, is one of the target.
+ * Timeouts are to be told apart first.
+ */
+export function isFailureOfTarget(error: unknown): boolean {
+  const { name, code, message } = (error ?? {}) as { name?: unknown; code?: unknown; message?: unknown };
+  // undici has no code for some ways of not being HTTP.
+  if (typeof code !== 'string') return name === 'HTTPParserError';
+  return FAILURE_CODES.has(code) || FAILURE_FAMILY.test(code) || isUnreachableThroughProxy(code, message);
+}
+
+/** undici calls it an abort when a proxy cannot reach the target (502, 503, 504) or refuses to (all others). */
+function isUnreachableThroughProxy(code: string, message: unknown): boolean {
+  return code === 'UND_ERR_ABORTED' && /^Proxy response \(50[234]\)/.test(String(message));
+}
+
 const compiled = new WeakMap<BreakerConfig['failureStatuses'], ReadonlySet<number>>();
 
 export function isFailureStatus({ failureStatuses }: BreakerConfig, status: number): boolean {
@@ -58,16 +101,15 @@ function expand(list: readonly (number | string)[]): ReadonlySet<number> {
 
 /**
  * How long the target asked to be left alone, in milliseconds: `retry-after-ms` (as LLM services send it), or
- * `Retry-After` in seconds or as an HTTP date (RFC 9110, 10.2.3).
+ * `Retry-After` in seconds or as an HTTP date (RFC 9110, 10.2.3). `undefined` where it said nothing, or "at once".
  */
 export function retryAfterMs(header: HeaderReader, wallNow: number): number | undefined {
-  const precise = number(header('retry-after-ms'));
-  if (precise !== undefined) return precise;
   const value = header('retry-after');
   const seconds = number(value);
-  if (seconds !== undefined) return seconds * 1_000;
-  const date = Date.parse(value ?? '');
-  return Number.isNaN(date) || date <= wallNow ? undefined : date - wallNow;
+  const wait =
+    number(header('retry-after-ms')) ?? (seconds === undefined ? Date.parse(value ?? '') - wallNow : seconds * 1_000);
+  // NaN, or a time that is over: nothing to wait for.
+  return wait > 0 ? wait : undefined;
 }
 
 function number(value: string | undefined): number | undefined {
