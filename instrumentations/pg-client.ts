@@ -8,7 +8,6 @@ import { begins, cleansUp, mayBegin } from './pg-statement.js';
 // Captured at load: the fake timers of an application's tests must not hold rejections back.
 const nextTick = process.nextTick.bind(process);
 const { queueMicrotask } = globalThis;
-const now = performance.now.bind(performance);
 
 /** The guard, as pg's calls use it. */
 export interface Door {
@@ -36,7 +35,7 @@ export interface Client {
   readonly host: string;
   readonly port: number;
   readonly database: string | undefined;
-  readonly connection: object;
+  readonly connection: { readonly stream?: { readonly readableEnded?: boolean } };
   readonly _Promise: PromiseConstructor;
   readonly _connecting: boolean;
   readonly _connected: boolean;
@@ -133,9 +132,8 @@ export function patchClient(patches: Patches, { prototype, Query }: ClientClass,
         if (admission instanceof CircuitOpenError) return nextTick(callback, admission);
         if (admission.settled) return connect.call(this, callback);
         standing.set(this, admission);
-        const startedAt = now();
         connect.call(this, (error, ...results) => {
-          if (error) settleConnection(this, admission, error, now() - startedAt);
+          if (error) settleConnection(this, admission, error);
           else if (given === undefined) takeStanding(this)?.success();
           callback(error, ...results);
         });
@@ -244,18 +242,19 @@ export function toTarget({ host, port, database }: Pick<Client, 'host' | 'port' 
     : { system, scheme: system, host: String(host).toLowerCase(), port, database };
 }
 
-function settleConnection(client: Client, permit: Permit, error: unknown, elapsed: number): void {
-  const { _connectionTimeoutMillis: patience = 0 } = client;
-  // A pool whose patience ends just destroys the socket.
-  if (
-    patience > 0 &&
-    elapsed >= patience &&
-    error instanceof Error &&
-    error.message.startsWith('Connection terminated')
-  )
-    permit.timeout(error);
+function settleConnection(client: Client, permit: Permit, error: unknown): void {
+  if (isOutOfPatience(client, error)) permit.timeout(error);
   else settleByError(permit, error, true);
   takeStanding(client);
+}
+
+/** A pool whose patience ends just destroys the socket: no end came from the server, and no error. */
+function isOutOfPatience({ _connectionTimeoutMillis, connection }: Client, error: unknown): boolean {
+  return (
+    Boolean(_connectionTimeoutMillis) &&
+    (error as Partial<Error> | undefined)?.message === 'Connection terminated unexpectedly' &&
+    connection.stream?.readableEnded === false
+  );
 }
 
 function settleStanding(client: Client, error: unknown): void {

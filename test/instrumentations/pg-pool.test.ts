@@ -1,3 +1,5 @@
+import { once } from 'node:events';
+import { createServer, type AddressInfo, type Server, type Socket } from 'node:net';
 import { expect } from 'chai';
 import pg = require('pg');
 import { PgBreakerInstrumentation } from '../../instrumentations/pg.js';
@@ -346,24 +348,39 @@ describe('pg: Pool', () => {
     expect(guard.only.stats().calls).to.deep.include({ success: 1, ignored: 0, inFlight: 0 });
   });
 
-  it('counts a connection that takes too long as a timeout', async () => {
-    guardWith({ countTimeouts: false });
-    const { createServer } = await import('node:net');
-    const silent = createServer((socket) => socket.resume()).listen(0, '127.0.0.1');
-    await new Promise((resolve) => silent.once('listening', resolve));
-    const { port } = silent.address() as { port: number };
-    const pool = poolOf({
-      connectionString: undefined!,
-      host: '127.0.0.1',
-      port,
-      user: 'u',
-      connectionTimeoutMillis: 30,
+  describe('with a server that never gets to talk', () => {
+    let silent: Server;
+    let answer: (socket: Socket) => void;
+
+    beforeEach(async () => {
+      silent = createServer((socket) => answer(socket)).listen(0, '127.0.0.1');
+      await once(silent, 'listening');
     });
-    expect(await rejectionOf(pool.query('SELECT 1'))).to.have.property(
-      'message',
-      'Connection terminated due to connection timeout',
-    );
-    expect(guard.only.stats().calls).to.deep.include({ failure: 0, ignored: 1, inFlight: 0 });
-    await new Promise((resolve) => silent.close(resolve));
+
+    afterEach(() => silent.close());
+
+    function poolOfSilent(connectionTimeoutMillis: number): pg.Pool {
+      guardWith({ countTimeouts: false });
+      const { port } = silent.address() as AddressInfo;
+      return poolOf({ connectionString: undefined!, host: '127.0.0.1', port, user: 'u', connectionTimeoutMillis });
+    }
+
+    it('counts a connection that takes too long as a timeout', async () => {
+      answer = (socket) => socket.resume();
+      expect(await rejectionOf(poolOfSilent(30).query('SELECT 1'))).to.have.property(
+        'message',
+        'Connection terminated due to connection timeout',
+      );
+      expect(guard.only.stats().calls).to.deep.include({ failure: 0, ignored: 1, inFlight: 0 });
+    });
+
+    it('counts a connection that the server closes as a failure', async () => {
+      answer = (socket) => socket.end();
+      expect(await rejectionOf(poolOfSilent(30_000).query('SELECT 1'))).to.have.property(
+        'message',
+        'Connection terminated unexpectedly',
+      );
+      expect(guard.only.stats().calls).to.deep.include({ failure: 1, ignored: 0, inFlight: 0 });
+    });
   });
 });
