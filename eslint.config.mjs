@@ -4,6 +4,7 @@ export default tseslint.config(
   { ignores: ['dist/', 'coverage/'] },
   {
     files: ['**/*.ts'],
+    ignores: ['src/console/page/**'],
     extends: [tseslint.configs.recommendedTypeChecked, tseslint.configs.stylisticTypeChecked],
     languageOptions: { parserOptions: { project: './tsconfig.json' } },
     rules: {
@@ -16,6 +17,16 @@ export default tseslint.config(
       // Errors of guarded functions are passed on as they are, whatever they are.
       '@typescript-eslint/prefer-promise-reject-errors': 'off',
       eqeqeq: 'error',
+    },
+  },
+  {
+    files: ['src/console/page/**/*.{ts,tsx}'],
+    extends: [tseslint.configs.recommendedTypeChecked, tseslint.configs.stylisticTypeChecked],
+    languageOptions: { parserOptions: { project: './src/console/page/tsconfig.json' } },
+    rules: {
+      '@typescript-eslint/no-empty-function': 'off',
+      '@typescript-eslint/consistent-type-imports': ['error', { disallowTypeAnnotations: false }],
+      eqeqeq: ['error', 'smart'],
     },
   },
   {

@@ -17,6 +17,7 @@ const HELP = `Usage: otel-breaker <command>
   explain [file] <url>  Show which rule a target gets, its options, and where each of them came from:
                         https://api.example.com, redis://cache:6379, postgresql://db/orders, unix:/run/app.sock
   init [file]           Write a commented rules file to start from; never overwrites one
+  top [address]         Watch the breakers of a running process, at the address its preload printed
 
   -h, --help            Show this
   -v, --version         Show the version
@@ -42,6 +43,7 @@ function main(args: readonly string[]): void {
   else if (command === 'check') check(rest);
   else if (command === 'explain') explain(rest);
   else if (command === 'init') init(rest);
+  else if (command === 'top') top(rest);
   else throw new UsageError(command === undefined ? 'no command given' : `there is no command "${command}"`);
 }
 
@@ -64,6 +66,12 @@ function explain(args: readonly string[]): void {
   const path = rulesFile(given.length === 2 ? given[0] : undefined);
   const sections: RulesSection[] = path === undefined ? [] : [loadRulesFile(path)];
   print(formatExplanation(target, new RuleSet(sections, environmentMode()).explain(target), sections[0]?.origin));
+}
+
+function top(args: readonly string[]): void {
+  const [address] = take(args, 0, 1);
+  const { runTop } = require('./console/top.js') as typeof import('./console/top.js');
+  void runTop(address, process.stdout).then((code) => (process.exitCode = code));
 }
 
 function init(args: readonly string[]): void {

@@ -6,6 +6,16 @@ import { log } from './telemetry/log.js';
 
 export const STRICT_VARIABLE = 'OTEL_BREAKER_CONFIG_STRICT';
 const METRICS = ['auto', 'off'] as const;
+const CONSOLE = ['local', 'network', 'off'] as const;
+const HEALTH = ['any_open', 'all_open', 'never'] as const;
+
+/** Who may see the console: programs of this machine, whoever reaches the port, or nobody. */
+export type ConsoleReach = (typeof CONSOLE)[number];
+/**
+ * When `/healthz` says that the service is unhealthy: while any circuit is open that rejects calls, while all of them
+ * are, or never.
+ */
+export type HealthRule = (typeof HEALTH)[number];
 const EVENTS = ['span', 'log', 'both'] as const;
 
 /** What the environment says, read once and checked. */
@@ -24,6 +34,12 @@ export interface Environment {
   readonly events: (typeof EVENTS)[number];
   readonly prometheusHost: string;
   readonly prometheusPort: number;
+  readonly console: ConsoleReach;
+  /** Names that this service goes by, besides `localhost` and its addresses. */
+  readonly consoleHosts: readonly string[];
+  /** With it, circuits can be opened and reset through the console; without, nobody can. */
+  readonly adminToken: string | undefined;
+  readonly health: HealthRule;
 }
 
 // Loopback: a port of ours must not be open to a network that nobody thought of.
@@ -69,6 +85,10 @@ export function readEnvironment(env: NodeJS.ProcessEnv = process.env): Environme
     events: choice('OTEL_BREAKER_EVENTS', EVENTS, 'it would not be known where events go') ?? 'span',
     prometheusHost: env.OTEL_EXPORTER_PROMETHEUS_HOST || DEFAULT_PROMETHEUS_HOST,
     prometheusPort: port('OTEL_EXPORTER_PROMETHEUS_PORT') ?? DEFAULT_PROMETHEUS_PORT,
+    console: choice('OTEL_BREAKER_CONSOLE', CONSOLE, 'it would not be known who may see the console') ?? 'local',
+    consoleHosts: list(env.OTEL_BREAKER_CONSOLE_HOSTS),
+    adminToken: env.OTEL_BREAKER_ADMIN_TOKEN?.trim() || undefined,
+    health: choice('OTEL_BREAKER_HEALTH', HEALTH, 'it would not be known when the service is unhealthy') ?? 'any_open',
   };
   if (problems.length > 0) {
     const error = new ConfigError('environment', problems);
@@ -76,4 +96,12 @@ export function readEnvironment(env: NodeJS.ProcessEnv = process.env): Environme
     log.error('the defaults are in force for these', error);
   }
   return environment;
+}
+
+/** Names between commas, in lower case. */
+function list(value = ''): readonly string[] {
+  return value
+    .split(',')
+    .map((name) => name.trim().toLowerCase())
+    .filter((name) => name !== '');
 }

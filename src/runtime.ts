@@ -1,7 +1,10 @@
+import { basename } from 'node:path';
 import type { MeterProvider } from '@opentelemetry/api';
+import type * as Console from './console/console.js';
+import type { LiveSource } from './console/live.js';
+import type * as Server from './console/server.js';
 import { diagnostics } from './breaker/diagnostics.js';
 import { globalRegistry, type CircuitBreakerRegistry } from './breaker/registry.js';
-import { startConsole } from './console/server.js';
 import { readEnvironment, type Environment } from './environment.js';
 import { Guard } from './guard.js';
 import { checkedSection, LiveRules } from './rules/live-rules.js';
@@ -14,11 +17,17 @@ import { MetricsPublisher, type OwnExporter } from './telemetry/providers.js';
 import { createLogEvents } from './telemetry/log-events.js';
 import { SpanCapture } from './telemetry/span-capture.js';
 import { SpanEvents } from './telemetry/span-events.js';
+import { createTraceRing, type TraceRing } from './telemetry/trace-ring.js';
+import { TransitionLog } from './telemetry/transition-log.js';
 
 /** The graph of everything that one process needs: its breakers, the guard before them, and their telemetry. */
 export interface Runtime {
   readonly registry: CircuitBreakerRegistry;
   readonly guard: Guard;
+  /** The last changes of state. */
+  readonly transitions: TransitionLog;
+  /** The latest traces in which breakers did something: a span processor, to be added where a tracer provider is made. */
+  readonly traces: TraceRing;
   /** The client spans of other instrumentations. */
   readonly spans: SpanCapture;
   readonly environment: Environment;
@@ -40,6 +49,8 @@ export function createRuntime(registry: CircuitBreakerRegistry, environment: Env
     spans: environment.events !== 'log',
     log: environment.events === 'span' ? undefined : createLogEvents(),
   });
+  const transitions = new TransitionLog();
+  const traces = createTraceRing();
   const publishes = environment.metrics !== 'off';
 
   diagnostics.report = (message, error) => log.error(message, error);
@@ -54,7 +65,8 @@ export function createRuntime(registry: CircuitBreakerRegistry, environment: Env
     onRemoved: (breaker) => metrics.remove(breaker),
     onFailure: (breaker, context) => events.onFailure(breaker, context),
     onProbe: (breaker, context) => events.onProbe(breaker, context),
-    onTransition: (breaker, transition, context) => events.onTransition(breaker, transition, context),
+    onTransition: (breaker, transition, context) =>
+      transitions.record(breaker, transition, events.onTransition(breaker, transition, context)),
     onRejection: (breaker, rejection, enforced, context) => events.onRejection(breaker, rejection, enforced, context),
   });
 
@@ -73,8 +85,10 @@ export function createRuntime(registry: CircuitBreakerRegistry, environment: Env
     spans,
     environment,
     rules,
+    transitions,
+    traces,
     publishAlone: () => {
-      if (publishes) publisher.start(() => openOwnExporter(environment));
+      if (publishes) publisher.start(() => openOwnExporter(environment, { registry, transitions, traces }));
     },
     publishTo: (provider) => {
       if (publishes) publisher.publishTo(provider);
@@ -136,12 +150,30 @@ export function configure(config: RulesConfig): void {
   getRuntime().rules.configure(config);
 }
 
-async function openOwnExporter({ prometheusHost, prometheusPort }: Environment): Promise<OwnExporter | undefined> {
+/** Opens the port of the preload: metrics and, behind them, the console. @internal */
+export async function openOwnExporter(
+  environment: Environment,
+  source: LiveSource,
+): Promise<(OwnExporter & { readonly url: string }) | undefined> {
+  const { prometheusHost, prometheusPort, adminToken, health } = environment;
   const page = createPrometheusPage();
+  // Loaded where it is used: most services bring an exporter of their own, and nobody may ever look at the console.
+  const { startConsole } = require('./console/server.js') as typeof Server;
   try {
-    const server = await startConsole(prometheusHost, prometheusPort, { '/metrics': page.handler });
-    log.info(`metrics at ${server.url}/metrics`);
+    const server = await startConsole({
+      host: prometheusHost,
+      port: prometheusPort,
+      reach: environment.console,
+      hosts: environment.consoleHosts,
+      metrics: page.handler,
+      open: () => {
+        const { createConsole } = require('./console/console.js') as typeof Console;
+        return createConsole({ ...source, service: serviceName(), adminToken, health });
+      },
+    });
+    log.info(`metrics at ${server.url}/metrics${environment.console === 'off' ? '' : ` (console at ${server.url}/)`}`);
     return {
+      url: server.url,
       provider: page.provider,
       stop: async () => {
         await Promise.all([server.close(), page.stop()]);
@@ -152,6 +184,10 @@ async function openOwnExporter({ prometheusHost, prometheusPort }: Environment):
     explainPort(error as NodeJS.ErrnoException, prometheusHost, prometheusPort);
     return undefined;
   }
+}
+
+function serviceName(): string {
+  return process.env.OTEL_SERVICE_NAME || basename(process.argv[1] ?? process.title);
 }
 
 function explainPort(error: NodeJS.ErrnoException, host: string, port: number): void {

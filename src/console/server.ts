@@ -1,7 +1,30 @@
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import type { ConsoleReach } from '../environment.js';
+import { log } from '../telemetry/log.js';
+import { isFromThisMachine, isLoopback, isMeantForUs } from './access.js';
+import { SECURITY_HEADERS, sendText } from './answer.js';
 
 export type Handler = (request: IncomingMessage, response: ServerResponse) => void;
+
+/** What is behind the door. */
+export interface Console {
+  readonly handle: Handler;
+  close(): void;
+}
+
+export interface ConsoleOptions {
+  readonly host: string;
+  readonly port: number;
+  /** Who may see more than metrics. */
+  readonly reach: ConsoleReach;
+  /** Names that this service goes by, besides `localhost` and its addresses; in lower case. */
+  readonly hosts: readonly string[];
+  /** What scrapers read. */
+  readonly metrics: Handler;
+  /** Makes the rest, when somebody asks for it for the first time. */
+  readonly open: () => Console;
+}
 
 export interface ConsoleServer {
   /** Where it listens, as an URL without a path. */
@@ -9,24 +32,60 @@ export interface ConsoleServer {
   close(): Promise<void>;
 }
 
+const METRICS_PATH = '/metrics';
+
 /**
- * A small read-only server for people and scrapers. It never keeps the process alive.
+ * A small server for people and scrapers: its door. It never keeps the process alive.
  *
- * @param routes handlers by path
+ * Bound to a network, it shows `/metrics` there and the rest to this machine alone, unless it is told otherwise.
+ *
  * @throws the error of `listen`, where the address cannot be had
  */
-export function startConsole(
-  host: string,
-  port: number,
-  routes: Readonly<Record<string, Handler>>,
-): Promise<ConsoleServer> {
+export function startConsole(options: ConsoleOptions): Promise<ConsoleServer> {
+  const { host, port, reach, hosts, metrics } = options;
+  let console: Console | undefined;
+
   const server = createServer((request, response) => {
     const path = (request.url ?? '/').split('?', 1)[0]!;
-    const handler = Object.hasOwn(routes, path) ? routes[path] : undefined;
-    if (handler === undefined) respond(response, 404, `Not found. Here are: ${Object.keys(routes).join(', ')}\n`);
-    else if (request.method !== 'GET' && request.method !== 'HEAD') respond(response, 405, 'Read only\n');
-    else handler(request, response);
+    const boundToLoopback = isLoopback(request.socket.localAddress);
+    if (path === METRICS_PATH && !boundToLoopback) {
+      // Open to the network on purpose, and scrapers know a service by names that nobody has told us.
+      return serveMetrics(request, response);
+    }
+    if (!isMeantForUs(request.headers.host, hosts)) {
+      const name = JSON.stringify(request.headers.host ?? '');
+      return sendText(
+        response,
+        421,
+        `This service does not go by the name ${name}. If it does, name it in OTEL_BREAKER_CONSOLE_HOSTS.\n`,
+      );
+    }
+    if (path === METRICS_PATH) return serveMetrics(request, response);
+    if (reach === 'off') return sendText(response, 404, `Not found. Here is: ${METRICS_PATH}\n`);
+    if (reach === 'local' && !isFromThisMachine(request)) {
+      return sendText(
+        response,
+        403,
+        `Only ${METRICS_PATH} is open to the network. OTEL_BREAKER_CONSOLE=network opens the console, too.\n`,
+      );
+    }
+    try {
+      console ??= options.open();
+      console.handle(request, response);
+    } catch (error) {
+      log.error('the console failed to answer', error);
+      if (response.headersSent) response.destroy();
+      else sendText(response, 500, 'The console failed to answer. The log says why.\n');
+    }
   });
+
+  function serveMetrics(request: IncomingMessage, response: ServerResponse): void {
+    if (request.method === 'GET' || request.method === 'HEAD') {
+      for (const [header, value] of Object.entries(SECURITY_HEADERS)) response.setHeader(header, value);
+      metrics(request, response);
+    } else sendText(response, 405, 'Read only\n', { allow: 'GET, HEAD' });
+  }
+
   server.on('connection', (socket) => socket.unref());
   return new Promise((resolve, reject) => {
     server.once('error', reject);
@@ -38,6 +97,7 @@ export function startConsole(
         url: `http://${authority}:${address.port}`,
         close: () =>
           new Promise((closed) => {
+            console?.close();
             server.close(() => closed());
             server.closeAllConnections();
           }),
@@ -45,9 +105,4 @@ export function startConsole(
     });
     server.unref();
   });
-}
-
-function respond(response: ServerResponse, status: number, text: string): void {
-  response.writeHead(status, { 'content-type': 'text/plain; charset=utf-8', 'x-content-type-options': 'nosniff' });
-  response.end(text);
 }

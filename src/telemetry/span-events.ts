@@ -19,6 +19,16 @@ import type { SpanCapture } from './span-capture.js';
 const TRANSITION = 'circuit_breaker.state_transition';
 const REJECTED = 'circuit_breaker.rejected';
 
+/** Whether an event on a span is one of ours. */
+export function isBreakerEvent(name: string): boolean {
+  return name === TRANSITION || name === REJECTED;
+}
+
+/** Whether an event on a span tells of a change of state. */
+export function isTransitionEvent(name: string): boolean {
+  return name === TRANSITION;
+}
+
 const NAME = 'circuit_breaker.name';
 const STATE = 'circuit_breaker.state';
 
@@ -71,7 +81,8 @@ export class SpanEvents implements BreakerObserver {
     if (failures.push(span.spanContext()) > MAX_FAILURES) failures.shift();
   }
 
-  onTransition(breaker: CircuitBreaker, transition: Transition, context: unknown): void {
+  /** @returns the span that the event stands on; `undefined` where nothing records */
+  onTransition(breaker: CircuitBreaker, transition: Transition, context: unknown): SpanContext | undefined {
     const { from, to, reason, retryAfterMs, failureRate, cause } = transition;
     const trail = this.#trailOf(breaker);
     const written = this.#write(breaker, context, {
@@ -97,6 +108,7 @@ export class SpanEvents implements BreakerObserver {
     }
     if (to !== 'half_open') trail.failures.length = 0;
     if (to === 'closed') this.#trails.delete(breaker);
+    return written;
   }
 
   onRejection(breaker: CircuitBreaker, rejection: CircuitOpenError, enforced: boolean, context: unknown): void {
@@ -203,7 +215,7 @@ function formatId({ traceId, spanId }: SpanContext): string {
 }
 
 /** As OpenTelemetry's `error.type`: a code where there is one, else the name of the class. */
-function errorType(error: unknown): string {
+export function errorType(error: unknown): string {
   const { code, statusCode, name } = Object(error) as { code?: unknown; statusCode?: unknown; name?: unknown };
   // The conventions for HTTP want the status there.
   if (typeof statusCode === 'number') return String(statusCode);

@@ -116,11 +116,11 @@ describe('metrics of a preloaded application', () => {
     expect(first).not.to.contain(new URL(address).port);
   });
 
-  it('are served on the loopback interface, read only, and nowhere but at their path', async () => {
+  it('are served on the loopback interface, read only, and at their path alone', async () => {
     const { origin } = await serve((_, res) => res.end());
     const { address } = await startUnderPreload(origin);
     expect(new URL(address).hostname).to.equal('127.0.0.1');
-    expect((await fetch(new URL('/', address))).status).to.equal(404);
+    expect((await fetch(new URL('/metric', address))).status).to.equal(404);
     expect((await fetch(address, { method: 'POST' })).status).to.equal(405);
     const head = await fetch(address, { method: 'HEAD' });
     expect([head.status, await head.text()]).to.deep.equal([200, '']);

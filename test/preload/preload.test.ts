@@ -89,7 +89,7 @@ describe('preload', () => {
       'an end after our port was opened': [
         'setTimeout(() => {}, 800)',
         0,
-        /metrics at http:\/\/127\.0\.0\.1:\d+\/metrics\n$/,
+        /metrics at http:\/\/127\.0\.0\.1:\d+\/metrics \(console at http:\/\/127\.0\.0\.1:\d+\/\)\n$/,
       ],
       'a rejected call nobody listens to': [
         `require('otel-breaker').globalRegistry.getOrCreate('http://api.invalid').forceOpen();

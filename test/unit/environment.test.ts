@@ -11,6 +11,10 @@ const DEFAULTS = {
   events: 'span',
   prometheusHost: '127.0.0.1',
   prometheusPort: 9464,
+  console: 'local',
+  consoleHosts: [],
+  adminToken: undefined,
+  health: 'any_open',
 };
 
 describe('readEnvironment', () => {

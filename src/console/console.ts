@@ -1,0 +1,137 @@
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { CircuitBreaker } from '../breaker/circuit-breaker.js';
+import type { HealthRule } from '../environment.js';
+import { log } from '../telemetry/log.js';
+import { PACKAGE } from '../version.js';
+import { hasToken, isSameOrigin } from './access.js';
+import { send, sendJson, sendText } from './answer.js';
+import { ACTIONS, type Action } from './api.js';
+import { judgeHealth } from './health.js';
+import { LiveEvents, type LiveSource } from './live.js';
+import { toOtlp } from './otlp.js';
+import { PageFiles } from './page-files.js';
+import type { Console } from './server.js';
+import { viewBreaker, viewBreakerInFull, viewTrace, type Explanation } from './views.js';
+
+export interface ConsoleSource extends LiveSource {
+  /** What the process calls itself. */
+  readonly service: string;
+  readonly health: HealthRule;
+  /** Without it, the console is read-only. */
+  readonly adminToken: string | undefined;
+  /** What the rules know of a breaker. */
+  readonly explain?: (breaker: CircuitBreaker) => Explanation | undefined;
+}
+
+const BREAKERS = '/breakers/';
+const PAGE = '/page/';
+const INDEX = ['/', '/metrics', '/breakers', '/breakers/{name}', '/healthz', '/traces', '/traces/otlp', '/events'];
+
+/** Everything that people see at the port of the preload, besides metrics. */
+export function createConsole(source: ConsoleSource): Console {
+  const { registry, transitions, traces, adminToken } = source;
+  const files = new PageFiles();
+  const live = new LiveEvents(source, {
+    service: source.service,
+    version: PACKAGE.version,
+    admin: adminToken !== undefined,
+  });
+
+  const routes: Readonly<Record<string, (request: IncomingMessage, response: ServerResponse, url: URL) => void>> = {
+    '/': (_, response) => sendFile(response, 'index.html'),
+    '/breakers': (_, response) =>
+      sendJson(response, 200, {
+        now: new Date().toISOString(),
+        service: source.service,
+        ...registry.stateCounts(),
+        breakers: Array.from(registry, viewBreaker),
+      }),
+    '/events': (request, response) => live.serve(request, response),
+    '/healthz': (_, response, url) => {
+      const health = judgeHealth(source.health, registry, url.searchParams.getAll('breaker'));
+      sendJson(response, health.healthy ? 200 : 503, health);
+    },
+    '/traces': (_, response) => sendJson(response, 200, { traces: traces.traces().map(viewTrace) }),
+    '/traces/otlp': (_, response, url) => {
+      const traceId = url.searchParams.get('trace');
+      const chosen = traces.traces().filter((trace) => traceId === null || trace.traceId === traceId);
+      sendJson(response, 200, toOtlp(chosen), {
+        'content-disposition': 'attachment; filename="otel-breaker-traces.json"',
+      });
+    },
+  };
+
+  function handle(request: IncomingMessage, response: ServerResponse): void {
+    // Node gives up no memory for a body that nobody asked for.
+    request.resume();
+    const { method, url = '/' } = request;
+    const path = url.split('?', 1)[0]!;
+    if (method === 'POST') return act(path, request, response);
+    if (method !== 'GET' && method !== 'HEAD') {
+      return sendText(response, 405, 'Read only\n', { allow: 'GET, HEAD' });
+    }
+    if (Object.hasOwn(routes, path)) return routes[path]!(request, response, new URL(url, 'http://localhost'));
+    if (path.startsWith(PAGE)) return sendFile(response, path.slice(PAGE.length));
+    if (path.startsWith(BREAKERS)) {
+      const breaker = breakerNamed(path.slice(BREAKERS.length));
+      if (breaker === undefined) return sendText(response, 404, 'There is no such breaker. /breakers lists them\n');
+      return sendJson(
+        response,
+        200,
+        viewBreakerInFull(breaker, transitions.latest(breaker), source.explain?.(breaker)),
+      );
+    }
+    notFound(response);
+  }
+
+  function act(path: string, request: IncomingMessage, response: ServerResponse): void {
+    const slash = path.lastIndexOf('/');
+    const action = ACTIONS.find((known) => known === path.slice(slash + 1));
+    if (!path.startsWith(BREAKERS) || slash < BREAKERS.length || action === undefined) {
+      return Object.hasOwn(routes, path) || path.startsWith(BREAKERS)
+        ? sendText(response, 405, 'Read only\n', { allow: 'GET, HEAD' })
+        : notFound(response);
+    }
+    // As if there were no such thing: whoever set no token wants nobody to find it.
+    if (adminToken === undefined) return notFound(response);
+    if (!isSameOrigin(request)) return sendText(response, 403, 'Pages of other origins may not do this\n');
+    if (!hasToken(request, adminToken)) {
+      log.warn(`the console refused to ${action} a circuit: the token was missing or wrong`);
+      return sendText(response, 401, 'This needs the token: Authorization: Bearer …\n', {
+        'www-authenticate': `Bearer realm="${PACKAGE.name}"`,
+      });
+    }
+    const breaker = breakerNamed(path.slice(BREAKERS.length, slash));
+    if (breaker === undefined) return sendText(response, 404, 'There is no such breaker. /breakers lists them\n');
+    perform(action, breaker);
+    log.info(`circuit "${breaker.name}": ${action}, through the console`);
+    sendJson(response, 200, viewBreaker(breaker));
+  }
+
+  function breakerNamed(encoded: string): CircuitBreaker | undefined {
+    try {
+      return registry.get(decodeURIComponent(encoded));
+    } catch {
+      // A malformed escape: no name.
+      return undefined;
+    }
+  }
+
+  function sendFile(response: ServerResponse, name: string): void {
+    const file = files.get(name);
+    if (file === undefined) notFound(response);
+    else send(response, 200, file.type, file.body);
+  }
+
+  return { handle, close: () => live.close() };
+}
+
+function perform(action: Action, breaker: CircuitBreaker): void {
+  if (action === 'open') breaker.forceOpen();
+  else if (action === 'reset') breaker.reset();
+  else breaker.reconfigure(Object.freeze({ ...breaker.config, mode: action }));
+}
+
+function notFound(response: ServerResponse): void {
+  sendText(response, 404, `Not found. Here are: ${INDEX.join(', ')}\n`);
+}

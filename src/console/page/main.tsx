@@ -1,0 +1,147 @@
+import { render } from 'preact';
+import { useEffect, useState } from 'preact/hooks';
+import { Breakers } from './breakers.js';
+import { Details } from './details.js';
+import { EMPTY, reduce, type Message, type State } from '../live-state.js';
+import { Timeline } from './timeline.js';
+import { Traces } from './traces.js';
+import { STATE_WORDS } from '../words.js';
+
+const RETRY_MS = 5_000;
+// More changes than this at once are counted out, not read out.
+const MAX_ANNOUNCED = 3;
+
+/** Keeps what the server tells; draws at most once for each frame, however much it tells. */
+function follow(onState: (state: State) => void): void {
+  let state = EMPTY;
+  let drawing = false;
+
+  function take(message: Message) {
+    state = reduce(state, message);
+    if (drawing) return;
+    drawing = true;
+    requestAnimationFrame(() => {
+      drawing = false;
+      onState(state);
+    });
+  }
+
+  function connect() {
+    const events = new EventSource('events');
+    for (const kind of ['snapshot', 'tick', 'transition', 'traces'] as const) {
+      events.addEventListener(kind, ({ data }: MessageEvent<string>) =>
+        take({ kind, data: JSON.parse(data) as never }),
+      );
+    }
+    events.addEventListener('error', () => {
+      take({ kind: 'lost' });
+      // It comes back by itself after a lost connection, but not after an answer that was no stream of events.
+      if (events.readyState === EventSource.CLOSED) setTimeout(connect, RETRY_MS);
+    });
+  }
+  connect();
+}
+
+/** What is chosen stands in the address, so that it can be sent to somebody and the back button works. */
+interface Choice {
+  readonly breaker: string | undefined;
+  readonly trace: string | undefined;
+}
+
+function readChoice(): Choice {
+  const parameters = new URLSearchParams(location.hash.slice(1));
+  return { breaker: parameters.get('breaker') ?? undefined, trace: parameters.get('trace') ?? undefined };
+}
+
+function writeChoice(choice: Choice): void {
+  const parameters = new URLSearchParams();
+  for (const [key, value] of Object.entries(choice)) if (value !== undefined) parameters.set(key, String(value));
+  location.hash = parameters.toString();
+}
+
+function App() {
+  const [state, setState] = useState(EMPTY);
+  const [choice, setChoice] = useState(readChoice);
+  useEffect(() => {
+    follow(setState);
+    addEventListener('hashchange', () => setChoice(readChoice()));
+  }, []);
+
+  const open = [...state.rows.values()].filter(({ view }) => view.state === 'open').length;
+  useEffect(() => {
+    document.title = `${open > 0 ? `(${open} open) ` : ''}${state.service || 'Circuit breakers'}`;
+  }, [open, state.service]);
+
+  const onOpen = (breaker: string) => writeChoice({ ...choice, breaker });
+  const onTrace = (trace: string) => {
+    writeChoice({ breaker: undefined, trace });
+    document.getElementById('traces')?.scrollIntoView({ block: 'nearest' });
+  };
+  const chosen = choice.breaker === undefined ? undefined : state.rows.get(choice.breaker);
+
+  return (
+    <>
+      <a class="skip" href="#breakers" onClick={(event) => focusOn(event, 'breakers')}>
+        Skip to the breakers
+      </a>
+      <header>
+        <h1>
+          <img src="page/icon.svg" alt="" width="28" height="28" /> {state.service || 'Circuit breakers'}
+        </h1>
+        <p class={`connection ${state.connected ? 'live' : 'lost'}`} role="status">
+          {state.connected ? 'live' : state.loaded ? 'connection lost, retrying' : 'connecting'}
+        </p>
+      </header>
+      <Announcer state={state} />
+      <main>
+        <Breakers state={state} onOpen={onOpen} />
+        <Timeline state={state} onOpen={onOpen} onTrace={onTrace} />
+        <Traces state={state} selected={choice.trace} onTrace={onTrace} />
+      </main>
+      <footer>
+        otel-breaker {state.version} · <a href="metrics">metrics</a> · <a href="breakers">breakers as JSON</a> ·{' '}
+        <a href="healthz">health</a> · <a href="page/LICENSES.txt">licences</a>
+      </footer>
+      {chosen !== undefined && (
+        <Details
+          key={chosen.view.name}
+          state={state}
+          row={chosen}
+          onClose={() => writeChoice({ ...readChoice(), breaker: undefined })}
+        />
+      )}
+    </>
+  );
+}
+
+// An ordinary jump would replace what is chosen.
+function focusOn(event: Event, id: string): void {
+  event.preventDefault();
+  document.querySelector<HTMLElement>(`#${id} input`)?.focus();
+}
+
+/** Says to screen readers what changes, and says it once. */
+function Announcer({ state: { transitions, loaded } }: { state: State }) {
+  const [said, setSaid] = useState<number>();
+  const [text, setText] = useState('');
+  const newest = transitions[0]?.sequence ?? 0;
+  useEffect(() => {
+    if (!loaded) return;
+    setSaid(newest);
+    // What happened before the page was opened is no news.
+    if (said === undefined || newest <= said) return;
+    const fresh = transitions.filter(({ sequence }) => sequence > said);
+    setText(
+      fresh.length > MAX_ANNOUNCED
+        ? `${fresh.length} circuits changed their state`
+        : fresh.map(({ name, to, reason }) => `${name} is ${STATE_WORDS[to]}: ${reason}`).join('. '),
+    );
+  }, [loaded, newest]);
+  return (
+    <div class="unseen" aria-live="polite" data-announcer>
+      {text}
+    </div>
+  );
+}
+
+render(<App />, document.getElementById('app')!);

@@ -1,0 +1,228 @@
+import { useEffect, useState } from 'preact/hooks';
+import type { SpanView, TraceView } from '../api.js';
+import type { State } from '../live-state.js';
+import { breakerEvent, breakerEvents, clock, milliseconds, STATE_SIGNS, textOf, type BreakerEvent } from '../words.js';
+
+const MAX_SHOWN = 60;
+
+/** The latest traces in which breakers did something, and one of them as a waterfall. */
+export function Traces({
+  state,
+  selected,
+  onTrace,
+}: {
+  state: State;
+  selected: string | undefined;
+  onTrace: (traceId: string) => void;
+}) {
+  const { traces } = state;
+  const trace = traces.find(({ traceId }) => traceId === selected) ?? traces[0];
+  return (
+    <section id="traces" aria-labelledby="traces-title" class="card">
+      <div class="bar">
+        <h2 id="traces-title">Traces</h2>
+        {traces.length > 0 && (
+          <a class="button" href="traces/otlp" download="otel-breaker-traces.json">
+            Download OTLP
+          </a>
+        )}
+      </div>
+      {trace === undefined ? (
+        <p class="empty">No trace with a breaker’s event yet. Traces show up here where this process records spans.</p>
+      ) : (
+        <div class="traces">
+          <ul aria-label="Latest traces" class="trace-list">
+            {traces.slice(0, MAX_SHOWN).map((item) => (
+              <TraceItem key={item.traceId} trace={item} current={item === trace} onTrace={onTrace} />
+            ))}
+          </ul>
+          <Waterfall trace={trace} known={traces} onTrace={onTrace} />
+        </div>
+      )}
+    </section>
+  );
+}
+
+function TraceItem({
+  trace,
+  current,
+  onTrace,
+}: {
+  trace: TraceView;
+  current: boolean;
+  onTrace: (traceId: string) => void;
+}) {
+  const events = breakerEvents(trace);
+  const first = events.find(({ kind }) => kind !== 'rejected') ?? events[0];
+  return (
+    <li>
+      <button type="button" aria-current={current ? 'true' : undefined} onClick={() => onTrace(trace.traceId)}>
+        <span class="when">{clock(trace.start)}</span> <span class="what">{trace.name}</span>{' '}
+        <span class="long">{milliseconds(trace.durationMs)}</span>
+        {first !== undefined && (
+          <span class={`sum ${first.kind}`}>
+            <span aria-hidden="true">{signOf(first)}</span> {first.title}
+            {events.length > 1 && `, ${events.length - 1} more`}
+          </span>
+        )}
+      </button>
+    </li>
+  );
+}
+
+function signOf({ kind }: BreakerEvent): string {
+  return kind === 'rejected' ? '✕' : STATE_SIGNS[kind];
+}
+
+interface WaterfallProps {
+  readonly trace: TraceView;
+  readonly known: readonly TraceView[];
+  readonly onTrace: (traceId: string) => void;
+}
+
+function Waterfall({ trace, known, onTrace }: WaterfallProps) {
+  const [spanId, setSpanId] = useState<string>();
+  useEffect(() => setSpanId(undefined), [trace.traceId]);
+  const lines = inTreeOrder(trace.spans);
+  // The span that people come for is the one with an event.
+  const span =
+    trace.spans.find((candidate) => candidate.spanId === spanId) ??
+    trace.spans.find(({ events }) => events.some((event) => breakerEvent(event) !== undefined)) ??
+    trace.spans[0]!;
+  const total = Math.max(trace.durationMs, 0.001);
+
+  return (
+    <div class="waterfall" role="group" aria-label={`Trace ${trace.name}, ${milliseconds(trace.durationMs)}`}>
+      <div class="scale" aria-hidden="true">
+        {[0, 0.25, 0.5, 0.75, 1].map((part) => (
+          <span key={part}>{milliseconds(total * part)}</span>
+        ))}
+      </div>
+      <ol>
+        {lines.map(({ item, depth }) => (
+          <li key={item.spanId}>
+            <button
+              type="button"
+              class="span"
+              aria-pressed={item === span}
+              aria-label={describe(item)}
+              onClick={() => setSpanId(item.spanId)}
+            >
+              <span class="label" style={{ paddingInlineStart: `${Math.min(depth, 8) * 0.9}rem` }}>
+                {item.failed && <span class="failed">!</span>} {item.name}
+              </span>
+              <span class="track">
+                <span
+                  class={`bar-of-time ${item.kind} ${item.failed ? 'failed' : ''}`}
+                  style={{
+                    insetInlineStart: `${(item.startMs / total) * 100}%`,
+                    inlineSize: `max(2px, ${(item.durationMs / total) * 100}%)`,
+                  }}
+                />
+                {item.events.map((event, index) => {
+                  const ours = breakerEvent(event);
+                  const at = { insetInlineStart: `${Math.min((event.atMs / total) * 100, 100)}%` };
+                  return ours === undefined ? (
+                    <span key={index} class="dot" style={at} title={event.name} />
+                  ) : (
+                    <span
+                      key={index}
+                      class={`diamond ${ours.kind}`}
+                      style={at}
+                      title={`${ours.title}: ${ours.reason}`}
+                    />
+                  );
+                })}
+              </span>
+              <span class="long">{milliseconds(item.durationMs)}</span>
+            </button>
+          </li>
+        ))}
+      </ol>
+      {trace.droppedSpans > 0 && <p class="note">{trace.droppedSpans} more spans were too many to keep.</p>}
+      <SpanDetail span={span} known={known} onTrace={onTrace} />
+    </div>
+  );
+}
+
+function SpanDetail({
+  span,
+  known,
+  onTrace,
+}: {
+  span: SpanView;
+  known: readonly TraceView[];
+  onTrace: (traceId: string) => void;
+}) {
+  return (
+    <div class="span-detail" aria-live="off">
+      <h3>{span.name}</h3>
+      {span.events.map((event, index) => {
+        const ours = breakerEvent(event);
+        if (ours === undefined) return null;
+        const { openedBy } = ours;
+        const opener = known.find(({ traceId }) => traceId === openedBy?.traceId);
+        return (
+          <p key={index} class={`event ${ours.kind}`}>
+            <strong>
+              <span aria-hidden="true">◆</span> {ours.title}
+            </strong>{' '}
+            after {milliseconds(event.atMs)}: {ours.reason}
+            {opener !== undefined && (
+              <>
+                {' '}
+                <button type="button" class="link" onClick={() => onTrace(opener.traceId)}>
+                  Show the call that opened the circuit
+                </button>
+              </>
+            )}
+            {openedBy !== undefined && opener === undefined && (
+              <>
+                {' '}
+                Opened by trace <code>{openedBy.traceId}</code>.
+              </>
+            )}
+          </p>
+        );
+      })}
+      <dl>
+        {Object.entries(span.attributes).map(([key, value]) => (
+          <div key={key}>
+            <dt>{key}</dt>
+            <dd>{textOf(value)}</dd>
+          </div>
+        ))}
+      </dl>
+    </div>
+  );
+}
+
+function describe(span: SpanView): string {
+  const events = span.events.map(breakerEvent).filter((event) => event !== undefined);
+  return [
+    `${span.name}, ${span.kind}, ${milliseconds(span.durationMs)}${span.failed ? ', failed' : ''}`,
+    ...events.map(({ title, reason }) => `${title}: ${reason}`),
+  ].join('. ');
+}
+
+/** Children under their parents, each generation in the order of its start. */
+export function inTreeOrder(spans: readonly SpanView[]): { item: SpanView; depth: number }[] {
+  const ids = new Set(spans.map(({ spanId }) => spanId));
+  const children = new Map<string, SpanView[]>();
+  for (const span of spans) {
+    // A parent in another process, or one that was dropped, makes its child a root here.
+    const parent = span.parentSpanId !== null && ids.has(span.parentSpanId) ? span.parentSpanId : '';
+    const siblings = children.get(parent);
+    if (siblings === undefined) children.set(parent, [span]);
+    else siblings.push(span);
+  }
+  const lines: { item: SpanView; depth: number }[] = [];
+  const add = (parent: string, depth: number) => {
+    for (const item of children.get(parent) ?? []) {
+      lines.push({ item, depth });
+      add(item.spanId, depth + 1);
+    }
+  };
+  add('', 0);
+  return lines;
+}

@@ -1,0 +1,80 @@
+import type { CircuitState } from '../breaker/state.js';
+import type { SpanEventView, TraceView } from './api.js';
+
+export const STATE_WORDS: Readonly<Record<CircuitState, string>> = {
+  closed: 'closed',
+  open: 'open',
+  half_open: 'half-open',
+};
+
+// Beside the colour, so that nothing is told by colour alone.
+export const STATE_SIGNS: Readonly<Record<CircuitState, string>> = { closed: '●', open: '▲', half_open: '◐' };
+
+const TRANSITION = 'circuit_breaker.state_transition';
+const REJECTED = 'circuit_breaker.rejected';
+
+/** One of our events on a span, in words. */
+export interface BreakerEvent {
+  readonly kind: CircuitState | 'rejected';
+  readonly breaker: string;
+  readonly title: string;
+  readonly reason: string;
+  /** The call that opened the circuit which rejected this one. */
+  readonly openedBy: { readonly traceId: string; readonly spanId: string } | undefined;
+}
+
+/** @returns `undefined` where the event is none of ours */
+export function breakerEvent({ name, attributes }: SpanEventView): BreakerEvent | undefined {
+  if (name !== TRANSITION && name !== REJECTED) return undefined;
+  const text = (key: string) => textOf(attributes[`circuit_breaker.${key}`]);
+  const [breaker, reason, to] = [text('name'), text('reason'), text('state.to') as CircuitState];
+  if (name === TRANSITION) {
+    const title = `${breaker}: ${STATE_WORDS[text('state.from') as CircuitState]} → ${STATE_WORDS[to]}`;
+    return { kind: to, breaker, title, reason, openedBy: undefined };
+  }
+  const [traceId, spanId] = [text('opened_by.trace_id'), text('opened_by.span_id')];
+  const enforced = attributes['circuit_breaker.enforced'] !== false;
+  return {
+    kind: 'rejected',
+    breaker,
+    title: `${breaker}: ${enforced ? 'rejected' : 'would have been rejected'}`,
+    reason,
+    openedBy: traceId === '' ? undefined : { traceId, spanId },
+  };
+}
+
+export function breakerEvents({ spans }: TraceView): BreakerEvent[] {
+  return spans.flatMap(({ events }) => events.map(breakerEvent)).filter((event) => event !== undefined);
+}
+
+export function textOf(value: unknown): string {
+  if (typeof value === 'string') return value;
+  return value === undefined || value === null ? '' : JSON.stringify(value);
+}
+
+export function percent(share: number): string {
+  return `${Number((share * 100).toFixed(share > 0 && share < 0.1 ? 1 : 0))} %`;
+}
+
+export function perSecond(rate: number): string {
+  if (rate === 0) return '0/s';
+  return `${rate < 10 ? rate.toFixed(1) : Math.round(rate).toLocaleString('en')}/s`;
+}
+
+export function milliseconds(ms: number): string {
+  if (ms >= 10_000) return `${(ms / 1_000).toFixed(1)} s`;
+  if (ms >= 100) return `${Math.round(ms)} ms`;
+  return `${Number(ms.toFixed(ms >= 1 ? 1 : 2))} ms`;
+}
+
+/** "in 12 s", "now"; empty where nobody knows. */
+export function untilProbe(openUntil: string | null, now: number): string {
+  if (openUntil === null) return 'opened by hand';
+  const seconds = Math.ceil((Date.parse(openUntil) - now) / 1_000);
+  if (seconds <= 0) return 'with the next call';
+  return seconds < 90 ? `in ${seconds} s` : `in ${Math.round(seconds / 60)} min`;
+}
+
+export function clock(iso: string): string {
+  return new Date(iso).toLocaleTimeString([], { hour12: false });
+}

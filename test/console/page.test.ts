@@ -1,0 +1,358 @@
+import { expect } from 'chai';
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import type { Browser, Page } from 'playwright-core';
+import { openCircuit, succeed } from '../support/breakers.js';
+import { startChromium } from './chromium.js';
+import { handleRequest, refuse, startService, type Service } from './service.js';
+
+const PAYMENTS = 'https://payments.example.com';
+const TOKEN = 'a-token-of-the-tests';
+
+describe('console page', () => {
+  let browser: Browser;
+  let service: Service;
+  let page: Page;
+  /** Whatever the page asked for, and whatever it complained of. */
+  let requests: string[];
+  let complaints: string[];
+
+  before(async () => {
+    browser = await startChromium();
+  });
+  after(() => browser.close());
+  afterEach(async () => {
+    await page.context().close();
+    await service.stop();
+  });
+
+  async function open(options: Parameters<Browser['newPage']>[0] = {}, path = ''): Promise<void> {
+    page = await browser.newPage(options);
+    requests = [];
+    complaints = [];
+    page.on('request', (request) => requests.push(request.url()));
+    page.on('console', (message) => {
+      if (message.type() === 'error' || message.type() === 'warning') complaints.push(message.text());
+    });
+    page.on('pageerror', (error) => complaints.push(error.message));
+    await page.goto(`${service.url}/${path}`);
+    await page.getByText('live', { exact: true }).waitFor();
+  }
+
+  const rowOf = (name: string) =>
+    page.getByRole('row').filter({ has: page.getByRole('button', { name, exact: true }) });
+
+  it('shows a circuit that opens, without being loaded again', async () => {
+    service = await startService();
+    const breaker = service.breaker(PAYMENTS);
+    succeed(breaker);
+    await open();
+    await rowOf(PAYMENTS).getByText('closed').waitFor();
+    await page.evaluate('globalThis.stillTheSame = true');
+
+    openCircuit(breaker);
+    await rowOf(PAYMENTS).getByText('▲ open').waitFor();
+    await rowOf(PAYMENTS)
+      .getByText(/^in \d+ s$/)
+      .waitFor();
+    const timeline = page.getByRole('region', { name: 'Timeline' });
+    await timeline.getByText('5 consecutive failures (threshold 5)').waitFor();
+    expect(await page.title()).to.match(/^\(1 open\) /);
+
+    breaker.reset();
+    await rowOf(PAYMENTS).getByText('closed').waitFor();
+    await timeline.getByText('reset by hand').waitFor();
+    expect(await page.evaluate('globalThis.stillTheSame')).to.be.true;
+    expect(complaints).to.deep.equal([]);
+  });
+
+  it('shows breakers that come and go, and their calls', async () => {
+    service = await startService();
+    await open();
+    await page.getByText('No breakers yet').waitFor();
+    const breaker = service.breaker(PAYMENTS);
+    await rowOf(PAYMENTS).waitFor();
+    await during(
+      () => succeed(breaker),
+      () =>
+        rowOf(PAYMENTS)
+          .getByText(/^[1-9][\d.]*\/s$/)
+          .waitFor(),
+    );
+    expect(await rowOf(PAYMENTS).locator('.spark .all').getAttribute('d')).to.match(/^M\d/);
+    service.runtime.registry.remove(PAYMENTS);
+    await page.getByText('No breakers yet').waitFor();
+  });
+
+  it('asks nobody but this process for anything', async () => {
+    service = await startService();
+    openCircuit(service.breaker(PAYMENTS));
+    await open();
+    await rowOf(PAYMENTS).getByRole('button').click();
+    await page.getByRole('dialog').locator('.u-over').waitFor();
+    expect(requests.length).to.be.greaterThan(5);
+    expect(requests.filter((url) => !url.startsWith(`${service.url}/`))).to.deep.equal([]);
+    expect(complaints).to.deep.equal([]);
+  });
+
+  it('takes names for text, whatever is in them', async () => {
+    service = await startService();
+    const name = `<img src=x onerror="globalThis.taken=1"><script>globalThis.taken=2</script>\u2028"'`;
+    openCircuit(service.breaker(name));
+    await open();
+    await page.getByRole('row').getByRole('button').click();
+    await page.getByRole('dialog').getByText('5 consecutive failures').waitFor();
+    expect(await page.getByRole('heading', { level: 2 }).last().textContent()).to.equal(name);
+    expect(await page.evaluate(`'taken' in globalThis`)).to.be.false;
+    expect(await page.locator('#app img:not(h1 img)').count()).to.equal(0);
+  });
+
+  it('leads from a rejected call to the one that opened the circuit', async () => {
+    service = await startService();
+    const breaker = service.breaker(PAYMENTS, { failureThreshold: 1 });
+    await handleRequest(service, 'the one that opens', breaker, refuse);
+    await handleRequest(service, 'the one rejected', breaker, refuse);
+    await open();
+    const traces = page.getByRole('region', { name: 'Traces' });
+    await traces.getByRole('button', { name: /the one rejected.*rejected/ }).click();
+    const waterfall = traces.getByRole('group');
+    await waterfall.locator('.diamond.rejected').waitFor();
+    expect(await waterfall.getByRole('listitem').count()).to.equal(2);
+    await waterfall.getByRole('button', { name: 'Show the call that opened the circuit' }).click();
+    await waterfall.locator('.diamond.open').waitFor();
+    await waterfall.getByText(`${PAYMENTS}: closed → open`).waitFor();
+    expect(await traces.locator('[aria-current=true]').textContent()).to.include('the one that opens');
+    expect(new URL(page.url()).hash).to.match(/^#trace=[0-9a-f]{32}$/);
+
+    // The timeline leads there, too.
+    await traces.getByRole('button', { name: /the one rejected.*rejected/ }).click();
+    await page.getByRole('region', { name: 'Timeline' }).getByRole('button', { name: 'trace' }).click();
+    await waterfall.locator('.diamond.open').waitFor();
+
+    const [download] = await Promise.all([
+      page.waitForEvent('download'),
+      traces.getByRole('link', { name: 'Download OTLP' }).click(),
+    ]);
+    expect(download.suggestedFilename()).to.equal('otel-breaker-traces.json');
+    expect(complaints).to.deep.equal([]);
+  });
+
+  it('shows a trace that comes while one looks', async () => {
+    service = await startService();
+    const breaker = service.breaker(PAYMENTS, { failureThreshold: 1 });
+    await open();
+    const traces = page.getByRole('region', { name: 'Traces' });
+    await traces.getByText('No trace').waitFor();
+    await handleRequest(service, 'POST /checkout', breaker, refuse);
+    await traces.getByRole('button', { name: /POST \/checkout.*closed → open/ }).waitFor();
+  });
+
+  it('says that the connection is lost, and comes back', async () => {
+    service = await startService();
+    service.breaker(PAYMENTS);
+    await open();
+    const { port } = new URL(service.url);
+    await service.stop();
+    await page.getByText('connection lost, retrying').waitFor();
+    service = await startService({ OTEL_EXPORTER_PROMETHEUS_PORT: port });
+    service.breaker('another');
+    await page.getByText('live', { exact: true }).waitFor();
+    await rowOf('another').waitFor();
+    expect(await rowOf(PAYMENTS).count()).to.equal(0);
+  });
+
+  describe('by keyboard and screen reader', () => {
+    it('has a way to everything without a mouse', async () => {
+      service = await startService();
+      const names = ['a', 'b', 'c', 'd'];
+      for (const name of names) service.breaker(name);
+      await open();
+      await rowOf('d').waitFor();
+      const focused = () => page.evaluate<string>('document.activeElement.textContent');
+
+      await page.keyboard.press('Tab');
+      expect(await focused()).to.equal('Skip to the breakers');
+      await page.keyboard.press('Enter');
+      expect(await page.evaluate(`document.activeElement.getAttribute('aria-label')`)).to.include('Search');
+      // The list is one stop of the Tab key, however long it is.
+      await page.keyboard.press('Tab');
+      expect(await focused()).to.equal('a');
+      const steps: readonly [key: string, name: string][] = [
+        ['ArrowDown', 'b'],
+        ['End', 'd'],
+        ['ArrowDown', 'd'],
+        ['ArrowUp', 'c'],
+        ['Home', 'a'],
+      ];
+      for (const [key, name] of steps) {
+        await page.keyboard.press(key);
+        expect([key, await focused()]).to.deep.equal([key, name]);
+      }
+      await page.keyboard.press('Enter');
+      const dialog = page.getByRole('dialog', { name: 'a' });
+      await dialog.waitFor();
+      expect(await page.evaluate(`document.querySelector('dialog').contains(document.activeElement)`)).to.be.true;
+      await page.keyboard.press('Escape');
+      await dialog.waitFor({ state: 'detached' });
+      expect(await focused()).to.equal('a');
+    });
+
+    it('has names and roles for what it shows', async () => {
+      service = await startService();
+      openCircuit(service.breaker(PAYMENTS));
+      await open();
+      await rowOf(PAYMENTS).waitFor();
+      for (const name of ['Breakers', 'Timeline', 'Traces']) {
+        expect(await page.getByRole('region', { name }).count(), name).to.equal(1);
+      }
+      const table = page.getByRole('table', { name: 'Breakers' });
+      expect(await table.getByRole('columnheader').allTextContents()).to.include.members(['Breaker', 'State', 'Calls']);
+      expect(await rowOf(PAYMENTS).getByRole('cell').count()).to.equal(await table.getByRole('columnheader').count());
+      const unnamed = await page.evaluate(
+        `[...document.querySelectorAll('button, a, input')].filter(
+          (element) => !(element.textContent.trim() || element.getAttribute('aria-label') || element.closest('label')),
+        ).length`,
+      );
+      expect(unnamed).to.equal(0);
+      expect(await page.getByRole('heading', { level: 1 }).count()).to.equal(1);
+      expect(await page.locator('html').getAttribute('lang')).to.equal('en');
+    });
+
+    it('says what changes, and not what has changed before', async () => {
+      service = await startService();
+      openCircuit(service.breaker('before'));
+      const breaker = service.breaker(PAYMENTS);
+      await open();
+      await rowOf('before').waitFor();
+      const announcer = page.locator('[data-announcer]');
+      expect(await announcer.getAttribute('aria-live')).to.equal('polite');
+      expect(await announcer.textContent()).to.equal('');
+      openCircuit(breaker);
+      await announcer.getByText(`${PAYMENTS} is open: 5 consecutive failures (threshold 5)`).waitFor();
+    });
+  });
+
+  it('filters by name and by state', async () => {
+    service = await startService();
+    openCircuit(service.breaker(PAYMENTS));
+    service.breaker('redis://cache:6379');
+    await open();
+    await rowOf(PAYMENTS).waitFor();
+    const rows = page.getByRole('rowgroup').getByRole('row');
+    expect(await rows.count()).to.equal(2);
+    // Open circuits stand first, whenever they were made.
+    expect(await rows.first().textContent()).to.include(PAYMENTS);
+    await page.getByRole('button', { name: '1 closed' }).click();
+    await rowOf(PAYMENTS).waitFor({ state: 'detached' });
+    expect(await rows.count()).to.equal(1);
+    await page.getByRole('button', { name: '1 closed' }).click();
+    await page.getByRole('searchbox').fill('PAYM');
+    await rowOf('redis://cache:6379').waitFor({ state: 'detached' });
+    expect(await rows.count()).to.equal(1);
+  });
+
+  it('shows everything about one breaker, at an address that can be sent to somebody', async () => {
+    service = await startService();
+    openCircuit(service.breaker(PAYMENTS, { preset: 'httpApi' }));
+    await open({}, `#breaker=${encodeURIComponent(PAYMENTS)}`);
+    const dialog = page.getByRole('dialog', { name: PAYMENTS });
+    await dialog.getByRole('row', { name: /openDuration 30000 preset httpApi/ }).waitFor();
+    await dialog.getByText('5 consecutive failures (threshold 5)').waitFor();
+    expect(await dialog.getByText('Change it').count()).to.equal(0);
+  });
+
+  it('changes a circuit with the token and not without', async () => {
+    service = await startService({ OTEL_BREAKER_ADMIN_TOKEN: TOKEN });
+    const breaker = service.breaker(PAYMENTS);
+    await open();
+    await rowOf(PAYMENTS).getByRole('button').click();
+    const dialog = page.getByRole('dialog');
+    const button = dialog.getByRole('button', { name: 'Open the circuit' });
+    expect(await button.isDisabled()).to.be.true;
+    await dialog.getByLabel('Token').fill('wrong');
+    await button.click();
+    await dialog.getByText('The token was not accepted.').waitFor();
+    expect(breaker.state).to.equal('closed');
+
+    await dialog.getByLabel('Token').fill(TOKEN);
+    await button.click();
+    await dialog.getByText('opened by hand').first().waitFor();
+    expect(breaker.state).to.equal('open');
+    await dialog.getByRole('button', { name: 'Observe only' }).click();
+    await dialog.getByText('observe', { exact: true }).first().waitFor();
+    expect(breaker.config.mode).to.equal('observe');
+    const stored = await page.evaluate<string>(
+      'JSON.stringify([{ ...localStorage }, { ...sessionStorage }, document.cookie])',
+    );
+    expect(stored).not.to.include(TOKEN);
+  });
+
+  it('is light or dark as the system is, and readable in both', async () => {
+    service = await startService();
+    openCircuit(service.breaker(PAYMENTS));
+    service.breaker('closed one', { mode: 'observe' });
+    const grounds: string[] = [];
+    for (const colorScheme of ['light', 'dark'] as const) {
+      await open({ colorScheme });
+      await rowOf(PAYMENTS).waitFor();
+      grounds.push(await page.evaluate('getComputedStyle(document.body).backgroundColor'));
+      const { looked, poor } = await inPage<{ looked: number; poor: string[] }>('poor-contrasts.js');
+      expect(looked).to.be.greaterThan(20);
+      expect(poor, colorScheme).to.deep.equal([]);
+      if (colorScheme === 'light') await page.context().close();
+    }
+    expect(grounds[0]).not.to.equal(grounds[1]);
+  });
+
+  it('fits a phone', async () => {
+    service = await startService();
+    const breaker = service.breaker(`https://a-rather-long-name-of-a-service.${'example.'.repeat(6)}com`);
+    await handleRequest(service, 'POST /checkout', breaker, refuse);
+    openCircuit(breaker);
+    await open({ viewport: { width: 360, height: 740 }, isMobile: true, hasTouch: true });
+    await rowOf(breaker.name).waitFor();
+    const tooWide = () => page.evaluate<number>('document.documentElement.scrollWidth - innerWidth');
+    expect(await tooWide()).to.be.at.most(0);
+    await rowOf(breaker.name).getByRole('button').tap();
+    await page.getByRole('dialog').locator('.u-over').waitFor();
+    expect(await tooWide()).to.be.at.most(0);
+  });
+
+  it('touches the rows in which something happens and no other, and answers meanwhile, with 500 breakers', async () => {
+    service = await startService();
+    const breakers = Array.from({ length: 500 }, (_, index) => service.breaker(`https://service-${index}.example.com`));
+    await open({ viewport: { width: 1280, height: 900 } });
+    await rowOf(breakers[499]!.name).waitFor();
+    await inPage('watch-work.js');
+    const busy = breakers.slice(0, 5);
+    await during(
+      () => busy.forEach(succeed),
+      () => page.evaluate('globalThis.work.touches(5)'),
+    );
+    await during(
+      () => breakers.forEach(succeed),
+      async () => {
+        await page.evaluate('globalThis.work.touches(500)');
+        // Under load all over, a filter still does what is typed.
+        await page.getByRole('searchbox').fill('service-77.');
+        await rowOf(breakers[76]!.name).waitFor({ state: 'detached' });
+      },
+    );
+    expect(await page.getByRole('rowgroup').getByRole('row').count()).to.equal(1);
+    expect(complaints).to.deep.equal([]);
+  });
+
+  function inPage<T>(script: string): Promise<T> {
+    return page.evaluate<T>(readFileSync(join(__dirname, 'in-page', script), 'utf8'));
+  }
+});
+
+/** Calls go on until something has happened. */
+async function during(calls: () => void, happens: () => Promise<unknown>): Promise<void> {
+  const traffic = setInterval(calls, 20);
+  try {
+    await happens();
+  } finally {
+    clearInterval(traffic);
+  }
+}

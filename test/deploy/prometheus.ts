@@ -1,0 +1,119 @@
+import { spawn, spawnSync, type ChildProcess } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+import { text } from 'node:stream/consumers';
+
+const INSTALL = 'Install it: apt-get update && apt-get install -y prometheus';
+
+/** What promtool says, and whether it was content. */
+export function promtool(folder: string, ...args: string[]): { readonly ok: boolean; readonly output: string } {
+  const { status, stdout, stderr, error } = spawnSync('promtool', args, { cwd: folder, encoding: 'utf8' });
+  if (error !== undefined) throw new Error(`These tests need promtool. ${INSTALL}`, { cause: error });
+  return { ok: status === 0, output: stdout + stderr };
+}
+
+export interface Alert {
+  readonly labels: Readonly<Record<string, string>>;
+  readonly annotations: Readonly<Record<string, string>>;
+  readonly endsAt: string;
+}
+
+/** A real Prometheus, and what it would tell an Alertmanager. */
+export interface Prometheus {
+  /** Waits until an alert of that name fires, or is resolved. */
+  alert(name: string, state: 'firing' | 'resolved'): Promise<Alert>;
+  /** How many series a query gives. */
+  count(expr: string): Promise<number>;
+  stop(): Promise<void>;
+}
+
+/**
+ * Starts Prometheus on a port of its own choice.
+ *
+ * @param target `host:port` to scrape
+ * @param rules contents of rule files
+ */
+export async function startPrometheus(target: string, rules: readonly string[]): Promise<Prometheus> {
+  const folder = mkdtempSync(join(tmpdir(), 'otel-breaker-prometheus-'));
+  const heard: Alert[] = [];
+  const waiting = new Set<() => void>();
+  const alertmanager = createServer((request, response) => {
+    void text(request).then((body) => {
+      heard.push(...(JSON.parse(body) as Alert[]));
+      response.end();
+      for (const look of waiting) look();
+    });
+  });
+  await once(alertmanager.listen(0, '127.0.0.1'), 'listening');
+
+  const files = rules.map((content, index) => {
+    const file = `${index}.rules.yml`;
+    writeFileSync(join(folder, file), content);
+    return file;
+  });
+  const config = {
+    global: { scrape_interval: '200ms', scrape_timeout: '200ms', evaluation_interval: '200ms' },
+    rule_files: files,
+    alerting: {
+      alertmanagers: [{ static_configs: [{ targets: [`127.0.0.1:${(alertmanager.address() as AddressInfo).port}`] }] }],
+    },
+    scrape_configs: [{ job_name: 'shop', static_configs: [{ targets: [target] }] }],
+  };
+  // JSON is YAML.
+  writeFileSync(join(folder, 'prometheus.yml'), JSON.stringify(config));
+  const child = spawn(
+    'prometheus',
+    ['--config.file=prometheus.yml', '--storage.tsdb.path=data', '--web.listen-address=127.0.0.1:0'],
+    { cwd: folder, stdio: ['ignore', 'ignore', 'pipe'] },
+  );
+  const address = await addressOf(child);
+
+  return {
+    alert: (name, state) =>
+      new Promise((resolve) => {
+        const look = () => {
+          const found = heard.findLast(({ labels }) => labels.alertname === name);
+          const resolved = found !== undefined && Date.parse(found.endsAt) <= Date.now();
+          if (found === undefined || resolved !== (state === 'resolved')) return;
+          waiting.delete(look);
+          resolve(found);
+        };
+        waiting.add(look);
+        look();
+      }),
+    count: async (expr) => {
+      const answer = await fetch(`http://${address}/api/v1/query`, {
+        method: 'POST',
+        body: new URLSearchParams({ query: expr }),
+      });
+      const { data, error } = (await answer.json()) as { data?: { result: unknown[] }; error?: string };
+      if (data === undefined) throw new Error(`${expr}: ${error}`);
+      return data.result.length;
+    },
+    stop: async () => {
+      child.kill();
+      await once(child, 'exit');
+      alertmanager.close();
+      alertmanager.closeAllConnections();
+      rmSync(folder, { recursive: true, force: true });
+    },
+  };
+}
+
+function addressOf(child: ChildProcess): Promise<string> {
+  return new Promise((resolve, reject) => {
+    const lines: string[] = [];
+    child.once('error', (cause) => reject(new Error(`This test needs Prometheus. ${INSTALL}`, { cause })));
+    child.once('exit', () => reject(new Error(`Prometheus ended:\n${lines.join('\n')}`)));
+    createInterface(child.stderr!).on('line', (line) => {
+      lines.push(line);
+      const address = /msg="Listening on" address=(\S+)/.exec(line)?.[1];
+      if (address !== undefined) resolve(address);
+    });
+  });
+}
