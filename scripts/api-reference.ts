@@ -1,13 +1,11 @@
-// Writes docs/api.md from the declarations and docstrings of the build: `npm run build && npm run reference`.
-import { readFileSync, writeFileSync } from 'node:fs';
+// docs/api.md, from the declarations and docstrings of the build.
+import { readFileSync } from 'node:fs';
 import { join, sep } from 'node:path';
-import { format } from 'prettier';
 import ts from 'typescript';
 import { PACKAGE } from '../src/version.js';
 
 const ROOT = join(__dirname, '..');
 const DIST = join(ROOT, 'dist') + sep;
-const FILE = join(ROOT, 'docs/api.md');
 
 const ENTRY_POINTS: readonly (readonly [subpath: string, about: string])[] = [
   ['.', 'Breakers in code. Loading it patches nothing.'],
@@ -17,7 +15,7 @@ const ENTRY_POINTS: readonly (readonly [subpath: string, about: string])[] = [
 
 const INTRODUCTION = `# API reference
 
-<!-- Written by scripts/api-reference.ts from the docstrings. Change those, then: npm run build && npm run reference -->
+<!-- Written by scripts/api-reference.ts from the docstrings. Change those, then: npm run reference -->
 
 Everything that \`${PACKAGE.name}\` exports, as its type declarations have it. How to use it: [Breakers in code](programmatic.md).
 `;
@@ -31,8 +29,8 @@ interface Entry {
   readonly symbol: ts.Symbol;
 }
 
-/** The page as it should be. */
-export async function renderApiReference(): Promise<string> {
+/** The page as it should be, before it is formatted. */
+export function renderApiReference(): string {
   const { exports } = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8')) as {
     exports: Record<string, string>;
   };
@@ -105,8 +103,7 @@ export async function renderApiReference(): Promise<string> {
   });
   const others = mentioned();
   const rest = `## Types without an export\n\nTypes that those above mention.\n\n${describe(others)}`;
-  const page = [INTRODUCTION, ...parts, ...(others.length > 0 ? [rest] : [])].join('\n');
-  return format(page, { parser: 'markdown', printWidth: 120, singleQuote: true });
+  return [INTRODUCTION, ...parts, ...(others.length > 0 ? [rest] : [])].join('\n');
 }
 
 function toEntry(name: string, symbol: ts.Symbol): Entry {
@@ -167,12 +164,4 @@ function tagLine(name: string, parts: readonly ts.SymbolDisplayPart[] | undefine
   if (name === 'returns') return `Returns ${text}`;
   if (name === 'throws') return `Throws ${text.replace(/^(\w+Error)/, '`$1`')}`;
   return `${name}: ${text}`;
-}
-
-export function readApiReference(): string {
-  return readFileSync(FILE, 'utf8');
-}
-
-if (require.main === module) {
-  void renderApiReference().then((page) => writeFileSync(FILE, page));
 }

@@ -1,0 +1,131 @@
+// Writes what documents say of options, presets and the command, from where it is decided, and docs/api.md.
+// Run it by `npm run reference`; a test compares.
+import { execFileSync } from 'node:child_process';
+import { readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { format, resolveConfig as resolveStyle } from 'prettier';
+import { resolveConfig } from '../src/breaker/config.js';
+import { oneOf, OPTIONS, PRESET_NAMES, type OptionKey, type OptionSpec } from '../src/breaker/options.js';
+import { presets } from '../src/breaker/presets.js';
+import { formatDuration } from '../src/rules/explain.js';
+import { renderApiReference } from './api-reference.js';
+
+const ROOT = join(__dirname, '..');
+
+/** Parts of documents by their mark: `<!-- begin options -->` … `<!-- end options -->`. */
+const PARTS: Readonly<Record<string, () => string>> = {
+  options: optionsTable,
+  'option defaults': defaultsTable,
+  presets: presetsTable,
+  command: commandHelp,
+};
+
+const DOCUMENTS = ['docs/configuration.md', 'docs/quick-reference.md'];
+const API = 'docs/api.md';
+
+/** Every document that is written or completed from here, as it should be. */
+export async function renderReference(): Promise<Map<string, string>> {
+  const documents = new Map<string, string>();
+  for (const file of DOCUMENTS) documents.set(file, await tidy(file, complete(readFileSync(join(ROOT, file), 'utf8'))));
+  documents.set(API, await tidy(API, renderApiReference()));
+  return documents;
+}
+
+function complete(text: string): string {
+  return text.replaceAll(/(<!-- begin ([\w ]+) -->).*?(<!-- end \2 -->)/gs, (_, begin: string, name: string, end) => {
+    const render = PARTS[name];
+    if (render === undefined) throw new Error(`There is no part "${name}". Use one of: ${Object.keys(PARTS).join(', ')}`);
+    return `${begin}\n\n${render()}\n\n${String(end)}`;
+  });
+}
+
+async function tidy(file: string, text: string): Promise<string> {
+  const path = join(ROOT, file);
+  return format(text, { ...(await resolveStyle(path)), filepath: path });
+}
+
+function optionsTable(): string {
+  return table(
+    ['option', 'allowed', 'default', 'meaning'],
+    optionRows((key, spec) => [`\`${key}\``, allowed(spec), defaultOf(key), spec.describe]),
+  );
+}
+
+function defaultsTable(): string {
+  return table(
+    ['option', 'allowed', 'default'],
+    optionRows((key, spec) => [`\`${key}\``, allowed(spec), defaultOf(key)]),
+  );
+}
+
+function optionRows(row: (key: OptionKey, spec: OptionSpec) => string[]): string[][] {
+  return (Object.keys(OPTIONS) as OptionKey[]).map((key) => row(key, OPTIONS[key]));
+}
+
+function allowed(spec: OptionSpec): string {
+  switch (spec.kind) {
+    case 'count':
+      return 'whole number from 1';
+    case 'share':
+      return spec.zero === undefined ? '0 to 1' : 'above 0, at most 1';
+    case 'factor':
+      return 'number from 1';
+    case 'duration':
+      return `duration from ${formatDuration(spec.min)}`;
+    case 'flag':
+      return 'true, false';
+    case 'choice':
+      return oneOf(spec.values).replaceAll('"', '`');
+    case 'statuses':
+      return 'list of `429`, `5xx`, `"!501"`';
+    case 'function':
+      return 'function, in code only';
+  }
+}
+
+function defaultOf(key: OptionKey): string {
+  const value = resolveConfig()[key];
+  if (value === undefined) return 'not set';
+  if (OPTIONS[key].kind === 'duration') return formatDuration(value as number);
+  return Array.isArray(value) ? value.join(', ') : String(value as string | number | boolean);
+}
+
+function presetsTable(): string {
+  const keys = [
+    'failureThreshold',
+    'minimumCalls',
+    'openDuration',
+    'successThreshold',
+    'halfOpenMaxCalls',
+    'countTimeouts',
+    'honorRetryAfter',
+  ] as const satisfies OptionKey[];
+  return table(
+    ['preset', ...keys.map((key) => `\`${key}\``)],
+    PRESET_NAMES.map((name) => [
+      `\`${name}\``,
+      ...keys.map((key) => {
+        const value = presets[name][key];
+        return OPTIONS[key].kind === 'duration' ? formatDuration(value as number) : String(value);
+      }),
+    ]),
+  );
+}
+
+function commandHelp(): string {
+  const help = execFileSync(process.execPath, ['--require', 'tsx/cjs', join(ROOT, 'src/cli.ts'), '--help'], {
+    cwd: ROOT,
+    encoding: 'utf8',
+  });
+  return `\`\`\`text\n${help}\`\`\``;
+}
+
+function table(head: readonly string[], rows: readonly (readonly string[])[]): string {
+  return [head, head.map(() => '---'), ...rows].map((cells) => `| ${cells.join(' | ')} |`).join('\n');
+}
+
+if (require.main === module) {
+  void renderReference().then((documents) => {
+    for (const [file, text] of documents) writeFileSync(join(ROOT, file), text);
+  });
+}
