@@ -34,7 +34,8 @@ export async function renderReference(): Promise<Map<string, string>> {
 function complete(text: string): string {
   return text.replaceAll(/(<!-- begin ([\w ]+) -->).*?(<!-- end \2 -->)/gs, (_, begin: string, name: string, end) => {
     const render = PARTS[name];
-    if (render === undefined) throw new Error(`There is no part "${name}". Use one of: ${Object.keys(PARTS).join(', ')}`);
+    if (render === undefined)
+      throw new Error(`There is no part "${name}". Use one of: ${Object.keys(PARTS).join(', ')}`);
     return `${begin}\n\n${render()}\n\n${String(end)}`;
   });
 }

@@ -55,14 +55,14 @@ export class Document {
 
   /** Links and images. */
   get links(): readonly Link[] {
-    return this.#tokens.flatMap((block) =>
-      (block.children ?? [])
+    let line = 1;
+    return this.#tokens.flatMap(({ map, children }) => {
+      // Cells of a table have no place of their own; their row has.
+      line = (map?.[0] ?? line - 1) + 1;
+      return (children ?? [])
         .filter(({ type }) => type === 'link_open' || type === 'image')
-        .map((token) => ({
-          target: decodeURI(token.attrGet(token.type === 'image' ? 'src' : 'href')!),
-          line: (block.map?.[0] ?? 0) + 1,
-        })),
-    );
+        .map((token) => ({ target: decodeURI(token.attrGet(token.type === 'image' ? 'src' : 'href')!), line }));
+    });
   }
 
   get sections(): readonly Section[] {
@@ -93,7 +93,10 @@ export class Document {
       if (token.type === 'table_open') tables.push([]);
       else if (token.type === 'tr_open') tables.at(-1)!.push([]);
       else if (token.type === 'th_open' || token.type === 'td_open') {
-        tables.at(-1)!.at(-1)!.push(plainText(this.#tokens[index + 1]!));
+        tables
+          .at(-1)!
+          .at(-1)!
+          .push(plainText(this.#tokens[index + 1]!));
       }
     });
     return tables;

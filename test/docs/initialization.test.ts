@@ -41,7 +41,7 @@ describe('docs/initialization.md', () => {
 
   it('marks every command by how it is tried here', () => {
     const roles = page.fences.filter(({ language }) => language === 'sh').map(({ role }) => role);
-    expect(new Set(roles)).to.deep.equal(new Set(['run', 'otel', 'serve', 'off']));
+    expect(new Set(roles)).to.deep.equal(new Set(['run', 'otel', 'serve', 'off', 'by-hand']));
   });
 
   for (const { content } of commands('run')) {
@@ -72,7 +72,9 @@ describe('docs/initialization.md', () => {
       await command.prints('stdout', /call 6/);
       expectGuarded(command.output);
       const transition = () =>
-        collector.spans.flatMap(({ events }) => events).find((event) => event.name === 'circuit_breaker.state_transition');
+        collector.spans
+          .flatMap(({ events }) => events)
+          .find((event) => event.name === 'circuit_breaker.state_transition');
       await collector.until(
         () => collector.metric('circuit_breaker.failed_calls', { name }) === 5 && transition() !== undefined,
       );
