@@ -4,7 +4,7 @@ import { slug } from 'github-slugger';
 import MarkdownIt, { type Token } from 'markdown-it';
 import { ROOT } from '../support/child.js';
 
-/** A fenced block of a document: its language, and after that, what it is. */
+/** A block of code in a document: its language, and after that, what it is. */
 export interface Fence {
   readonly language: string;
   /** What stands after the language: `app.mjs` names a file of the page. */
@@ -46,9 +46,10 @@ export class Document {
 
   get fences(): readonly Fence[] {
     return this.#tokens
-      .filter(({ type }) => type === 'fence')
-      .map(({ info, content, map }) => {
-        const [language = '', ...role] = info.trim().split(/\s+/);
+      .filter(({ type }) => type === 'fence' || type === 'code_block')
+      .map(({ type, info, content, map }) => {
+        // What is only indented is a command, as in a manual.
+        const [language = '', ...role] = type === 'fence' ? info.trim().split(/\s+/) : ['sh'];
         return { language, role: role.join(' '), content, line: map![0] + 1 };
       });
   }
