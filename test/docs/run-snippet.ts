@@ -22,9 +22,10 @@ const LANGUAGES = ['ts', 'js'];
 /** The role of a snippet that changes its whole process, and so runs in one of its own. */
 const CHILD = 'child';
 
-export function snippetsOf(document: Document): Snippet[] {
+/** Those that run by themselves, or those with other roles. */
+export function snippetsOf(document: Document, roles: readonly string[] = ['', CHILD]): Snippet[] {
   return document.fences
-    .filter(({ language, role }) => LANGUAGES.includes(language) && (role === '' || role === CHILD))
+    .filter(({ language, role }) => LANGUAGES.includes(language) && roles.includes(role))
     .map((fence) => ({
       ...fence,
       document,

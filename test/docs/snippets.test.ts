@@ -7,7 +7,7 @@ import { runSnippet, snippetsOf, typeProblems } from './run-snippet.js';
 const documents = findDocuments()
   // Declarations, not programs; the compiler wrote them.
   .filter(({ path }) => path !== 'docs/api.md');
-const snippets = documents.flatMap(snippetsOf);
+const snippets = documents.flatMap((document) => snippetsOf(document));
 
 describe('code in documents', () => {
   afterEach(() => {
