@@ -139,7 +139,7 @@ export function createRuntime(registry: CircuitBreakerRegistry, environment: Env
     publishThroughMainThread: () => {
       if (!publishes || mainThread !== undefined) return;
       mainThread = reportToMainThread(ownNumbers);
-      stops.push(mainThread.stop);
+      stops.push(() => mainThread?.stop());
     },
     publishTo: (provider) => {
       if (publishes) publisher.publishTo(provider);

@@ -91,10 +91,14 @@ export function listenToThreads(): Reporter {
 /**
  * Tells the main thread the numbers of this one, whenever it asks.
  *
- * @returns `begin`, to be called when there is something to tell: threads without breakers stay unheard of
+ * @returns `begin`, to be called when there is something to tell: threads without breakers, and that start none, stay unheard of
  */
 export function reportToMainThread(tell: () => readonly BreakerNumbers[]): { begin(): void; stop(): void } {
-  const started = new StartedThreads();
+  // At once, before the new thread has anything to tell: nobody else knows that it runs.
+  const started = new StartedThreads(() => {
+    if (questions === undefined) begin();
+    else answer(0);
+  });
   let questions: BroadcastChannel | undefined;
 
   function answer(round: number): void {
@@ -105,13 +109,15 @@ export function reportToMainThread(tell: () => readonly BreakerNumbers[]): { beg
     answers.close();
   }
 
+  function begin(): void {
+    if (questions !== undefined) return;
+    questions = quietChannel(QUESTIONS);
+    questions.onmessage = (event) => quietly(() => answer((event as { data: number }).data));
+    quietly(() => answer(0));
+  }
+
   return {
-    begin: () => {
-      if (questions !== undefined) return;
-      questions = quietChannel(QUESTIONS);
-      questions.onmessage = (event) => quietly(() => answer((event as { data: number }).data));
-      quietly(() => answer(0));
-    },
+    begin,
     stop: () => {
       started.stop();
       questions?.close();

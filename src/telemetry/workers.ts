@@ -22,7 +22,7 @@ export interface Reporter {
 export interface Askable<Worker> {
   /** Asks all workers for their reports, which come in by `heard`. */
   ask(round: number): void;
-  /** Of one that is not, everything is forgotten. */
+  /** Everything is forgotten of one that is not. */
   isAlive(worker: Worker): boolean;
   /** How long to wait for those that answered the last time, in milliseconds. */
   readonly patience: number;
@@ -53,6 +53,10 @@ export class Reports<Worker> {
     this.#workers = workers;
   }
 
+  get size(): number {
+    return this.#known.size;
+  }
+
   /** @param round the one that it answers; 0 where nobody asked */
   heard(worker: Worker, round: number, reports: readonly Report[]): void {
     // Here too: workers may come and go for years without anybody asking.
@@ -68,10 +72,6 @@ export class Reports<Worker> {
     await (this.#pending ??= this.#ask().finally(() => (this.#pending = undefined)));
     this.#forgetDead();
     return Array.from(this.#known.values(), ({ reports }) => reports).flat();
-  }
-
-  known(): Iterable<readonly Report[]> {
-    return Array.from(this.#known.values(), ({ reports }) => reports);
   }
 
   clear(): void {
