@@ -87,8 +87,8 @@ function allowed(spec: OptionSpec): string {
 function defaultOf(key: OptionKey): string {
   const value = resolveConfig()[key];
   if (value === undefined) return 'not set';
-  if (OPTIONS[key].kind === 'duration') return formatDuration(value as number);
-  return Array.isArray(value) ? value.join(', ') : String(value as string | number | boolean);
+  if (OPTIONS[key].kind === 'duration') return formatDuration(Number(value));
+  return Array.isArray(value) ? value.join(', ') : String(value);
 }
 
 function presetsTable(): string {

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { parseAllDocuments } from 'yaml';
 import { parseRules } from '../../src/rules/load.js';
 import { ROOT } from '../support/child.js';
-import { Document, findDocuments, type Fence } from './documents.js';
+import { findDocuments, type Document, type Fence } from './documents.js';
 import { isFileName } from './page-directory.js';
 
 const documents = findDocuments();
@@ -45,7 +45,7 @@ function problemOf(document: Document, command: string): string | undefined {
   if (program === undefined || ELSEWHERE.includes(program)) return undefined;
   if (program === 'npm') {
     if (first === 'ci' || first === 'test') return undefined;
-    if (first === 'run') return args[1]! in manifest.scripts ? undefined : `there is no script "${args[1]}"`;
+    if (first === 'run') return manifest.scripts[args[1]!] ? undefined : `there is no script "${args[1]}"`;
     if (first === 'install' || first === 'uninstall') {
       const unknown = args.slice(1).filter((name) => !name.startsWith('-') && !packages.has(name));
       return unknown.length === 0 ? undefined : `${unknown.join(', ')}: not among the packages that are tried here`;
@@ -118,7 +118,7 @@ describe('blocks of documents', () => {
     }
 
     for (const fence of of('json')) {
-      it(`hold JSON: ${place(fence)}`, () => JSON.parse(fence.content));
+      it(`hold JSON: ${place(fence)}`, () => void JSON.parse(fence.content));
     }
   }
 

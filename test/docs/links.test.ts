@@ -2,7 +2,7 @@ import { expect } from 'chai';
 import { existsSync, statSync } from 'node:fs';
 import { dirname, join, posix } from 'node:path';
 import { ROOT } from '../support/child.js';
-import { Document, findDocuments } from './documents.js';
+import { findDocuments, type Document } from './documents.js';
 
 const documents = new Map(findDocuments().map((document) => [document.path, document]));
 
