@@ -29,7 +29,7 @@ export interface Runtime {
   readonly guard: Guard;
   /** The last changes of state. */
   readonly transitions: TransitionLog;
-  /** The latest traces in which breakers did something: a span processor, which sees spans as long as there is a console. */
+  /** The latest traces in which breakers did something: a span processor, to be added where a tracer provider is made. */
   readonly traces: TraceRing;
   /** The client spans of other instrumentations. */
   readonly spans: SpanCapture;
@@ -130,18 +130,7 @@ export function createRuntime(registry: CircuitBreakerRegistry, environment: Env
         );
       }
       stops.push(...reporters.map((reporter) => () => reporter.stop()));
-      const own = async () => {
-        const exporter = await openOwnExporter(environment, { registry, transitions, traces, numbers });
-        if (exporter === undefined || environment.console === 'off') return exporter;
-        const leave = spans.join(traces);
-        return {
-          ...exporter,
-          stop: () => {
-            leave();
-            return exporter.stop();
-          },
-        };
-      };
+      const own = () => openOwnExporter(environment, { registry, transitions, traces, numbers });
       publisher.start(own, inCluster ? GRACE_OF_WORKERS_MS : undefined);
       if (!inCluster) return;
       const tell = async () => [{ worker: '', breakers: ownNumbers() }, ...(await reports())];

@@ -50,11 +50,7 @@ async function main(): Promise<void> {
   const dependencies = new Map<Client, Dependency>();
   for (const client of clients) dependencies.set(client, await START[client](client));
 
-  const app = start('app.mjs', ['--require', 'otel-breaker/register'], {
-    // Where nobody listens for them, traces are on the page all the same.
-    OTEL_TRACES_EXPORTER: process.env.OTEL_TRACES_EXPORTER ?? 'otlp',
-    ...mergedEnv([...dependencies.values()]),
-  });
+  const app = start('app.mjs', ['--require', 'otel-breaker/register'], mergedEnv([...dependencies.values()]));
   const [appUrl, metricsUrl] = await Promise.all([firstLine(app.stdout!), metricsAddress(app.stderr!)]);
   say(`app started with: node --require otel-breaker/register app.mjs`);
   say(`metrics at ${metricsUrl}`);

@@ -18,8 +18,6 @@ interface ScopedSpan extends Span {
 export class SpanCapture {
   #last: ScopedSpan | undefined;
   #unwatch: (() => void) | undefined;
-  #processor: object | undefined;
-  #leave: (() => void) | undefined;
 
   /**
    * Begins once a real tracer provider is there; to be called again until then.
@@ -43,23 +41,7 @@ export class SpanCapture {
     this.#unwatch = () => {
       if (owner.startSpan === watched) owner.startSpan = startSpan;
     };
-    if (this.#processor !== undefined) this.#leave = joinProcessors(tracer, this.#processor);
     return true;
-  }
-
-  /**
-   * From now on, a span processor sees the spans that the SDK makes: the one that is there, else the one that comes.
-   *
-   * @returns a function that ends it
-   */
-  join(processor: object): () => void {
-    this.#processor = processor;
-    const tracer = this.watch() ? realTracer() : undefined;
-    if (tracer !== undefined) this.#leave ??= joinProcessors(tracer, processor);
-    return () => {
-      this.#leave?.();
-      this.#leave = this.#processor = undefined;
-    };
   }
 
   /**
@@ -76,8 +58,7 @@ export class SpanCapture {
 
   stop(): void {
     this.#unwatch?.();
-    this.#leave?.();
-    this.#unwatch = this.#leave = this.#last = undefined;
+    this.#unwatch = this.#last = undefined;
   }
 }
 
@@ -86,22 +67,6 @@ function realTracer(): Tracer | undefined {
   const delegate = provider instanceof ProxyTracerProvider ? provider.getDelegate() : provider;
   const tracer = delegate.getTracer(PACKAGE.name, PACKAGE.version);
   return tracer.constructor.name === 'NoopTracer' ? undefined : tracer;
-}
-
-/** What the tracers of SDKs have, of lines 2 and 3 alike. */
-interface TracerOfSdk {
-  readonly _spanProcessor?: { readonly _spanProcessors?: unknown };
-}
-
-/** Puts a processor beside those of a provider, which takes none once it is made; where it is built otherwise, nowhere. */
-function joinProcessors(tracer: Tracer & TracerOfSdk, processor: object): () => void {
-  const processors = tracer._spanProcessor?._spanProcessors;
-  if (!Array.isArray(processors)) return () => {};
-  processors.push(processor);
-  return () => {
-    const index = processors.indexOf(processor);
-    if (index >= 0) processors.splice(index, 1);
-  };
 }
 
 function ownerOfStartSpan(tracer: Tracer): { startSpan: StartSpan } {
