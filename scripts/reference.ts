@@ -1,4 +1,4 @@
-// Writes what documents say of options, presets and the command, from where it is decided, and docs/api.md.
+// Writes what documents say of options, presets, events, patches and the command, from where it is decided, and docs/api.md.
 // Run it by `npm run reference`; a test compares.
 import { execFileSync } from 'node:child_process';
 import { readFileSync, writeFileSync } from 'node:fs';
@@ -9,35 +9,47 @@ import { oneOf, OPTIONS, PRESET_NAMES, type OptionKey, type OptionSpec } from '.
 import { presets } from '../src/breaker/presets.js';
 import { formatDuration } from '../src/rules/explain.js';
 import { renderApiReference } from './api-reference.js';
+import { eventAttributes } from './event-attributes.js';
+import { patchedMethods } from './patched-methods.js';
 
 const ROOT = join(__dirname, '..');
 
 /** Parts of documents by their mark: `<!-- begin options -->` … `<!-- end options -->`. */
-const PARTS: Readonly<Record<string, () => string>> = {
+const PARTS: Readonly<Record<string, () => string | Promise<string>>> = {
   options: optionsTable,
   'option defaults': defaultsTable,
   presets: presetsTable,
   command: commandHelp,
+  events: eventsTable,
+  patches: patchesTable,
 };
 
-const DOCUMENTS = ['docs/configuration.md', 'docs/quick-reference.md'];
+const DOCUMENTS = ['docs/configuration.md', 'docs/implementation.md', 'docs/quick-reference.md'];
 const API = 'docs/api.md';
 
 /** Every document that is written or completed from here, as it should be. */
 export async function renderReference(): Promise<Map<string, string>> {
   const documents = new Map<string, string>();
-  for (const file of DOCUMENTS) documents.set(file, await tidy(file, complete(readFileSync(join(ROOT, file), 'utf8'))));
+  for (const file of DOCUMENTS) {
+    documents.set(file, await tidy(file, await complete(readFileSync(join(ROOT, file), 'utf8'))));
+  }
   documents.set(API, await tidy(API, renderApiReference()));
   return documents;
 }
 
-function complete(text: string): string {
-  return text.replaceAll(/(<!-- begin ([\w ]+) -->).*?(<!-- end \2 -->)/gs, (_, begin: string, name: string, end) => {
-    const render = PARTS[name];
-    if (render === undefined)
-      throw new Error(`There is no part "${name}". Use one of: ${Object.keys(PARTS).join(', ')}`);
-    return `${begin}\n\n${render()}\n\n${String(end)}`;
-  });
+async function complete(text: string): Promise<string> {
+  let completed = text;
+  for (const [, name] of text.matchAll(/<!-- begin ([\w ]+) -->/g)) {
+    const [begin, end] = [`<!-- begin ${name!} -->`, `<!-- end ${name!} -->`];
+    const [before, rest] = completed.split(begin);
+    const after = rest!.split(end)[1];
+    const render = PARTS[name!];
+    if (render === undefined || after === undefined) {
+      throw new Error(`${begin}: there is no such part, or no end of it. Parts are: ${Object.keys(PARTS).join(', ')}`);
+    }
+    completed = `${before!}${begin}\n\n${await render()}\n\n${end}${after}`;
+  }
+  return completed;
 }
 
 async function tidy(file: string, text: string): Promise<string> {
@@ -109,6 +121,30 @@ function presetsTable(): string {
         const value = presets[name][key];
         return OPTIONS[key].kind === 'duration' ? formatDuration(value as number) : String(value);
       }),
+    ]),
+  );
+}
+
+async function eventsTable(): Promise<string> {
+  const attributes = await eventAttributes();
+  const names = [...attributes.keys()];
+  const all = [...new Set([...attributes.values()].flat())].sort();
+  return table(
+    ['attribute', ...names.map((name) => `on \`${name}\``)],
+    all.map((attribute) => [
+      `\`${attribute}\``,
+      ...names.map((name) => (attributes.get(name)!.includes(attribute) ? 'yes' : '')),
+    ]),
+  );
+}
+
+function patchesTable(): string {
+  return table(
+    ['client', 'object', 'methods'],
+    patchedMethods().map(([client, object, methods]) => [
+      client,
+      `\`${object}\``,
+      methods.map((method) => `\`${method}\``).join(', '),
     ]),
   );
 }

@@ -1,4 +1,3 @@
-import { trace } from '@opentelemetry/api';
 import { expect } from 'chai';
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -11,12 +10,9 @@ import { DEFAULT_MAX_BREAKERS } from '../../src/rules/rule.js';
 import { rulesSchema } from '../../src/rules/schema.js';
 import { renderReference } from '../../scripts/reference.js';
 import { ACTIONS } from '../../src/console/api.js';
-import { CircuitBreakerRegistry } from '../../src/breaker/registry.js';
-import { createRuntime } from '../../src/runtime.js';
 import { ROOT } from '../support/child.js';
 import { openCircuit } from '../support/breakers.js';
 import { startService, type Service } from '../console/service.js';
-import { startTracing } from '../support/traces.js';
 import { Document, findDocuments } from './documents.js';
 
 const page = new Document('docs/quick-reference.md');
@@ -146,33 +142,6 @@ describe('reference', () => {
       const actions = ACTIONS.map((action) => `/breakers/{name}/${action}`);
       expect(table.filter(([, method]) => method === 'POST').map(([path]) => path)).to.have.members(actions);
     });
-  });
-
-  it('of events has their attributes', async () => {
-    const tracing = startTracing();
-    const runtime = createRuntime(new CircuitBreakerRegistry(), readEnvironment({ OTEL_BREAKER_METRICS: 'off' }));
-    try {
-      const breaker = runtime.registry.getOrCreate('target');
-      await trace.getTracer('test').startActiveSpan('call', async (span) => {
-        while (breaker.state === 'closed') {
-          await breaker.call(() => Promise.reject(new Error('down'))).catch(() => undefined);
-        }
-        await breaker.call(() => 1).catch(() => undefined);
-        span.end();
-      });
-      const events = tracing.spans().flatMap((span) => span.events);
-      const [head, ...rows] = page.tableOf('Events');
-      for (const index of [1, 2]) {
-        const name = head![index]!.replace('on ', '');
-        const attributes = events
-          .filter((event) => event.name === name)
-          .flatMap((event) => Object.keys(event.attributes!));
-        const documented = rows.filter((row) => row[index] === 'yes').map(([attribute]) => attribute);
-        expect(documented, name).to.have.members([...new Set(attributes)]);
-      }
-    } finally {
-      await runtime.stop();
-    }
   });
 
   it('of errors has their codes', () => {
