@@ -30,6 +30,10 @@ const API = 'docs/api.md';
 /** Every document that is written or completed from here, as it should be. */
 export async function renderReference(): Promise<Map<string, string>> {
   const documents = new Map<string, string>();
+  const whole = DOCUMENTS.map((file) => readFileSync(join(ROOT, file), 'utf8')).join('\n');
+  for (const name of Object.keys(PARTS)) {
+    if (!whole.includes(beginOf(name))) throw new Error(`No document has a place for the part "${name}"`);
+  }
   for (const file of DOCUMENTS) {
     documents.set(file, await tidy(file, await complete(readFileSync(join(ROOT, file), 'utf8'))));
   }
@@ -37,10 +41,14 @@ export async function renderReference(): Promise<Map<string, string>> {
   return documents;
 }
 
+function beginOf(name: string): string {
+  return `<!-- begin ${name} -->`;
+}
+
 async function complete(text: string): Promise<string> {
   let completed = text;
   for (const [, name] of text.matchAll(/<!-- begin ([\w ]+) -->/g)) {
-    const [begin, end] = [`<!-- begin ${name!} -->`, `<!-- end ${name!} -->`];
+    const [begin, end] = [beginOf(name!), `<!-- end ${name!} -->`];
     const [before, rest] = completed.split(begin);
     const after = rest!.split(end)[1];
     const render = PARTS[name!];
