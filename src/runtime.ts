@@ -4,10 +4,12 @@ import type * as Console from './console/console.js';
 import type { LiveSource } from './console/live.js';
 import type * as Server from './console/server.js';
 import { diagnostics } from './breaker/diagnostics.js';
+import { ConfigError } from './breaker/errors.js';
 import { globalRegistry, type CircuitBreakerRegistry } from './breaker/registry.js';
 import { readEnvironment, type Environment } from './environment.js';
 import { Guard } from './guard.js';
 import { checkedSection, LiveRules } from './rules/live-rules.js';
+import { Panic } from './panic.js';
 import type { RulesConfig } from './rules/rule.js';
 import { RuleSet } from './rules/rule-set.js';
 import { log } from './telemetry/log.js';
@@ -24,6 +26,8 @@ import { TransitionLog } from './telemetry/transition-log.js';
 export interface Runtime {
   readonly registry: CircuitBreakerRegistry;
   readonly guard: Guard;
+  /** Whether so many circuits opened at once that none rejects. */
+  readonly panic: Panic;
   /** The last changes of state. */
   readonly transitions: TransitionLog;
   /** The latest traces in which breakers did something: a span processor, to be added where a tracer provider is made. */
@@ -51,22 +55,37 @@ export function createRuntime(registry: CircuitBreakerRegistry, environment: Env
   });
   const transitions = new TransitionLog();
   const traces = createTraceRing();
+  const panic = new Panic(registry, (change, context) => {
+    log.warn(
+      change.active
+        ? `${change.reason}: something nearer than they are must be broken. No call is rejected until it clears`
+        : `${change.reason}: open circuits reject calls again`,
+    );
+    events.onPanic(change, context);
+  });
   const publishes = environment.metrics !== 'off';
 
   diagnostics.report = (message, error) => log.error(message, error);
   registry.observe({
     onAdded: (breaker) => {
       spans.watch();
+      breaker.timeCalls();
+      panic.watch(breaker);
       if (!publishes) return;
       metrics.add(breaker);
       publisher.start();
       publisher.look();
     },
-    onRemoved: (breaker) => metrics.remove(breaker),
+    onRemoved: (breaker) => {
+      panic.forget(breaker);
+      metrics.remove(breaker);
+    },
     onFailure: (breaker, context) => events.onFailure(breaker, context),
     onProbe: (breaker, context) => events.onProbe(breaker, context),
-    onTransition: (breaker, transition, context) =>
-      transitions.record(breaker, transition, events.onTransition(breaker, transition, context)),
+    onTransition: (breaker, transition, context) => {
+      transitions.record(breaker, transition, events.onTransition(breaker, transition, context));
+      panic.onTransition(breaker, transition, context);
+    },
     onRejection: (breaker, rejection, enforced, context) => events.onRejection(breaker, rejection, enforced, context),
   });
 
@@ -77,7 +96,10 @@ export function createRuntime(registry: CircuitBreakerRegistry, environment: Env
       log.error('the rules file has changed and cannot be taken; the rules before stay in force', error),
     onWatchFailed: (error) => log.warn('the rules file cannot be watched; changes need a restart', error),
   });
-  rules.use((ruleSet) => guard.useRules(ruleSet));
+  rules.use((ruleSet) => {
+    guard.useRules(ruleSet);
+    panic.threshold = ruleSet.panicThreshold;
+  });
 
   return {
     registry,
@@ -85,10 +107,11 @@ export function createRuntime(registry: CircuitBreakerRegistry, environment: Env
     spans,
     environment,
     rules,
+    panic,
     transitions,
     traces,
     publishAlone: () => {
-      if (publishes) publisher.start(() => openOwnExporter(environment, { registry, transitions, traces }));
+      if (publishes) publisher.start(() => openOwnExporter(environment, { registry, panic, transitions, traces }));
     },
     publishTo: (provider) => {
       if (publishes) publisher.publishTo(provider);
@@ -129,9 +152,17 @@ export function loadRules({ rules, environment }: Runtime): void {
  * @param owner whose rules they are, for errors
  * @throws ConfigError naming everything that is wrong with the rules, or with the rules file
  */
-export function getGuard(owner: string, { mode, defaults, rules, maxBreakers }: RulesConfig = {}): Guard {
+export function getGuard(
+  owner: string,
+  { mode, defaults, rules, maxBreakers, panicThreshold }: RulesConfig = {},
+): Guard {
   const runtime = getRuntime();
   loadRules(runtime);
+  if (panicThreshold !== undefined) {
+    const consequence = 'it is about all targets of the process together, and would have no effect here';
+    const allowed = 'Put it into the rules file, or give it to configure().';
+    throw new ConfigError(owner, [{ path: 'panicThreshold', value: panicThreshold, consequence, allowed }]);
+  }
   const given = Object.entries({ mode, defaults, rules, maxBreakers }).filter(([, value]) => value !== undefined);
   if (given.length === 0) return runtime.guard;
   const own = checkedSection(owner, Object.fromEntries(given));
