@@ -1,0 +1,105 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import type { Random } from '../support/random.js';
+import type { Caller, Outcomes } from './caller.js';
+import type { Behaviour, MisbehavingProxy } from './misbehaving-proxy.js';
+
+/** How much of everything: a short form for each run of the tests, a long one for `npm run chaos`. */
+export interface Extent {
+  readonly calls: number;
+  readonly atOnce: number;
+  /** How long a server that flaps stays up, and down. */
+  readonly flapMs: number;
+}
+
+export const SHORT: Extent = { calls: 24, atOnce: 4, flapMs: 200 };
+export const LONG: Extent = { calls: 200, atOnce: 8, flapMs: 1_000 };
+
+/** After so long a call's own client gives up. */
+export const TIMEOUT_MS = 500;
+
+/** The place of one fault and one client. */
+export interface Scene {
+  readonly caller: Caller;
+  readonly proxy: MisbehavingProxy;
+  readonly random: Random;
+  readonly extent: Extent;
+  /** So many calls, while the fault goes on. */
+  call(): Promise<Outcomes>;
+}
+
+export interface Fault {
+  readonly name: string;
+  /** What has to come of it: `opens`, `stays closed`, or what suits the client. */
+  readonly circuit: 'opens' | 'stays closed' | 'either';
+  /** Whether it begins before the client has made a single call. */
+  readonly fromTheStart?: true;
+  /** The name that is called rather than an address. */
+  readonly host?: string;
+  begin?(scene: Scene): Promise<void>;
+  run(scene: Scene): Promise<Outcomes>;
+  end?(scene: Scene): Promise<void>;
+}
+
+/** A server, or the way to it, that behaves like this for as long as calls are made. */
+function behaving(name: string, behaviour: Behaviour, circuit: Fault['circuit']): Fault {
+  return {
+    name,
+    circuit,
+    begin: ({ proxy }) => proxy.behave(behaviour),
+    run: (scene) => scene.call(),
+  };
+}
+
+/** A server that is now like this and now as it should be, for as long as calls are made. */
+function alternating(name: string, behaviour: Behaviour, length: (scene: Scene) => number): Fault {
+  return {
+    name,
+    circuit: 'either',
+    run: async (scene) => {
+      const state = { calling: true };
+      const calls = scene.call().finally(() => (state.calling = false));
+      for (let down = true; state.calling; down = !down) {
+        await scene.proxy.behave(down ? behaviour : 'pass');
+        await Promise.race([calls, delay(length(scene))]);
+      }
+      return calls;
+    },
+  };
+}
+
+export const FAULTS: readonly Fault[] = [
+  behaving('refuses connections', 'refuse', 'opens'),
+  behaving('resets connections', 'reset', 'opens'),
+  behaving('never answers', 'never answer', 'opens'),
+  behaving('stops half-way through its answer', 'stop half-way', 'opens'),
+  behaving('sends garbage', 'garbage', 'opens'),
+  behaving('answers byte by byte', 'byte by byte', 'either'),
+  behaving('closes kept connections under a request', 'close when used again', 'either'),
+  alternating('flaps', 'refuse', ({ extent }) => extent.flapMs),
+  alternating('says in bursts that it cannot work', 'error answers', ({ random }) => 50 + random.below(250)),
+  {
+    name: 'has a name that cannot be looked up',
+    circuit: 'opens',
+    host: 'server.test',
+    begin: async ({ caller, proxy }) => {
+      await caller.dns(true);
+      proxy.hangUp();
+    },
+    run: (scene) => scene.call(),
+    end: ({ caller }) => caller.dns(false),
+  },
+  {
+    name: 'is well, but we have no file descriptors left',
+    circuit: 'stays closed',
+    fromTheStart: true,
+    begin: ({ caller }) => caller.descriptors(true),
+    run: (scene) => scene.call(),
+    end: ({ caller }) => caller.descriptors(false),
+  },
+  {
+    name: 'is well, but our event loop is blocked',
+    circuit: 'stays closed',
+    begin: ({ proxy }) => proxy.behave('late'),
+    run: ({ caller, extent }) => caller.block(Math.max(8, extent.atOnce), 3 * TIMEOUT_MS),
+  },
+];

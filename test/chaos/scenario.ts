@@ -1,0 +1,130 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import { OPEN, CLOSED, HALF_OPEN } from '../../src/breaker/state.js';
+import { Random } from '../support/random.js';
+import type { Backend, ClientName } from './backends.js';
+import type { Caller, Outcomes, Report } from './caller.js';
+import { TIMEOUT_MS, type Extent, type Fault, type Scene } from './faults.js';
+import { MisbehavingProxy } from './misbehaving-proxy.js';
+
+/** Rules of the callers: the numbers of the presets, but for a circuit that has not long to wait. */
+export const RULES = 'defaults: { openDuration: 100ms, halfOpenTimeout: 5s }\n';
+
+const HEALTHY_CALLS = 10;
+const MAX_RECOVERY_CALLS = 1_000;
+const GAP_MS = 10;
+const SETTLES_WITHIN_MS = 10_000;
+
+/** What came of one fault and one client. */
+export interface Result {
+  readonly fault: string;
+  readonly client: ClientName;
+  /** Calls that the application made. */
+  readonly calls: number;
+  readonly success: number;
+  readonly failure: number;
+  readonly ignored: number;
+  readonly rejected: number;
+  /** How often the circuit opened, the times after a failed probe included. */
+  readonly opened: number;
+  /** From the end of the fault until the circuit was closed. */
+  readonly recoveryMs: number;
+  /** What must not be. */
+  readonly problems: readonly string[];
+}
+
+/** Has a client call a server with a fault, and then without, and looks whether everything adds up. */
+export async function play(
+  fault: Fault,
+  client: ClientName,
+  caller: Caller,
+  backend: Backend,
+  extent: Extent,
+  seed: number,
+): Promise<Result> {
+  const random = new Random(seed);
+  const proxy = await MisbehavingProxy.start(backend.port, random, backend.errorAnswer);
+  const host = fault.host ?? '127.0.0.1';
+  const name = `${backend.scheme}://${host}:${proxy.port}${backend.path}`;
+  const total: Outcomes = {};
+  const add = (outcomes: Outcomes) => {
+    for (const [key, count] of Object.entries(outcomes) as [keyof Outcomes, number][]) {
+      total[key] = (total[key] ?? 0) + count;
+    }
+    return outcomes;
+  };
+  const scene: Scene = {
+    caller,
+    proxy,
+    random,
+    extent,
+    call: () => caller.calls({ times: extent.calls, atOnce: extent.atOnce, gap: GAP_MS }),
+  };
+  const healthy = () => caller.calls({ times: HEALTHY_CALLS, atOnce: 2, gap: 0 });
+  const open = () => caller.open(client, { host, port: proxy.port, timeout: TIMEOUT_MS, ...backend.options });
+
+  const problems: string[] = [];
+  const expectAllWell = (when: string, { ok = 0 }: Outcomes) => {
+    if (ok < HEALTHY_CALLS) problems.push(`${when}, only ${ok} of ${HEALTHY_CALLS} calls were answered`);
+  };
+  try {
+    if (!fault.fromTheStart) {
+      await open();
+      expectAllWell('before the fault', add(await healthy()));
+    }
+    await fault.begin?.(scene);
+    if (fault.fromTheStart) await open();
+    add(await fault.run(scene));
+
+    const before = await caller.report(name);
+    await fault.end?.(scene);
+    await proxy.behave('pass');
+    const endedAt = performance.now();
+    add(await caller.calls({ name, times: MAX_RECOVERY_CALLS, atOnce: 1, gap: GAP_MS, until: 'closed' }));
+    const recoveryMs = performance.now() - endedAt;
+    expectAllWell('after the fault', add(await healthy()));
+    const after = await settled(caller, name);
+    return { fault: fault.name, client, recoveryMs, ...judge(fault, total, before, after, problems) };
+  } finally {
+    await caller.close();
+    await proxy.stop();
+  }
+}
+
+/** The counts once nothing is under way: some calls are settled by what comes after them, like the end of a socket. */
+async function settled(caller: Caller, name: string): Promise<Report> {
+  const until = performance.now() + SETTLES_WITHIN_MS;
+  for (;;) {
+    const report = await caller.report(name);
+    if (report.stats?.calls.inFlight === 0 || performance.now() > until) return report;
+    await delay(20);
+  }
+}
+
+function judge(
+  { circuit }: Fault,
+  { ok = 0, error = 0, rejected: refused = 0, hangs = 0 }: Outcomes,
+  before: Report,
+  { stats, transitions, evidence, troubles, names }: Report,
+  problems: string[],
+): Omit<Result, 'fault' | 'client' | 'recoveryMs'> {
+  if (stats === undefined) throw new Error(`No breaker was made; there are ${names.join(', ')}`);
+  const { success, failure, ignored, rejected, inFlight } = stats.calls;
+  const calls = ok + error + refused + hangs;
+  const counted = success + failure + ignored + rejected;
+  const opened = (transitions[CLOSED * 3 + OPEN] ?? 0) + (transitions[HALF_OPEN * 3 + OPEN] ?? 0);
+  const wrong = (text: string) => problems.push(text);
+
+  for (const trouble of troubles) wrong(trouble);
+  if (hangs > 0) wrong(`${hangs} calls hang`);
+  if (inFlight !== 0) wrong(`${inFlight} calls are still in flight`);
+  if (counted - evidence !== calls) wrong(`${calls} calls were made, ${counted} counted, ${evidence} of them no calls`);
+  if (refused !== rejected) wrong(`${refused} calls were rejected, ${rejected} counted as that`);
+  if (success < ok) wrong(`${ok} calls were answered, only ${success} counted as that`);
+  if (stats.state !== 'closed') wrong(`the circuit is ${stats.state}`);
+  if (circuit === 'opens' && opened === 0) wrong('the circuit has not opened');
+  if (circuit === 'stays closed' && (opened > 0 || failure > 0)) {
+    wrong(`what is no fault of the target counts as ${failure} failures; the circuit has opened ${opened} times`);
+  }
+  if (before.stats === undefined) wrong('there was no breaker during the fault');
+  return { calls, success, failure, ignored, rejected, opened, problems };
+}
