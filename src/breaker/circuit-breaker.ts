@@ -1,6 +1,6 @@
 import { resolveConfig, type BreakerConfig } from './config.js';
 import { diagnostics } from './diagnostics.js';
-import { CircuitOpenError, ConfigError, formatSeconds, isAbort, isTimeout, withoutStack } from './errors.js';
+import { CircuitOpenError, ConfigError, formatSeconds, isAbort, isOwnTrouble, isTimeout, withoutStack } from './errors.js';
 import { eventLoop, type LoopWatch } from './loop-watch.js';
 import type { BreakerOptions } from './options.js';
 import { SlowCallWatch } from './slow-call-watch.js';
@@ -125,7 +125,8 @@ export class Permit {
   }
 
   /**
-   * The call failed. `isFailure` of the breaker's options has the last word on what that means.
+   * The call failed. `isFailure` of the breaker's options has the last word on what that means; without it, a cause that
+   * says that our own machine could not make the call (such as `EMFILE`) is ignored.
    *
    * @param cause becomes the `cause` of rejections if this failure opens the circuit
    * @param retryAfterMs the target asked to be left alone for so long: the circuit opens at once
@@ -521,7 +522,7 @@ export class CircuitBreaker {
 
   #judge(cause: unknown): boolean | 'ignored' {
     const { isFailure } = this.#config;
-    if (isFailure === undefined) return true;
+    if (isFailure === undefined) return isOwnTrouble(cause) ? 'ignored' : true;
     try {
       const verdict = isFailure(cause);
       return verdict === false || verdict === 'ignored' ? verdict : true;

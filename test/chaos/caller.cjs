@@ -93,7 +93,7 @@ const clients = {
 
   pg({ host, port, timeout, user, database }) {
     const { Pool } = require('pg');
-    const pool = new Pool({ host, port, user, database, max: 8, connectionTimeoutMillis: timeout, query_timeout: timeout });
+    const pool = new Pool({ host, port, user, database, max: 32, connectionTimeoutMillis: timeout, query_timeout: timeout });
     pool.on('error', () => {});
     return { call: () => pool.query('SELECT 1'), close: () => pool.end() };
   },
@@ -107,13 +107,14 @@ const orders = {
     client = clients[order.client](order);
   },
 
-  /** Makes calls, some at once, until there were enough of them or the circuit is in that state. */
-  async calls({ name, times, atOnce, gap, until }) {
+  /** Makes calls, some at once, until there were enough of them, time is up, or the circuit is in that state. */
+  async calls({ name, times = Infinity, forMs = Infinity, atOnce, gap, until }) {
+    const end = performance.now() + forMs;
     let left = times;
     const outcomes = {};
     const note = (outcome) => (outcomes[outcome] = (outcomes[outcome] ?? 0) + 1);
     const caller = async () => {
-      while (left-- > 0) {
+      while (left-- > 0 && performance.now() < end) {
         note(await outcomeOf(client.call));
         if (until !== undefined && globalRegistry.get(name)?.state === until) break;
         if (gap > 0) await new Promise((resolve) => setTimeout(resolve, gap));
@@ -129,6 +130,8 @@ const orders = {
     const calls = Array.from({ length: times }, () => outcomeOf(client.call));
     // Their requests leave; the answers will come while nobody can listen.
     await new Promise((resolve) => setTimeout(resolve, 30));
+    // From here, timers come before anything that has arrived; from a timer, they would come after.
+    await new Promise((resolve) => setImmediate(resolve));
     const until = performance.now() + ms;
     while (performance.now() < until);
     for (const outcome of await Promise.all(calls)) outcomes[outcome] = (outcomes[outcome] ?? 0) + 1;
@@ -136,17 +139,21 @@ const orders = {
   },
 
   /** Opens files until the process may open no more, or closes them again. */
-  descriptors({ exhaust }) {
+  async descriptors({ exhaust }) {
     if (!exhaust) {
       for (const descriptor of descriptors.splice(0)) fs.closeSync(descriptor);
-      return undefined;
+      return;
     }
-    try {
-      for (;;) descriptors.push(fs.openSync('/dev/null'));
-    } catch (error) {
-      if (error.code !== 'EMFILE') throw error;
+    // Until none comes back any more: sockets that were in use a moment ago take a while to be given up.
+    for (let opened = 1; opened > 0; await new Promise((resolve) => setTimeout(resolve, 100))) {
+      const before = descriptors.length;
+      try {
+        for (;;) descriptors.push(fs.openSync('/dev/null'));
+      } catch (error) {
+        if (error.code !== 'EMFILE') throw error;
+      }
+      opened = descriptors.length - before;
     }
-    return undefined;
   },
 
   dns({ fails }) {

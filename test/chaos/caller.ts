@@ -18,6 +18,18 @@ export interface Report {
   readonly names: readonly string[];
 }
 
+/** Calls to be made, so many at once, until one of the other options ends them. */
+export interface Calls {
+  readonly atOnce: number;
+  /** Milliseconds between a call's end and the next one. */
+  readonly gap: number;
+  readonly times?: number;
+  readonly forMs?: number;
+  /** Until the circuit of that breaker is closed. */
+  readonly name?: string;
+  readonly until?: 'closed';
+}
+
 // Few enough to be used up in no time.
 const MAX_DESCRIPTORS = 128;
 
@@ -60,8 +72,7 @@ export class Caller {
     return this.#tell('open', { client, ...options });
   }
 
-  /** @param name of the breaker whose state ends them */
-  calls(options: { name?: string; times: number; atOnce: number; gap: number; until?: string }): Promise<Outcomes> {
+  calls(options: Calls): Promise<Outcomes> {
     return this.#tell('calls', options);
   }
 

@@ -5,17 +5,21 @@ import type { Behaviour, MisbehavingProxy } from './misbehaving-proxy.js';
 
 /** How much of everything: a short form for each run of the tests, a long one for `npm run chaos`. */
 export interface Extent {
-  readonly calls: number;
+  /** How long a fault goes on. */
+  readonly faultMs: number;
   readonly atOnce: number;
   /** How long a server that flaps stays up, and down. */
   readonly flapMs: number;
 }
 
-export const SHORT: Extent = { calls: 24, atOnce: 4, flapMs: 200 };
-export const LONG: Extent = { calls: 200, atOnce: 8, flapMs: 1_000 };
+export const SHORT: Extent = { faultMs: 1_500, atOnce: 4, flapMs: 200 };
+export const LONG: Extent = { faultMs: 6_000, atOnce: 8, flapMs: 1_000 };
 
 /** After so long a call's own client gives up. */
 export const TIMEOUT_MS = 500;
+
+// Enough to open any circuit, if they counted.
+const BLOCKED_CALLS = 24;
 
 /** The place of one fault and one client. */
 export interface Scene {
@@ -23,7 +27,7 @@ export interface Scene {
   readonly proxy: MisbehavingProxy;
   readonly random: Random;
   readonly extent: Extent;
-  /** So many calls, while the fault goes on. */
+  /** Calls, for as long as the fault goes on. */
   call(): Promise<Outcomes>;
 }
 
@@ -40,7 +44,7 @@ export interface Fault {
   end?(scene: Scene): Promise<void>;
 }
 
-/** A server, or the way to it, that behaves like this for as long as calls are made. */
+/** A server, or the way to it, that behaves like this for as long as it lasts. */
 function behaving(name: string, behaviour: Behaviour, circuit: Fault['circuit']): Fault {
   return {
     name,
@@ -50,7 +54,7 @@ function behaving(name: string, behaviour: Behaviour, circuit: Fault['circuit'])
   };
 }
 
-/** A server that is now like this and now as it should be, for as long as calls are made. */
+/** A server that is now like this and now as it should be, for as long as it lasts. */
 function alternating(name: string, behaviour: Behaviour, length: (scene: Scene) => number): Fault {
   return {
     name,
@@ -100,6 +104,6 @@ export const FAULTS: readonly Fault[] = [
     name: 'is well, but our event loop is blocked',
     circuit: 'stays closed',
     begin: ({ proxy }) => proxy.behave('late'),
-    run: ({ caller, extent }) => caller.block(Math.max(8, extent.atOnce), 3 * TIMEOUT_MS),
+    run: ({ caller }) => caller.block(BLOCKED_CALLS, 3 * TIMEOUT_MS),
   },
 ];

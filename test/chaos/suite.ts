@@ -1,10 +1,10 @@
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { removeTemporaryDirectories, temporaryDirectory } from '../support/files.js';
-import { startBackends, type Backends, type ClientName } from './backends.js';
+import { startBackends, type Backend, type ClientName } from './backends.js';
 import { Caller } from './caller.js';
 import type { Extent, Fault } from './faults.js';
-import { play, RULES, type Result } from './scenario.js';
+import { play, RULES, warmUp, type Result } from './scenario.js';
 
 /** Every fault with every client: clients side by side, each in a process of its own, and faults one after the other. */
 export async function playAll(
@@ -16,13 +16,20 @@ export async function playAll(
 ): Promise<Result[]> {
   const rules = join(temporaryDirectory(), 'rules.yaml');
   writeFileSync(rules, RULES);
+  const callers: [ClientName, Caller][] = [];
   const backends = await startBackends();
   try {
+    for (const client of clients) {
+      const caller = await Caller.start(client, rules);
+      callers.push([client, caller]);
+      await warmUp(client, caller, backends.of(client));
+    }
     const results = await Promise.all(
-      clients.map((client) => playWith(client, faults, backends, rules, extent, seed, onResult)),
+      callers.map(([client, caller]) => playWith(client, caller, faults, backends.of(client), extent, seed, onResult)),
     );
     return results.flat();
   } finally {
+    for (const [, caller] of callers) caller.kill();
     await backends.stop();
     removeTemporaryDirectories();
   }
@@ -30,25 +37,20 @@ export async function playAll(
 
 async function playWith(
   client: ClientName,
+  caller: Caller,
   faults: readonly Fault[],
-  backends: Backends,
-  rules: string,
+  backend: Backend,
   extent: Extent,
   seed: number,
   onResult: (result: Result) => void,
 ): Promise<Result[]> {
-  const caller = await Caller.start(client, rules);
-  try {
-    const results: Result[] = [];
-    for (const [index, fault] of faults.entries()) {
-      const result = await play(fault, client, caller, backends.of(client), extent, seed + index);
-      results.push(result);
-      onResult(result);
-    }
-    const problems = await caller.end();
-    if (problems.length > 0) throw new Error(problems.join('\n'));
-    return results;
-  } finally {
-    caller.kill();
+  const results: Result[] = [];
+  for (const [index, fault] of faults.entries()) {
+    const result = await play(fault, client, caller, backend, extent, seed + index);
+    results.push(result);
+    onResult(result);
   }
+  const problems = await caller.end();
+  if (problems.length > 0) throw new Error(`${client}: ${problems.join('\n')}`);
+  return results;
 }

@@ -7,6 +7,7 @@ import { CircuitOpenError } from '../../src/guard.js';
 import { TestGuard } from '../support/guarded.js';
 import { Clients, heard, MAJORS, rejection } from '../support/ioredis.js';
 import { RedisServer } from '../support/redis-server.js';
+import { serveRaw } from '../support/servers.js';
 
 const OPTIONS: BreakerOptions = {
   failureThreshold: 5,
@@ -67,6 +68,16 @@ for (const { major, name } of MAJORS) {
     async function callUntilClosed(redis: Redis): Promise<void> {
       while (breaker().state !== 'closed') await redis.ping().catch(ignore);
     }
+
+    it('opens by answers that are not of Redis', async () => {
+      const garbled = await serveRaw((socket) => socket.write('HTTP/1.1 400 Bad Request\r\n\r\n'));
+      const redis = clients.redis(garbled.port, { ...QUICK_RETRY, enableReadyCheck: false });
+      const garbledBreaker = () => guard.breaker(`redis://127.0.0.1:${garbled.port}`);
+      for (let call = 0; call < OPTIONS.failureThreshold!; call++) await rejection(redis.get('key'));
+      expect(garbledBreaker().stats().calls).to.include({ ignored: 0, success: 0, inFlight: 0 });
+      expect(garbledBreaker().state).to.equal('open');
+      await garbled.stop();
+    });
 
     it('opens by failing reconnections alone, and counts none of them as rejected', async () => {
       await ready();
