@@ -1,4 +1,5 @@
 import type { CircuitBreaker, Transition } from './breaker/circuit-breaker.js';
+import { diagnostics } from './breaker/diagnostics.js';
 import { formatSeconds } from './breaker/errors.js';
 import { DEFAULT_PANIC_THRESHOLD } from './rules/rule.js';
 
@@ -100,7 +101,12 @@ export class Panic {
   #change(active: boolean, numbers: string, breaker: CircuitBreaker, context: unknown): void {
     const reason = `${numbers} (threshold ${Number((this.#threshold * 100).toFixed(1))} %)`;
     this.#reason = active ? reason : undefined;
-    this.onChange({ active, reason, breaker }, context);
+    try {
+      this.onChange({ active, reason, breaker }, context);
+    } catch (error) {
+      // It may be a call that is about to be made which brought this about.
+      diagnostics.report('Telling of panic failed', error);
+    }
   }
 
   /** Targets with a circuit that opened no longer ago than that, and is not closed. */

@@ -1,3 +1,5 @@
+import { AsyncResource } from 'node:async_hooks';
+
 /** What the event loop of this thread can be asked, so that tests can answer in its place. */
 export interface LoopSeams {
   /** Milliseconds that only ever grow. */
@@ -11,10 +13,12 @@ export interface LoopSeams {
 // Captured at load: the fake timers of an application's tests must not make its event loop look blocked.
 const { setTimeout } = globalThis;
 const { nodeTiming } = performance;
+// A timer keeps the async context it is made in: here that of no request.
+const outside = new AsyncResource('otel-breaker');
 const realSeams: LoopSeams = {
   now: performance.now.bind(performance),
   idle: () => nodeTiming.idleTime,
-  later: (callback, ms) => void setTimeout(callback, ms).unref(),
+  later: (callback, ms) => outside.runInAsyncScope(() => void setTimeout(callback, ms).unref()),
 };
 
 // Often enough to place a stall, rare enough to cost nothing: a look takes less than a tenth of a microsecond.

@@ -24,11 +24,11 @@ export interface Backends {
 }
 
 export async function startBackends(): Promise<Backends> {
-  const [web, redis, postgres] = await Promise.all([
-    serve((_request, response) => response.end('an answer of some length, so that half of it is not all of it')),
-    RedisServer.start(),
-    PostgresServer.start(),
-  ]);
+  const web = await serve((_request, response) =>
+    response.end('an answer of some length, so that half of it is not all of it'),
+  );
+  const redis = await RedisServer.start();
+  const postgres = await PostgresServer.start();
   await redis.command('SET', 'key', 'a value');
   const byHttp: Backend = { port: web.port, scheme: 'http', path: '', options: {}, errorAnswer: unavailable };
   const byRedis: Backend = { port: redis.port, scheme: 'redis', path: '', options: {}, errorAnswer: loading };

@@ -29,7 +29,11 @@ let dnsFails = false;
 dns.lookup = (host, options, callback) => {
   if (!host.endsWith('.test')) return lookup(host, options, callback);
   if (dnsFails) {
-    const error = Object.assign(new Error(`getaddrinfo ENOTFOUND ${host}`), { code: 'ENOTFOUND', syscall: 'getaddrinfo', hostname: host });
+    const error = Object.assign(new Error(`getaddrinfo ENOTFOUND ${host}`), {
+      code: 'ENOTFOUND',
+      syscall: 'getaddrinfo',
+      hostname: host,
+    });
     return setImmediate(callback, error);
   }
   const address = '127.0.0.1';
@@ -44,7 +48,9 @@ const clients = {
       new Promise((resolve, reject) => {
         const request = http.get({ host, port, path: '/', agent, timeout }, (response) => {
           response.on('error', reject);
-          response.on('end', () => (response.statusCode < 400 ? resolve() : reject(new Error(`status ${response.statusCode}`))));
+          response.on('end', () =>
+            response.statusCode < 400 ? resolve() : reject(new Error(`status ${response.statusCode}`)),
+          );
           response.resume();
         });
         request.on('timeout', () => request.destroy(new Error('no answer in time')));
@@ -93,7 +99,15 @@ const clients = {
 
   pg({ host, port, timeout, user, database }) {
     const { Pool } = require('pg');
-    const pool = new Pool({ host, port, user, database, max: 32, connectionTimeoutMillis: timeout, query_timeout: timeout });
+    const pool = new Pool({
+      host,
+      port,
+      user,
+      database,
+      max: 32,
+      connectionTimeoutMillis: timeout,
+      query_timeout: timeout,
+    });
     pool.on('error', () => {});
     return { call: () => pool.query('SELECT 1'), close: () => pool.end() };
   },
@@ -107,7 +121,7 @@ const orders = {
     client = clients[order.client](order);
   },
 
-  /** Makes calls, some at once, until there were enough of them, time is up, or the circuit is in that state. */
+  /** Makes calls, some at once, until there were enough of them, time is up, or the circuit is closed, or has been open. */
   async calls({ name, times = Infinity, forMs = Infinity, atOnce, gap, until }) {
     const end = performance.now() + forMs;
     let left = times;
@@ -116,7 +130,9 @@ const orders = {
     const caller = async () => {
       while (left-- > 0 && performance.now() < end) {
         note(await outcomeOf(client.call));
-        if (until !== undefined && globalRegistry.get(name)?.state === until) break;
+        if (until === 'closed' && globalRegistry.get(name)?.state === 'closed') break;
+        // One that has closed again has been open, too.
+        if (until === 'opened' && globalRegistry.get(name)?.stats().transitionCount > 0) break;
         if (gap > 0) await new Promise((resolve) => setTimeout(resolve, gap));
       }
     };
@@ -162,7 +178,13 @@ const orders = {
 
   stats({ name }) {
     const breaker = globalRegistry.get(name);
-    return { stats: breaker?.stats(), transitions: breaker?.transitions ?? [], evidence, troubles, names: globalRegistry.listNames() };
+    return {
+      stats: breaker?.stats(),
+      transitions: breaker?.transitions ?? [],
+      evidence,
+      troubles,
+      names: globalRegistry.listNames(),
+    };
   },
 
   async close() {

@@ -25,9 +25,9 @@ export interface Calls {
   readonly gap: number;
   readonly times?: number;
   readonly forMs?: number;
-  /** Until the circuit of that breaker is closed. */
+  /** Until the circuit of that breaker is closed, or has been open. */
   readonly name?: string;
-  readonly until?: 'closed';
+  readonly until?: 'closed' | 'opened';
 }
 
 // Few enough to be used up in no time.

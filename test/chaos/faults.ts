@@ -1,7 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Random } from '../support/random.js';
 import type { Caller, Outcomes } from './caller.js';
-import type { Behaviour, MisbehavingProxy } from './misbehaving-proxy.js';
+import { BEHAVIOURS, type Behaviour, type MisbehavingProxy } from './misbehaving-proxy.js';
 
 /** How much of everything: a short form for each run of the tests, a long one for `npm run chaos`. */
 export interface Extent {
@@ -54,17 +54,18 @@ function behaving(name: string, behaviour: Behaviour, circuit: Fault['circuit'])
   };
 }
 
-/** A server that is now like this and now as it should be, for as long as it lasts. */
-function alternating(name: string, behaviour: Behaviour, length: (scene: Scene) => number): Fault {
+/** A server that is now like this and now like that, each for so many milliseconds. */
+function changing(name: string, next: (scene: Scene, turn: number) => readonly [Behaviour, ms: number]): Fault {
   return {
     name,
     circuit: 'either',
     run: async (scene) => {
       const state = { calling: true };
       const calls = scene.call().finally(() => (state.calling = false));
-      for (let down = true; state.calling; down = !down) {
-        await scene.proxy.behave(down ? behaviour : 'pass');
-        await Promise.race([calls, delay(length(scene))]);
+      for (let turn = 0; state.calling; turn++) {
+        const [behaviour, ms] = next(scene, turn);
+        await scene.proxy.behave(behaviour);
+        await Promise.race([calls, delay(ms)]);
       }
       return calls;
     },
@@ -79,8 +80,12 @@ export const FAULTS: readonly Fault[] = [
   behaving('sends garbage', 'garbage', 'opens'),
   behaving('answers byte by byte', 'byte by byte', 'either'),
   behaving('closes kept connections under a request', 'close when used again', 'either'),
-  alternating('flaps', 'refuse', ({ extent }) => extent.flapMs),
-  alternating('says in bursts that it cannot work', 'error answers', ({ random }) => 50 + random.below(250)),
+  changing('flaps', ({ extent }, turn) => [turn % 2 === 0 ? 'refuse' : 'pass', extent.flapMs]),
+  changing('says in bursts that it cannot work', ({ random }, turn) => [
+    turn % 2 === 0 ? 'error answers' : 'pass',
+    50 + random.below(250),
+  ]),
+  changing('does any of this in turn', ({ random }) => [random.pick(BEHAVIOURS), 50 + random.below(400)]),
   {
     name: 'has a name that cannot be looked up',
     circuit: 'opens',

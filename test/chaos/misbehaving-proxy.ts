@@ -3,17 +3,19 @@ import { setTimeout as delay } from 'node:timers/promises';
 import type { Random } from '../support/random.js';
 
 /** What a proxy does to what passes through it. */
-export type Behaviour =
-  | 'pass'
-  | 'late'
-  | 'refuse'
-  | 'reset'
-  | 'never answer'
-  | 'stop half-way'
-  | 'garbage'
-  | 'byte by byte'
-  | 'close when used again'
-  | 'error answers';
+export const BEHAVIOURS = [
+  'pass',
+  'late',
+  'refuse',
+  'reset',
+  'never answer',
+  'stop half-way',
+  'garbage',
+  'byte by byte',
+  'close when used again',
+  'error answers',
+] as const;
+export type Behaviour = (typeof BEHAVIOURS)[number];
 
 /** An answer by which a server says that it cannot work, to one chunk of requests; and whether it hangs up afterwards. */
 export type ErrorAnswer = (request: Buffer) => { readonly answer: Buffer; readonly hangUp: boolean };
@@ -99,7 +101,7 @@ export class MisbehavingProxy {
       this.#spoilt.delete(client);
       upstream.destroy();
     });
-    upstream.on('close', () => sending.then(() => client.end()));
+    upstream.on('close', () => void sending.then(() => client.end()));
 
     client.on('data', (request) => {
       if (LOSING.has(this.#behaviour)) this.#spoilt.add(client);

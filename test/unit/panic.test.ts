@@ -5,6 +5,7 @@ import { CircuitBreakerRegistry } from '../../src/breaker/registry.js';
 import { Panic, type PanicChange } from '../../src/panic.js';
 import { targetLabels } from '../../src/target.js';
 import { fail, rejectionOf, start, succeed, waitUntilProbe } from '../support/breakers.js';
+import { captureDiagnostics, releaseDiagnostics } from '../support/diagnostics.js';
 import { FakeClock } from '../support/clock.js';
 import { target } from '../support/targets.js';
 
@@ -16,13 +17,19 @@ describe('Panic', () => {
   let panic: Panic;
   let changes: Pick<PanicChange, 'active' | 'reason'>[];
   let rejections: boolean[];
+  let loggerBreaks: boolean;
 
   beforeEach(() => {
     clock = new FakeClock();
     registry = new CircuitBreakerRegistry();
     changes = [];
     rejections = [];
-    panic = new Panic(registry, ({ active, reason }) => changes.push({ active, reason }), clock.now);
+    loggerBreaks = false;
+    const onChange = ({ active, reason }: PanicChange) => {
+      if (loggerBreaks) throw new Error('the logger broke');
+      changes.push({ active, reason });
+    };
+    panic = new Panic(registry, onChange, clock.now);
     registry.observe({
       onAdded: (breaker) => panic.watch(breaker),
       onRemoved: (breaker) => panic.forget(breaker),
@@ -30,6 +37,8 @@ describe('Panic', () => {
       onRejection: (_breaker, _rejection, enforced) => rejections.push(enforced),
     });
   });
+
+  afterEach(releaseDiagnostics);
 
   /** Breakers of these targets that were called just now. */
   function busy(urls = URLS, options: BreakerOptions = { openDuration: 30_000 }): CircuitBreaker[] {
@@ -166,6 +175,17 @@ describe('Panic', () => {
     }
     open([registry.get('http://a')!, registry.get('http://b')!, registry.get('http://c')!]);
     expect(changes).to.deep.equal([]);
+  });
+
+  it('has no call fail for telling of it', () => {
+    const reports = captureDiagnostics();
+    const breakers = busy();
+    loggerBreaks = true;
+    open(breakers);
+    expect(panic.reason).not.to.equal(undefined);
+    panic.threshold = 1;
+    rejectionOf(breakers[0]!);
+    expect(reports.map(([message]) => message)).to.deep.equal(['Telling of panic failed', 'Telling of panic failed']);
   });
 
   it('never begins with a threshold of 1, which also ends it', () => {

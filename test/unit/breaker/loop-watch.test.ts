@@ -1,3 +1,4 @@
+import { AsyncLocalStorage } from 'node:async_hooks';
 import { expect } from 'chai';
 import { LoopWatch } from '../../../src/breaker/loop-watch.js';
 import { CircuitBreaker } from '../../../src/breaker/circuit-breaker.js';
@@ -139,6 +140,20 @@ describe('LoopWatch', () => {
       clock.advance(1);
     }
     expect(looks).to.equal(5);
+  });
+
+  it('keeps no request alive by the timer that it sets', async () => {
+    const storage = new AsyncLocalStorage<string>();
+    const seen: unknown[] = [];
+    const loop = new (class extends LoopWatch {
+      override look(now: number): void {
+        super.look(now);
+        seen.push(storage.getStore());
+      }
+    })();
+    storage.run('a request', () => loop.excuses(performance.now(), performance.now()));
+    while (seen.length < 3) await new Promise((resolve) => setTimeout(resolve, 10));
+    expect(seen.slice(0, 3)).to.deep.equal(['a request', undefined, undefined]);
   });
 
   it('sees the loop of this process blocked, and free', async () => {
