@@ -8,6 +8,16 @@ import type { ClientName } from './backends.js';
 /** How many calls ended in which way, as their caller saw it. */
 export type Outcomes = Partial<Record<'ok' | 'error' | 'rejected' | 'hangs', number>>;
 
+export function addUp(...parts: readonly Outcomes[]): Outcomes {
+  const total: Outcomes = {};
+  for (const part of parts) {
+    for (const [key, count] of Object.entries(part) as [keyof Outcomes, number][]) {
+      total[key] = (total[key] ?? 0) + count;
+    }
+  }
+  return total;
+}
+
 export interface Report {
   readonly stats: BreakerStats | undefined;
   readonly transitions: readonly number[];

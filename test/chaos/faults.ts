@@ -1,6 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Random } from '../support/random.js';
-import type { Caller, Outcomes } from './caller.js';
+import { addUp, type Caller, type Outcomes } from './caller.js';
 import { BEHAVIOURS, type Behaviour, type MisbehavingProxy } from './misbehaving-proxy.js';
 
 /** How much of everything: a short form for each run of the tests, a long one for `npm run chaos`. */
@@ -29,6 +29,8 @@ export interface Scene {
   readonly extent: Extent;
   /** Calls, for as long as the fault goes on. */
   call(): Promise<Outcomes>;
+  /** Calls until the circuit has been open. */
+  callUntilOpened(): Promise<Outcomes>;
 }
 
 export interface Fault {
@@ -103,6 +105,19 @@ export const FAULTS: readonly Fault[] = [
     fromTheStart: true,
     begin: ({ caller }) => caller.descriptors(true),
     run: (scene) => scene.call(),
+    end: ({ caller }) => caller.descriptors(false),
+  },
+  {
+    // Every probe ends without a verdict then, and has to give its slot back.
+    name: 'fails, and then we have no file descriptors left',
+    circuit: 'opens',
+    begin: ({ proxy }) => proxy.behave('refuse'),
+    run: async (scene) => {
+      const before = await scene.callUntilOpened();
+      await scene.caller.descriptors(true);
+      await scene.proxy.behave('pass');
+      return addUp(before, await scene.call());
+    },
     end: ({ caller }) => caller.descriptors(false),
   },
   {

@@ -1,4 +1,5 @@
 import { format, resolveConfig } from 'prettier';
+import { CLIENTS } from './backends.js';
 import type { Result } from './scenario.js';
 
 export const REPORT = 'docs/reliability.md';
@@ -42,6 +43,7 @@ export function rowsIn(document: string): string[] {
   const table = document.slice(document.indexOf(BEGIN), document.indexOf(END));
   return table.split('\n').flatMap((line) => {
     const cells = line.split('|').map((cell) => cell.trim());
-    return cells.length === 11 ? [`${cells[1]} | ${cells[2]}`] : [];
+    const isRow = cells.length === 11 && (CLIENTS as readonly (string | undefined)[]).includes(cells[2]);
+    return isRow ? [`${cells[1]} | ${cells[2]}`] : [];
   });
 }

@@ -2,12 +2,15 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { OPEN, CLOSED, HALF_OPEN } from '../../src/breaker/state.js';
 import { Random } from '../support/random.js';
 import type { Backend, ClientName } from './backends.js';
-import type { Caller, Calls, Outcomes, Report } from './caller.js';
+import { addUp, type Caller, type Calls, type Outcomes, type Report } from './caller.js';
 import { TIMEOUT_MS, type Extent, type Fault, type Scene } from './faults.js';
 import { MisbehavingProxy } from './misbehaving-proxy.js';
 
-/** Rules of the callers: the numbers of the presets, but for a circuit that has not long to wait. */
-export const RULES = 'defaults: { openDuration: 100ms, halfOpenTimeout: 5s }\n';
+/**
+ * Rules of the callers: the numbers of the presets, but for a circuit that has not long to wait, and in which a slot that is
+ * lost stays lost.
+ */
+export const RULES = 'defaults: { openDuration: 100ms, halfOpenTimeout: 10m }\n';
 
 const HEALTHY_CALLS = 10;
 const MAX_CALLS = 1_000;
@@ -45,22 +48,22 @@ export async function play(
   const proxy = await MisbehavingProxy.start(backend.port, random, backend.errorAnswer);
   const host = fault.host ?? '127.0.0.1';
   const name = `${backend.scheme}://${host}:${proxy.port}${backend.path}`;
-  const total: Outcomes = {};
+  let total: Outcomes = {};
   const add = (outcomes: Outcomes) => {
-    for (const [key, count] of Object.entries(outcomes) as [keyof Outcomes, number][]) {
-      total[key] = (total[key] ?? 0) + count;
-    }
+    total = addUp(total, outcomes);
     return outcomes;
   };
+  const calls = (options: Partial<Calls>) => caller.calls({ atOnce: 1, gap: GAP_MS, ...options });
+  const callUntilOpened = () => calls({ name, times: MAX_CALLS, until: 'opened' });
   const scene: Scene = {
     caller,
     proxy,
     random,
     extent,
-    call: () => caller.calls({ forMs: extent.faultMs, atOnce: extent.atOnce, gap: GAP_MS }),
+    call: () => calls({ forMs: extent.faultMs, atOnce: extent.atOnce }),
+    callUntilOpened,
   };
-  const calls = (options: Partial<Calls>) => caller.calls({ atOnce: 1, gap: GAP_MS, ...options });
-  const healthy = () => caller.calls({ times: HEALTHY_CALLS, atOnce: 2, gap: 0 });
+  const healthy = () => calls({ times: HEALTHY_CALLS, atOnce: 2, gap: 0 });
   const open = () => caller.open(client, { host, port: proxy.port, timeout: TIMEOUT_MS, ...backend.options });
 
   const problems: string[] = [];
@@ -77,7 +80,7 @@ export async function play(
     if (fault.fromTheStart) await open();
     add(await fault.run(scene));
     // On a slow machine, fewer calls have failed by now than it takes.
-    if (fault.circuit === 'opens') add(await calls({ name, times: MAX_CALLS, until: 'opened' }));
+    if (fault.circuit === 'opens') add(await callUntilOpened());
 
     const before = await caller.report(name);
     await fault.end?.(scene);
