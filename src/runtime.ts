@@ -4,10 +4,12 @@ import type * as Console from './console/console.js';
 import type { LiveSource } from './console/live.js';
 import type * as Server from './console/server.js';
 import { diagnostics } from './breaker/diagnostics.js';
+import { ConfigError } from './breaker/errors.js';
 import { globalRegistry, type CircuitBreakerRegistry } from './breaker/registry.js';
 import { readEnvironment, type Environment } from './environment.js';
 import { Guard } from './guard.js';
 import { checkedSection, LiveRules } from './rules/live-rules.js';
+import { Panic } from './panic.js';
 import type { RulesConfig } from './rules/rule.js';
 import { RuleSet } from './rules/rule-set.js';
 import { log } from './telemetry/log.js';
@@ -27,6 +29,8 @@ import { labelled, type Report, type Reporter } from './telemetry/workers.js';
 export interface Runtime {
   readonly registry: CircuitBreakerRegistry;
   readonly guard: Guard;
+  /** Whether so many circuits opened at once that none rejects. */
+  readonly panic: Panic;
   /** The last changes of state. */
   readonly transitions: TransitionLog;
   /** The latest traces in which breakers did something: a span processor, to be added where a tracer provider is made. */
@@ -61,6 +65,14 @@ export function createRuntime(registry: CircuitBreakerRegistry, environment: Env
   });
   const transitions = new TransitionLog();
   const traces = createTraceRing();
+  const panic = new Panic(registry, (change, context) => {
+    log.warn(
+      change.active
+        ? `${change.reason}: something nearer than they are must be broken. No call is rejected until it clears`
+        : `${change.reason}: open circuits reject calls again`,
+    );
+    events.onPanic(change, context);
+  });
   const publishes = environment.metrics !== 'off';
   const reporters: Reporter[] = [];
   const stops: (() => void)[] = [];
@@ -70,17 +82,24 @@ export function createRuntime(registry: CircuitBreakerRegistry, environment: Env
   registry.observe({
     onAdded: (breaker) => {
       spans.watch();
+      breaker.timeCalls();
+      panic.watch(breaker);
       if (!publishes) return;
       metrics.add(breaker);
       publisher.start();
       publisher.look();
       mainThread?.begin();
     },
-    onRemoved: (breaker) => metrics.remove(breaker),
+    onRemoved: (breaker) => {
+      panic.forget(breaker);
+      metrics.remove(breaker);
+    },
     onFailure: (breaker, context) => events.onFailure(breaker, context),
     onProbe: (breaker, context) => events.onProbe(breaker, context),
-    onTransition: (breaker, transition, context) =>
-      transitions.record(breaker, transition, events.onTransition(breaker, transition, context)),
+    onTransition: (breaker, transition, context) => {
+      transitions.record(breaker, transition, events.onTransition(breaker, transition, context));
+      panic.onTransition(breaker, transition, context);
+    },
     onRejection: (breaker, rejection, enforced, context) => events.onRejection(breaker, rejection, enforced, context),
   });
 
@@ -91,7 +110,10 @@ export function createRuntime(registry: CircuitBreakerRegistry, environment: Env
       log.error('the rules file has changed and cannot be taken; the rules before stay in force', error),
     onWatchFailed: (error) => log.warn('the rules file cannot be watched; changes need a restart', error),
   });
-  rules.use((ruleSet) => guard.useRules(ruleSet));
+  rules.use((ruleSet) => {
+    guard.useRules(ruleSet);
+    panic.threshold = ruleSet.panicThreshold;
+  });
 
   /** Those that leave through nobody else. */
   function ownNumbers(): BreakerNumbers[] {
@@ -114,6 +136,7 @@ export function createRuntime(registry: CircuitBreakerRegistry, environment: Env
     spans,
     environment,
     rules,
+    panic,
     transitions,
     traces,
     numbers,
@@ -130,7 +153,7 @@ export function createRuntime(registry: CircuitBreakerRegistry, environment: Env
         );
       }
       stops.push(...reporters.map((reporter) => () => reporter.stop()));
-      const own = () => openOwnExporter(environment, { registry, transitions, traces, numbers });
+      const own = () => openOwnExporter(environment, { registry, panic, transitions, traces, numbers });
       publisher.start(own, inCluster ? GRACE_OF_WORKERS_MS : undefined);
       if (!inCluster) return;
       const tell = async () => [{ worker: '', breakers: ownNumbers() }, ...(await reports())];
@@ -181,9 +204,17 @@ export function loadRules({ rules, environment }: Runtime): void {
  * @param owner whose rules they are, for errors
  * @throws ConfigError naming everything that is wrong with the rules, or with the rules file
  */
-export function getGuard(owner: string, { mode, defaults, rules, maxBreakers }: RulesConfig = {}): Guard {
+export function getGuard(
+  owner: string,
+  { mode, defaults, rules, maxBreakers, panicThreshold }: RulesConfig = {},
+): Guard {
   const runtime = getRuntime();
   loadRules(runtime);
+  if (panicThreshold !== undefined) {
+    const consequence = 'it is about all targets of the process together, and would have no effect here';
+    const allowed = 'Put it into the rules file, or give it to configure().';
+    throw new ConfigError(owner, [{ path: 'panicThreshold', value: panicThreshold, consequence, allowed }]);
+  }
   const given = Object.entries({ mode, defaults, rules, maxBreakers }).filter(([, value]) => value !== undefined);
   if (given.length === 0) return runtime.guard;
   const own = checkedSection(owner, Object.fromEntries(given));
