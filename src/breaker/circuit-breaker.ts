@@ -1,6 +1,14 @@
 import { resolveConfig, type BreakerConfig } from './config.js';
 import { diagnostics } from './diagnostics.js';
-import { CircuitOpenError, ConfigError, formatSeconds, isAbort, isOwnTrouble, isTimeout, withoutStack } from './errors.js';
+import {
+  CircuitOpenError,
+  ConfigError,
+  formatSeconds,
+  isAbort,
+  isOwnTrouble,
+  isTimeout,
+  withoutStack,
+} from './errors.js';
 import { eventLoop, type LoopWatch } from './loop-watch.js';
 import type { BreakerOptions } from './options.js';
 import { SlowCallWatch } from './slow-call-watch.js';
