@@ -1,10 +1,25 @@
 import type { Attributes, BatchObservableResult, Meter, MeterProvider, Observable } from '@opentelemetry/api';
-import type { CircuitBreaker } from '../breaker/circuit-breaker.js';
-import { CLOSED, OPEN, STATE_NAMES, TRANSITIONS } from '../breaker/state.js';
+import type { CircuitBreaker, Tally } from '../breaker/circuit-breaker.js';
+import { CLOSED, OPEN, STATE_NAMES, TRANSITIONS, type StateCode } from '../breaker/state.js';
 import { PACKAGE } from '../version.js';
-import { DURATION_BOUNDS, Durations } from './durations.js';
+import { DURATION_BOUNDS, Durations, type DurationTotals } from './durations.js';
 
 type Observe = (value: number, attributes: Attributes) => void;
+
+/** What six of the seven metrics are made of. */
+interface Counted {
+  readonly stateCode: StateCode;
+  readonly tally: Readonly<Tally>;
+  readonly transitions: readonly number[] | undefined;
+}
+
+/** All that metrics say of one breaker, as plain data that can cross to another thread or process. */
+export interface BreakerNumbers extends Counted {
+  /** Its name among them. */
+  readonly labels: Attributes;
+  /** `undefined` where no call succeeded or failed yet. */
+  readonly durations: DurationTotals | undefined;
+}
 
 interface ObservedInstrument {
   /** The Prometheus exporter makes `_` of each `.`, and adds `_total` to a counter. */
@@ -12,11 +27,11 @@ interface ObservedInstrument {
   readonly kind: 'gauge' | 'counter';
   readonly description: string;
   /** Tells the values of one breaker. */
-  readonly observe: (breaker: CircuitBreaker, labels: Attributes, observe: Observe) => void;
+  readonly observe: (breaker: Counted, labels: Attributes, observe: Observe) => void;
 }
 
 /** Six of the seven metrics, as numbers read from a breaker at each collection; the seventh is the histogram below. */
-const OBSERVED: readonly ObservedInstrument[] = [
+export const OBSERVED: readonly ObservedInstrument[] = [
   {
     name: 'circuit_breaker.state',
     kind: 'gauge',
@@ -75,10 +90,11 @@ const OBSERVED: readonly ObservedInstrument[] = [
   },
 ];
 
-const DURATION = {
+export const DURATION = {
   name: 'circuit_breaker.call.duration_seconds',
   description: 'Duration of calls that succeeded or failed',
-};
+  unit: 's',
+} as const;
 
 interface Attachment {
   readonly meter: Meter;
@@ -88,7 +104,7 @@ interface Attachment {
 }
 
 /**
- * Publishes the seven metrics of a set of breakers through the instruments of whatever provider there is.
+ * The seven metrics of a set of breakers: through the instruments of the application's provider, or as plain numbers.
  *
  * Nothing is recorded during a call: breakers keep plain numbers, and one callback reads them at each collection.
  */
@@ -109,6 +125,17 @@ export class BreakerMetrics {
     breaker.recordDurations(undefined);
   }
 
+  /** What there is to tell of each breaker now. */
+  numbers(): BreakerNumbers[] {
+    return Array.from(this.#durations, ([breaker, durations]) => ({
+      labels: labelsOf(breaker),
+      stateCode: breaker.stateCode,
+      tally: breaker.tally,
+      transitions: breaker.transitions,
+      durations: durations.totals(),
+    }));
+  }
+
   /** Moves to a provider: everything counted so far is seen there too. */
   attach(provider: MeterProvider): void {
     this.detach();
@@ -121,7 +148,7 @@ export class BreakerMetrics {
     );
     const histogram = meter.createHistogram(DURATION.name, {
       description: DURATION.description,
-      unit: 's',
+      unit: DURATION.unit,
       advice: { explicitBucketBoundaries: [...DURATION_BOUNDS] },
     });
     this.#attachment = {
