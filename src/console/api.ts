@@ -106,6 +106,8 @@ export interface Snapshot {
   readonly version: string;
   /** Whether circuits can be opened and reset from here, with a token. */
   readonly admin: boolean;
+  /** Whether anybody makes spans in this process. */
+  readonly tracing: boolean;
   readonly breakers: readonly BreakerView[];
   /** The newest first. */
   readonly transitions: readonly TransitionView[];

@@ -26,6 +26,7 @@ export interface State {
   readonly service: string;
   readonly version: string;
   readonly admin: boolean;
+  readonly tracing: boolean;
   /** The server's clock, in milliseconds since 1970: "in 12 s" must not depend on how this machine's clock is set. */
   readonly now: number;
   readonly rows: ReadonlyMap<string, Row>;
@@ -41,6 +42,7 @@ export const EMPTY: State = {
   service: '',
   version: '',
   admin: false,
+  tracing: false,
   now: 0,
   rows: new Map(),
   transitions: [],

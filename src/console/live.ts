@@ -1,5 +1,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { CircuitBreakerRegistry } from '../breaker/registry.js';
+import type { SpanCapture } from '../telemetry/span-capture.js';
 import type { TraceRing } from '../telemetry/trace-ring.js';
 import type { TransitionLog } from '../telemetry/transition-log.js';
 import { SECURITY_HEADERS, sendText } from './answer.js';
@@ -20,6 +21,7 @@ export interface LiveSource {
   readonly registry: CircuitBreakerRegistry;
   readonly transitions: TransitionLog;
   readonly traces: TraceRing;
+  readonly spans: Pick<SpanCapture, 'watch'>;
 }
 
 /**
@@ -65,10 +67,11 @@ export class LiveEvents {
   }
 
   snapshot(): Snapshot {
-    const { registry, transitions, traces } = this.#source;
+    const { registry, transitions, traces, spans } = this.#source;
     return {
       now: new Date().toISOString(),
       ...this.#about,
+      tracing: spans.watch(),
       breakers: Array.from(registry, viewBreaker),
       transitions: transitions.latest().map(viewTransition),
       traces: traces.traces().map(viewTrace),

@@ -28,7 +28,15 @@ export function Traces({
         )}
       </div>
       {trace === undefined ? (
-        <p class="empty">No trace with a breaker’s event yet. Traces show up here where this process records spans.</p>
+        <p class="empty">
+          No trace with a breaker’s event yet.
+          {state.loaded && !state.tracing && (
+            <>
+              {' '}
+              Nobody makes traces in this process: start it with <code>OTEL_BREAKER_TRACES=local</code> to see them here.
+            </>
+          )}
+        </p>
       ) : (
         <div class="traces">
           <ul aria-label="Latest traces" class="trace-list">
