@@ -76,11 +76,7 @@ export function createConsole(source: ConsoleSource): Console {
     if (path.startsWith(BREAKERS)) {
       const breaker = breakerNamed(path.slice(BREAKERS.length));
       if (breaker === undefined) return sendText(response, 404, 'There is no such breaker. /breakers lists them\n');
-      return sendJson(
-        response,
-        200,
-        viewBreakerInFull(breaker, transitions.latest(breaker), source.explain(breaker)),
-      );
+      return sendJson(response, 200, viewBreakerInFull(breaker, transitions.latest(breaker), source.explain(breaker)));
     }
     notFound(response);
   }

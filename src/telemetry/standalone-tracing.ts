@@ -50,6 +50,13 @@ export function wantsTraces(
   return env[TRACES_VARIABLE]?.trim().toLowerCase() === 'local' ? TRACES_VARIABLE : undefined;
 }
 
+let running = false;
+
+/** Whether the SDK that is loaded is one that we have set up. */
+export function isTracingAlone(): boolean {
+  return running;
+}
+
 /** NodeSDK sets up no tracing without a processor. Spans reach the console by another way. */
 const NOWHERE = {
   onStart: () => {},
@@ -92,8 +99,10 @@ export function startStandaloneTracing(
     return made;
   });
   flushAtExit(() => sdk.shutdown());
+  running = true;
   return {
     withdraw: () => {
+      running = false;
       for (const instrumentation of instrumentations) instrumentation.disable();
       for (const api of [trace, context, propagation]) api.disable();
       // NodeSDK sets one where OTEL_LOG_LEVEL is set; the next SDK would complain of it.
