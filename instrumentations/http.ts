@@ -151,6 +151,10 @@ export class HttpBreakerInstrumentation extends BreakerInstrumentation {
         },
     );
 
+    // Requests inherit theirs. Looked up with every event, for those who replace it after us.
+    const parent = Object.getPrototypeOf(request) as Request;
+    const isInherited = !Object.hasOwn(request, 'emit');
+
     patches.replace(
       request,
       'emit',
@@ -160,7 +164,7 @@ export class HttpBreakerInstrumentation extends BreakerInstrumentation {
           if (event === 'error' && this.protocol) admitLate(this);
           const call = calls.get(this);
           if (call !== undefined && !call.permit.settled) observe(this, call, event, args[0]);
-          return Reflect.apply(emit, this, [event, ...args]);
+          return Reflect.apply(isInherited ? parent.emit : emit, this, [event, ...args]);
         } as Request['emit'],
     );
 

@@ -1,0 +1,154 @@
+import { strict as assert } from 'node:assert';
+import { join } from 'node:path';
+import { ROOT, spawnNode } from '../support/child.js';
+import type { Recorder } from './recorder.js';
+
+/** What was seen during one probe. */
+interface Seen {
+  readonly story: readonly (readonly unknown[])[];
+  readonly asynchronous: Readonly<Record<string, number>>;
+  readonly left: Readonly<Record<string, number>>;
+  readonly frames: number;
+  wire?: readonly string[];
+}
+
+interface Run {
+  readonly seen: Readonly<Record<string, Seen>>;
+  readonly guarded?: { readonly allowed: number; readonly rejected: number };
+}
+
+/** One program that is run with and without the preload. */
+export interface Subject {
+  /** The file of probes. */
+  readonly family: string;
+  /** What it requires or imports. */
+  readonly packages: readonly string[];
+  readonly kind: 'cjs' | 'mjs';
+  readonly node?: string;
+  readonly recorder: Recorder;
+  readonly addresses: Readonly<Record<string, unknown>>;
+  /** Arguments to Node that make the difference; default the preload. */
+  readonly preload?: readonly string[];
+}
+
+export interface Difference {
+  readonly probe: string;
+  readonly aspect: string;
+  readonly without: unknown;
+  readonly with: unknown;
+}
+
+export interface Comparison {
+  readonly probes: readonly string[];
+  readonly differences: readonly Difference[];
+  /** Calls that passed a breaker in the run with the preload. */
+  readonly guarded: number;
+  /** How many frames of ours a listener of the application has below it at most. */
+  readonly frames: number;
+}
+
+const PROBES = join(__dirname, 'probes');
+const PRELOAD = ['--require', 'otel-breaker/register'];
+// A race within a client goes either way, with and without us. What we change is there every time.
+const ATTEMPTS = 5;
+
+/** Runs all probes with and without the preload, and those that differ again. */
+export async function compare(subject: Subject): Promise<Comparison> {
+  const { preload = PRELOAD } = subject;
+  const baseline = [await run(subject, [])];
+  const first = await run(subject, preload);
+  let suspects = Object.keys(baseline[0]!.seen);
+  let differences: Difference[] = [];
+  for (let attempt = 1; ; attempt++) {
+    const now = attempt === 1 ? first : await run(subject, preload, suspects);
+    const found = suspects.map((probe) => [probe, differencesOf(probe, baseline, now)] as const);
+    differences = found.flatMap(([, some]) => some);
+    suspects = found.filter(([, some]) => some.length > 0).map(([probe]) => probe);
+    if (suspects.length === 0 || attempt === ATTEMPTS) break;
+    baseline.push(await run(subject, [], suspects));
+  }
+  assert.deepEqual(Object.keys(first.seen), Object.keys(baseline[0]!.seen));
+  assert.equal(first.guarded?.rejected ?? 0, 0, 'the circuits were meant to stay closed');
+  return {
+    probes: Object.keys(first.seen),
+    differences,
+    guarded: first.guarded?.allowed ?? 0,
+    frames: Math.max(0, ...Object.values(first.seen).map(({ frames }) => frames)),
+  };
+}
+
+function differencesOf(probe: string, baseline: readonly Run[], { seen }: Run): Difference[] {
+  const { frames: _, ...withUs } = seen[probe]!;
+  return Object.entries(withUs).flatMap(([aspect, now]) => {
+    const variants = baseline.flatMap((run) => (run.seen[probe] ? [run.seen[probe][aspect as keyof Seen]] : []));
+    if (variants.some((variant) => isSame(variant, now))) return [];
+    return [{ probe, aspect, ...firstDifference(variants[0], now) }];
+  });
+}
+
+function isSame(one: unknown, other: unknown): boolean {
+  try {
+    assert.deepEqual(one, other);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+/** The smallest part that differs, with the one before it for orientation. */
+function firstDifference(without: unknown, withUs: unknown): { without: unknown; with: unknown } {
+  if (!Array.isArray(without) || !Array.isArray(withUs)) return { without, with: withUs };
+  const at = without.findIndex((entry, index) => !isSame(entry, withUs[index]));
+  const index = at === -1 ? without.length : at;
+  const around = (entries: readonly unknown[]) => entries.slice(Math.max(index - 1, 0), index + 2);
+  return { without: around(without), with: around(withUs as unknown[]) };
+}
+
+/** Runs a subject's probes in a process of their own. */
+async function run(subject: Subject, nodeArgs: readonly string[], only?: readonly string[]): Promise<Run> {
+  const { recorder } = subject;
+  const child = spawnNode({ ...programOf(subject, only), nodeArgs, ipc: true });
+  let stderr = '';
+  child.stdout!.resume();
+  child.stderr!.setEncoding('utf8').on('data', (text: string) => (stderr += text));
+  const wires: Record<string, readonly string[]> = {};
+  let result: Run | undefined;
+  let current = '';
+  child.on('message', (message: { begin?: string; end?: string } & Run) => {
+    const answer = () => child.send('go on', () => {});
+    if (message.begin !== undefined) {
+      if (process.env.DBG) console.error('begin', message.begin, Date.now() % 100000);
+      current = message.begin;
+      // What a probe before has left is not this one's.
+      void recorder.take().then(answer);
+    } else if (message.end !== undefined) {
+      const { end } = message;
+      void recorder.take().then((wire) => {
+        wires[end] = wire;
+        answer();
+      });
+    } else result = message;
+  });
+  const code = await new Promise((resolve) => child.once('close', resolve));
+  if (result === undefined) throw new Error(`${subject.family} ended (${code}) within "${current}":\n${stderr}`);
+  for (const [probe, wire] of Object.entries(wires)) result.seen[probe]!.wire = wire;
+  return result;
+}
+
+function programOf({ family, packages, kind, node, addresses, recorder }: Subject, only?: unknown) {
+  const { port, tlsPort, socketPath } = recorder;
+  return {
+    ...(node !== undefined && { node }),
+    program: join(PROBES, `main.${kind}`),
+    programArgs: [family, ...packages],
+    env: {
+      TRANSPARENCY: JSON.stringify({ addresses: { port, tlsPort, socketPath, ...addresses }, only }),
+      // Failures are part of what is tried, and the circuits are to stay closed.
+      OTEL_BREAKER_CONFIG: join(PROBES, 'otel-breaker.yaml'),
+      OTEL_BREAKER_METRICS: 'off',
+      OTEL_LOG_LEVEL: 'none',
+    },
+  };
+}
+
+export { ROOT };

@@ -1,0 +1,86 @@
+import { createServer, connect, type AddressInfo, type Server, type Socket } from 'node:net';
+import { createServer as createTlsServer } from 'node:tls';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { CERTIFICATE } from '../support/servers.js';
+
+/** What one connection has brought, in the order of connections. */
+type Wire = string[];
+
+/**
+ * Doors to a server that write down every byte which comes through them: one of plain TCP, one of TLS, one on a unix
+ * socket. They are the same for both runs, so that not even a port differs.
+ */
+export class Recorder {
+  readonly #servers: Server[] = [];
+  readonly #open = new Set<Socket>();
+  #directory = '';
+  #wire: Buffer[][] = [];
+  #quiet: (() => void)[] = [];
+
+  private constructor(private readonly upstream: { readonly port: number; readonly host?: string }) {}
+
+  static async start(upstream: { readonly port: number; readonly host?: string }): Promise<Recorder> {
+    const recorder = new Recorder(upstream);
+    recorder.#directory = await mkdtemp(join(tmpdir(), 'otel-breaker-wire-'));
+    const relay = (socket: Socket) => recorder.#relay(socket);
+    recorder.#servers.push(
+      createServer({ allowHalfOpen: true }, relay).listen(0, '127.0.0.1'),
+      createTlsServer({ ...CERTIFICATE, allowHalfOpen: true }, relay).listen(0, '127.0.0.1'),
+      createServer({ allowHalfOpen: true }, relay).listen(recorder.socketPath),
+    );
+    await Promise.all(recorder.#servers.map((server) => new Promise((resolve) => server.once('listening', resolve))));
+    return recorder;
+  }
+
+  get port(): number {
+    return (this.#servers[0]!.address() as AddressInfo).port;
+  }
+
+  get tlsPort(): number {
+    return (this.#servers[1]!.address() as AddressInfo).port;
+  }
+
+  get socketPath(): string {
+    return join(this.#directory, 'socket');
+  }
+
+  /** What came since the last time, once every connection is closed: a number of sockets, and the bytes of each. */
+  async take(): Promise<Wire> {
+    if (this.#open.size > 0) await new Promise<void>((resolve) => this.#quiet.push(resolve));
+    const wire = this.#wire.splice(0);
+    return wire.map((chunks) => steady(Buffer.concat(chunks).toString('latin1')));
+  }
+
+  async stop(): Promise<void> {
+    for (const socket of this.#open) socket.destroy();
+    for (const server of this.#servers) server.close();
+    await rm(this.#directory, { recursive: true, force: true });
+  }
+
+  #relay(near: Socket): void {
+    const chunks: Buffer[] = [];
+    this.#wire.push(chunks);
+    this.#open.add(near);
+    const far = connect({ host: '127.0.0.1', ...this.upstream, allowHalfOpen: true });
+    near.on('data', (chunk) => chunks.push(chunk));
+    near.pipe(far).pipe(near);
+    // A reset on one side is a reset on the other.
+    near.on('error', () => far.resetAndDestroy());
+    far.on('error', () => (near.resetAndDestroy ? near.resetAndDestroy() : near.destroy()));
+    near.on('close', () => {
+      far.destroy();
+      this.#open.delete(near);
+      if (this.#open.size === 0) for (const resolve of this.#quiet.splice(0)) resolve();
+    });
+  }
+}
+
+/** What a client makes up anew each time. */
+function steady(bytes: string): string {
+  const key = /(sec-websocket-key: ).*/gi;
+  const boundary = /(-{4,}formdata-undici-)\d+/g;
+  const text = bytes.replace(key, '$1…').replace(boundary, '$1…');
+  return text.length > 4_000 ? `${text.slice(0, 4_000)}… (${text.length})` : text;
+}
