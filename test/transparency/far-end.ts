@@ -22,7 +22,9 @@ const ANSWERS: Readonly<Record<string, Answer>> = {
   '/garbage': (req) => req.socket.end('SSH-2.0-OpenSSH_9.6\r\n'),
   '/many-headers': (_, res) => res.writeHead(200, { x: 'x'.repeat(20_000) }).end(),
   '/two-lengths': (req) =>
-    req.socket.end('HTTP/1.1 200 OK\r\ncontent-length: 1\r\ntransfer-encoding: chunked\r\nconnection: close\r\n\r\n0\r\n\r\n'),
+    req.socket.end(
+      'HTTP/1.1 200 OK\r\ncontent-length: 1\r\ntransfer-encoding: chunked\r\nconnection: close\r\n\r\n0\r\n\r\n',
+    ),
   '/hints': (_, res) => {
     res.writeEarlyHints({ link: '</style.css>; rel=preload' });
     res.end('hinted');
@@ -35,7 +37,7 @@ const ANSWERS: Readonly<Record<string, Answer>> = {
   '/pieces': async (_, res) => {
     for (const piece of ['one ', 'two ', 'three']) {
       res.write(piece);
-      await delay(2);
+      await delay(15);
     }
     res.end();
   },
@@ -56,12 +58,17 @@ const ANSWERS: Readonly<Record<string, Answer>> = {
 };
 
 function answer(req: IncomingMessage, res: ServerResponse): void {
+  // The one header that would differ by itself.
+  res.sendDate = false;
   // A request cut off is the client's to tell.
   req.on('error', () => {});
   const { pathname } = new URL(req.url!, 'http://far');
   const [, status, where] = /^\/status\/(\d+)(?:\/(.*))?/.exec(pathname) ?? [];
   if (status !== undefined) {
-    const headers = { ...(where !== undefined && { location: `/${where}` }), ...(status === '503' && { 'retry-after': '1' }) };
+    const headers = {
+      ...(where !== undefined && { location: `/${where}` }),
+      ...(status === '503' && { 'retry-after': '1' }),
+    };
     res.writeHead(Number(status), headers).end(`status ${status}`);
     return;
   }

@@ -66,9 +66,9 @@ export class Recorder {
     const far = connect({ host: '127.0.0.1', ...this.upstream, allowHalfOpen: true });
     near.on('data', (chunk) => chunks.push(chunk));
     near.pipe(far).pipe(near);
-    // A reset on one side is a reset on the other.
+    // A reset on one side is a reset on the other, where it comes before the end.
     near.on('error', () => far.resetAndDestroy());
-    far.on('error', () => (near.resetAndDestroy ? near.resetAndDestroy() : near.destroy()));
+    far.on('error', () => !far.readableEnded && near.resetAndDestroy());
     near.on('close', () => {
       far.destroy();
       this.#open.delete(near);
@@ -79,8 +79,8 @@ export class Recorder {
 
 /** What a client makes up anew each time. */
 function steady(bytes: string): string {
-  const key = /(sec-websocket-key: ).*/gi;
-  const boundary = /(-{4,}formdata-undici-)\d+/g;
-  const text = bytes.replace(key, '$1…').replace(boundary, '$1…');
+  if (bytes.startsWith('\x16\x03')) return 'a TLS handshake';
+  // Frames of a WebSocket are masked by chance.
+  const text = bytes.replace(/(sec-websocket-key: )[^]*/i, '$1…').replace(/(-{4,}formdata-undici-)\d+/g, '$1…');
   return text.length > 4_000 ? `${text.slice(0, 4_000)}… (${text.length})` : text;
 }

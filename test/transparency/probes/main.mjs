@@ -4,6 +4,9 @@ import { runProbes } from './run-probes.cjs';
 
 const witness = new Witness();
 const [family, ...packages] = process.argv.slice(2);
-const modules = [];
-for (const name of packages) modules.push(await import(name));
-await runProbes(witness, family, modules);
+const clients = [];
+for (const name of packages) {
+  const module = await import(name);
+  clients.push(name.startsWith('node:') ? module : module.default);
+}
+await runProbes(witness, family, clients);

@@ -1,10 +1,16 @@
 'use strict';
 
 /** Runs the probes of a family of clients, tells the parent process of each that begins, and sends what was seen. */
-async function runProbes(witness, family, modules) {
+function runProbes(...args) {
+  return runAll(...args).catch((error) => {
+    console.error(error);
+    process.exit(1);
+  });
+}
+
+async function runAll(witness, family, clients) {
   const { probes, exits, tidy } = require(`./${family}.cjs`);
   const { addresses, only } = JSON.parse(process.env.TRANSPARENCY);
-  const clients = modules.map((module) => ({ ...module.default, ...module }));
   if (only?.exit !== undefined) return exits[only.exit]({ ...addresses, clients });
   const seen = {};
   for (const [name, probe] of Object.entries(probes)) {
@@ -20,8 +26,7 @@ async function runProbes(witness, family, modules) {
     await ask({ begin: name });
     seen[name] = await witness.watch(name, whole, () => ask({ end: name }));
   }
-  process.send({ seen, guarded: guardedCalls() });
-  process.disconnect();
+  process.send({ seen, guarded: guardedCalls() }, () => process.disconnect());
 }
 
 function ask(message) {
@@ -34,9 +39,14 @@ function ask(message) {
 /** How many calls the preload has seen; none where there is no preload. */
 function guardedCalls() {
   if (!process.execArgv.some((argument) => argument.startsWith('otel-breaker'))) return undefined;
-  const calls = require('otel-breaker').globalRegistry.getAllStats().map((stats) => stats.calls);
+  const calls = require('otel-breaker')
+    .globalRegistry.getAllStats()
+    .map((stats) => stats.calls);
   return {
-    allowed: calls.reduce((sum, { success, failure, ignored, inFlight }) => sum + success + failure + ignored + inFlight, 0),
+    allowed: calls.reduce(
+      (sum, { success, failure, ignored, inFlight }) => sum + success + failure + ignored + inFlight,
+      0,
+    ),
     rejected: calls.reduce((sum, { rejected }) => sum + rejected, 0),
   };
 }

@@ -9,6 +9,11 @@ const { inspect } = require('node:util');
 // Where the application's code is, and where the code under test.
 const APP = /[/\\]transparency[/\\]probes[/\\](?!witness|main)/;
 const OURS = /[/\\]dist[/\\](?:src|instrumentations)[/\\]/;
+// It comes with the first `fetch`, and with the preload at once.
+const KNOWN_GLOBALS = new Set([Symbol.for('undici.globalDispatcher.1')]);
+// Ports and processes that are others each time.
+const CHANCE = new Set(['localPort', 'processID', 'processId', 'secretKey']);
+const OF_THE_NETWORK = new Set(['data', 'readable', 'session']);
 const TOLD_TO_PROCESS = new Set(['warning', 'unhandledRejection', 'rejectionHandled', 'multipleResolves']);
 const LONGEST_TEXT = 2_000;
 
@@ -23,6 +28,8 @@ class Witness {
   #hook = createHook({ init: (_id, type) => (this.#asyncCounts[type] = (this.#asyncCounts[type] ?? 0) + 1) });
 
   constructor() {
+    // Of the ten frames that an error keeps by default, ours would push the application's own off the end.
+    Error.stackTraceLimit = 100;
     const witness = this;
     const { emit } = EventEmitter.prototype;
     EventEmitter.prototype.emit = function (event, ...args) {
@@ -46,11 +53,7 @@ class Witness {
     this.#frames = 0;
     this.#running = name;
     this.#hook.enable();
-    try {
-      await this.#context.run(name, probe);
-    } catch (error) {
-      this.note('the probe failed', error);
-    }
+    await this.#context.run(name, probe);
     for (let turn = 0; turn < 3; turn++) await nextTurn();
     this.#hook.disable();
     this.#running = undefined;
@@ -149,16 +152,16 @@ class Witness {
     if (emitter === process && !TOLD_TO_PROCESS.has(event)) return;
     this.#onEvent?.(event);
     const entry = [this.#label(emitter), String(event), ...args.map((arg) => this.#describe(arg, 1))];
-    // A ticket of TLS, which differs by itself.
-    if (event === 'session') entry.length = 2;
+    // How the network cuts what it brings is nobody's doing; nor is a ticket of TLS.
+    if (OF_THE_NETWORK.has(event) && /^(?:TLS)?Socket /.test(entry[0])) return;
+    // A monitor tells the time of the day and the port.
+    if (event === 'monitor') entry.length = 2;
     // In which asynchronous context it came.
     const context = this.#context.getStore();
     if (context !== this.#running) entry.push(`in ${context}`);
-    // How the network cuts a stream is nobody's doing.
     const last = this.#story.at(-1);
-    if (event === 'data' && last?.[0] === entry[0] && last[1] === 'data' && typeof last[2] === 'string') {
-      last[2] = shortened(last[2] + String(entry[2]).slice('bytes '.length));
-    } else this.#tell(...entry);
+    if (event !== 'data' || last?.[0] !== entry[0] || last[1] !== 'data') this.#tell(...entry);
+    else if (typeof last[2] === 'string') last[2] = shortened(last[2] + String(entry[2]).slice('bytes '.length));
   }
 
   #label(emitter) {
@@ -180,10 +183,15 @@ class Witness {
     if (value instanceof EventEmitter) return this.#label(value);
     if (typeof value === 'function') return `function ${value.name}/${value.length}`;
     if (typeof value === 'string') return shortened(value);
+    if (value instanceof URL) return String(value);
     if (typeof value !== 'object' || value === null) return String(value);
     if (value instanceof Promise || depth === 0) return value.constructor?.name ?? 'object';
     if (Array.isArray(value)) return value.map((item) => this.#describe(item, depth - 1));
-    const entries = Reflect.ownKeys(value).map((key) => [String(key), this.#describe(value[key], depth - 1)]);
+    const entries = Reflect.ownKeys(value).map((key) => [
+      String(key),
+      // Behind symbols there are times of the day.
+      typeof key === 'symbol' || CHANCE.has(key) ? 'something' : this.#describe(value[key], depth - 1),
+    ]);
     return { [value.constructor?.name ?? 'null']: Object.fromEntries(entries) };
   }
 
@@ -198,7 +206,12 @@ class Witness {
       ...Object.fromEntries(own.map((key) => [`own ${key}`, this.#describe(error[key], Math.max(depth - 1, 0))])),
       ...(error.cause instanceof Error && { cause: this.#describeError(error.cause, 1) }),
       // Of a stack the application's own part: the rest is how clients are built.
-      stack: [stack.split('\n')[0], ...framesOf(stack).filter((frame) => APP.test(frame)).map(withoutPlace)],
+      stack: [
+        stack.split('\n')[0],
+        ...framesOf(stack)
+          .filter((frame) => APP.test(frame))
+          .map(withoutPlace),
+      ],
     };
   }
 }
@@ -208,7 +221,7 @@ function surroundings() {
   const counts = {};
   for (const resource of process.getActiveResourcesInfo()) counts[resource] = (counts[resource] ?? 0) + 1;
   for (const event of process.eventNames()) counts[`process on ${String(event)}`] = process.listenerCount(event);
-  for (const key of Reflect.ownKeys(globalThis)) counts[`global ${String(key)}`] = 1;
+  for (const key of Reflect.ownKeys(globalThis)) if (!KNOWN_GLOBALS.has(key)) counts[`global ${String(key)}`] = 1;
   return counts;
 }
 
@@ -258,4 +271,9 @@ function nextTurn() {
   return new Promise((resolve) => setImmediate(resolve));
 }
 
-module.exports = { Witness, nextTurn };
+/** Resolves at the next event of that name, whatever errors come before it. */
+function heard(emitter, event) {
+  return new Promise((resolve) => emitter.once(event, resolve));
+}
+
+module.exports = { Witness, heard, nextTurn };
