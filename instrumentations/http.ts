@@ -212,8 +212,9 @@ function ownerOf<Key extends string>(object: Record<Key, unknown>, key: Key): Re
 function observe(req: Request, call: HttpCall, event: string | symbol, argument: unknown): void {
   try {
     if (event === 'response') {
-      const { statusCode, headers } = argument as http.IncomingMessage;
-      settleByStatus(call.permit, statusCode!, (name) => headers[name] as string | undefined);
+      const res = argument as http.IncomingMessage;
+      // Node parses headers when they are first asked for.
+      settleByStatus(call.permit, res.statusCode!, (name) => res.headers[name] as string | undefined);
     } else if (event === 'upgrade') call.permit.success();
     else if (event === 'timeout') call.timedOut = true;
     else if (event === 'error') settleByError(req, call, argument);

@@ -57,9 +57,14 @@ const ANSWERS: Readonly<Record<string, Answer>> = {
   '/count': async (req, res) => res.end(String((await text(req)).length)),
 };
 
-function answer(req: IncomingMessage, res: ServerResponse): void {
-  // The one header that would differ by itself.
+/** An answer without the one header that would differ by itself. */
+function steady(res: ServerResponse): ServerResponse {
   res.sendDate = false;
+  return res;
+}
+
+function answer(req: IncomingMessage, res: ServerResponse): void {
+  steady(res);
   // A request cut off is the client's to tell.
   req.on('error', () => {});
   const { pathname } = new URL(req.url!, 'http://far');
@@ -93,9 +98,9 @@ function upgrade(req: IncomingMessage, socket: Duplex): void {
 /** A server of http with every fault that clients are probed with. */
 export function farEnd(): Server {
   const server = createServer({ keepAliveTimeout: 60_000 }, answer);
-  server.on('checkExpectation', (_req, res: ServerResponse) => res.writeHead(417).end());
+  server.on('checkExpectation', (_req, res: ServerResponse) => steady(res).writeHead(417).end());
   server.on('checkContinue', (req: IncomingMessage, res: ServerResponse) => {
-    if (req.url === '/refuses') return void res.writeHead(417).end();
+    if (req.url === '/refuses') return void steady(res).writeHead(417).end();
     res.writeContinue();
     answer(req, res);
   });

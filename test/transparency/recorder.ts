@@ -19,9 +19,10 @@ export class Recorder {
   #wire: Buffer[][] = [];
   #quiet: (() => void)[] = [];
 
-  private constructor(private readonly upstream: { readonly port: number; readonly host?: string }) {}
+  private constructor(private readonly upstream: number) {}
 
-  static async start(upstream: { readonly port: number; readonly host?: string }): Promise<Recorder> {
+  /** @param upstream the port of the server behind the doors */
+  static async start(upstream: number): Promise<Recorder> {
     const recorder = new Recorder(upstream);
     recorder.#directory = await mkdtemp(join(tmpdir(), 'otel-breaker-wire-'));
     const relay = (socket: Socket) => recorder.#relay(socket);
@@ -63,7 +64,7 @@ export class Recorder {
     const chunks: Buffer[] = [];
     this.#wire.push(chunks);
     this.#open.add(near);
-    const far = connect({ host: '127.0.0.1', ...this.upstream, allowHalfOpen: true });
+    const far = connect({ host: '127.0.0.1', port: this.upstream, allowHalfOpen: true });
     near.on('data', (chunk) => chunks.push(chunk));
     near.pipe(far).pipe(near);
     // A reset on one side is a reset on the other, where it comes before the end.

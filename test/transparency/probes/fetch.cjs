@@ -24,4 +24,4 @@ async function tidy() {
   globalThis[GLOBAL_DISPATCHER] = new Agent();
 }
 
-module.exports = { probes, exits, tidy };
+module.exports = { names: [], probes, exits, tidy };

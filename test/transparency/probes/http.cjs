@@ -516,4 +516,7 @@ function tidy({ clients }) {
   for (const { globalAgent } of clients) globalAgent.destroy();
 }
 
-module.exports = { probes, exits, tidy };
+/** What the packages are called. */
+const names = ['http', 'https'];
+
+module.exports = { names, probes, exits, tidy };

@@ -322,4 +322,7 @@ const exits = {
   },
 };
 
-module.exports = { probes, exits };
+/** What the packages are called. */
+const names = ['ioredis'];
+
+module.exports = { names, probes, exits };

@@ -361,4 +361,7 @@ const exits = {
   },
 };
 
-module.exports = { probes, exits };
+/** What the packages are called. */
+const names = ['pg', 'pg-cursor', 'pg-query-stream'];
+
+module.exports = { names, probes, exits };

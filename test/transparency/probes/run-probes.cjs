@@ -1,5 +1,7 @@
 'use strict';
 
+const { shapeOf } = require('./shape.cjs');
+
 /** Runs the probes of a family of clients, tells the parent process of each that begins, and sends what was seen. */
 function runProbes(...args) {
   return runAll(...args).catch((error) => {
@@ -9,7 +11,7 @@ function runProbes(...args) {
 }
 
 async function runAll(witness, family, clients) {
-  const { probes, exits, tidy } = require(`./${family}.cjs`);
+  const { probes, exits, tidy, names } = require(`./${family}.cjs`);
   const { addresses, only } = JSON.parse(process.env.TRANSPARENCY);
   if (only?.exit !== undefined) return exits[only.exit]({ ...addresses, clients });
   const seen = {};
@@ -26,7 +28,8 @@ async function runAll(witness, family, clients) {
     await ask({ begin: name });
     seen[name] = await witness.watch(name, whole, () => ask({ end: name }));
   }
-  process.send({ seen, guarded: guardedCalls() }, () => process.disconnect());
+  const shape = shapeOf(Object.fromEntries(clients.map((client, index) => [names[index], client])));
+  process.send({ seen, shape, exits: Object.keys(exits), guarded: guardedCalls() }, () => process.disconnect());
 }
 
 function ask(message) {

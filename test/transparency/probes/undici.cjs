@@ -588,12 +588,12 @@ function fetchProbes(fetchOf) {
   };
 }
 
-const names = (prefix, some) =>
+const prefixed = (prefix, some) =>
   Object.fromEntries(Object.entries(some).map(([name, probe]) => [`${prefix}: ${name}`, probe]));
 
 Object.assign(
   probes,
-  names(
+  prefixed(
     'fetch',
     fetchProbes(({ clients: [undici] }) => undici),
   ),
@@ -616,4 +616,7 @@ async function tidy({ clients: [undici] }) {
   undici.setGlobalDispatcher(new undici.Agent());
 }
 
-module.exports = { probes, exits, tidy, fetchProbes };
+/** What the packages are called. */
+const names = ['undici'];
+
+module.exports = { names, probes, exits, tidy, fetchProbes };

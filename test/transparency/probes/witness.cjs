@@ -258,13 +258,14 @@ function framesOf(stack) {
   return stack.split('\n').filter((line) => /^ +at /.test(line) && !line.includes('at Reflect.apply'));
 }
 
-/** `Client.query (client.js)`: which line it is, nobody's program depends on. */
+/**
+ * `Client client.js`, of `Client.query (/…/client.js:10:2)`: on what object, in which file. By the name of a function V8
+ * says where an object keeps it, and which line it is, nobody's program depends on.
+ */
 function withoutPlace(frame) {
-  return frame
-    .trim()
-    .replace(/^at /, '')
-    .replace(/(?:file:\/\/)?\/\S*\/([^/\s]+?)(?::\d+)+\)?$/, '$1')
-    .replace(/(?::\d+)+\)?$/, '');
+  const [, what, where] = /^ +at (?:(.*) \()?(.*?)(?::\d+)*\)?$/.exec(frame);
+  const on = /^(?:async )?(?:new )?(?:\w+\.)?/.exec(what ?? '')[0].replace(/\.$/, '');
+  return `${on} ${where.split('/').at(-1)}`.trim();
 }
 
 function nextTurn() {
