@@ -35,6 +35,8 @@ export interface Subject {
   readonly addresses: Readonly<Record<string, unknown>>;
   /** Arguments to Node that make the difference; default the preload. */
   readonly preload?: readonly string[];
+  /** The probes to run; default all. */
+  readonly only?: readonly string[];
   /** Probes that differ, as we know: they are not tried again. */
   readonly known?: readonly string[];
 }
@@ -64,10 +66,10 @@ const ATTEMPTS = 5;
 
 /** Runs all probes with and without the preload, and those that differ again. */
 export async function compare(subject: Subject): Promise<Comparison> {
-  const { preload = PRELOAD, known = [] } = subject;
-  const plain = await run(subject, []);
+  const { preload = PRELOAD, only, known = [] } = subject;
+  const plain = await run(subject, [], only);
   const baseline = [plain];
-  const first = await run(subject, preload);
+  const first = await run(subject, preload, only);
   assert.deepEqual(Object.keys(first.seen), Object.keys(plain.seen));
   assert.equal(first.guarded?.rejected ?? 0, 0, 'the circuits were meant to stay closed');
 
@@ -186,8 +188,10 @@ function firstPart(one: string, other: string): { without: string; with: string 
 }
 
 /** Runs a subject's probes in a process of their own. */
-async function run(subject: Subject, nodeArgs: readonly string[], only?: readonly string[]): Promise<Run> {
-  const { recorder } = subject;
+async function run(subject: Subject, nodeArgs: readonly string[], some?: readonly string[]): Promise<Run> {
+  const { recorder, known = [] } = subject;
+  // What differs once in a process must not differ in another probe.
+  const only = some && [...known, ...some];
   const child = spawnNode({ ...programOf(subject, only), nodeArgs, ipc: true });
   let stderr = '';
   child.stdout!.resume();
@@ -210,7 +214,7 @@ async function run(subject: Subject, nodeArgs: readonly string[], only?: readonl
     } else result = message;
   });
   const code = await new Promise((resolve) => child.once('close', resolve));
-  if (result === undefined) throw new Error(`${subject.family} ended (${code}) within "${current}":\n${stderr}`);
+  if (result === undefined) throw new Error(`${subject.family} ended (${String(code)}) within "${current}":\n${stderr}`);
   for (const [probe, wire] of Object.entries(wires)) result.seen[probe]!.wire = wire;
   return result;
 }

@@ -19,11 +19,18 @@ export class Recorder {
   #wire: Buffer[][] = [];
   #quiet: (() => void)[] = [];
 
-  private constructor(private readonly upstream: number) {}
+  private constructor(
+    private readonly upstream: number,
+    private readonly passesResets: boolean,
+  ) {}
 
-  /** @param upstream the port of the server behind the doors */
-  static async start(upstream: number): Promise<Recorder> {
-    const recorder = new Recorder(upstream);
+  /**
+   * @param upstream the port of the server behind the doors
+   * @param passesResets whether a reset on the far side is one on the near side; where the server resets only because
+   *   its client still speaks while it hangs up, it comes or comes not
+   */
+  static async start(upstream: number, passesResets: boolean): Promise<Recorder> {
+    const recorder = new Recorder(upstream, passesResets);
     recorder.#directory = await mkdtemp(join(tmpdir(), 'otel-breaker-wire-'));
     const relay = (socket: Socket) => recorder.#relay(socket);
     recorder.#servers.push(
@@ -67,9 +74,10 @@ export class Recorder {
     const far = connect({ host: '127.0.0.1', port: this.upstream, allowHalfOpen: true });
     near.on('data', (chunk) => chunks.push(chunk));
     near.pipe(far).pipe(near);
-    // A reset on one side is a reset on the other, where it comes before the end.
     near.on('error', () => far.resetAndDestroy());
-    far.on('error', () => !far.readableEnded && near.resetAndDestroy());
+    far.on('error', () => (this.passesResets && !far.readableEnded ? near.resetAndDestroy() : near.end()));
+    // What still comes goes nowhere, and its end must be seen.
+    far.on('close', () => near.resume());
     near.on('close', () => {
       far.destroy();
       this.#open.delete(near);

@@ -14,7 +14,6 @@ export const KNOWN_DIFFERENCES: Readonly<Record<string, Readonly<Record<string, 
   undici: {
     'an interceptor between a pool and its clients':
       'one symbol more on the options of a request: it carries the call from the pool to the client, through whatever copies them',
-    'fetch: the first of a process': '',
   },
 };
 
@@ -31,9 +30,7 @@ export const CASES: readonly Case[] = (
     ['ioredis', ['ioredis'], 'ioredis 6'],
     ['pg', ['pg', 'pg-cursor', 'pg-query-stream'], 'pg'],
   ] as const
-).flatMap(([family, packages, title]) =>
-  (['cjs', 'mjs'] as const).map((kind) => ({ family, packages, title, kind })),
-);
+).flatMap(([family, packages, title]) => (['cjs', 'mjs'] as const).map((kind) => ({ family, packages, title, kind })));
 
 /** What the probes call: one far end for each family, with a recorder before it. */
 export class World {
@@ -61,7 +58,7 @@ interface Part {
 
 async function build(family: string): Promise<Part> {
   const server = await serverOf(family);
-  const recorder = await Recorder.start(server.port);
+  const recorder = await Recorder.start(server.port, server.passesResets);
   const deadPort = await findDeadPort();
   const url = (port: number) => `http://127.0.0.1:${port}`;
   return {
@@ -83,13 +80,13 @@ async function build(family: string): Promise<Part> {
 async function serverOf(family: string) {
   if (family === 'ioredis') {
     const redis = await RedisServer.start();
-    return { port: redis.port, addresses: {}, stop: () => redis.remove() };
+    return { port: redis.port, passesResets: false, addresses: {}, stop: () => redis.remove() };
   }
   if (family === 'pg') {
     const postgres = await PostgresServer.start();
     const { port, user, database } = postgres;
-    return { port, addresses: { user, database }, stop: () => postgres.stop() };
+    return { port, passesResets: false, addresses: { user, database }, stop: () => postgres.stop() };
   }
   const { port, stop } = await start(farEnd(), 'http');
-  return { port, addresses: {}, stop };
+  return { port, passesResets: true, addresses: {}, stop };
 }

@@ -53,10 +53,12 @@ function handlers(witness, done) {
   return { old: Object.freeze(old), young: Object.freeze(young) };
 }
 
+/** Resolves once a handler has heard the end of its request, or the request was refused at once. */
 const dispatched = (dispatcher, options, witness, generation, change = {}) =>
   new Promise((resolve) => {
     const handler = { ...handlers(witness, resolve)[generation], ...change };
-    witness.note('dispatch returns', dispatcher.dispatch(options, handler));
+    const accepted = witness.attempt('dispatch', () => dispatcher.dispatch(options, handler));
+    if (accepted === undefined) resolve();
   });
 
 const CHANNELS = [

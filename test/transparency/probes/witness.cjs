@@ -10,7 +10,7 @@ const { inspect } = require('node:util');
 const APP = /[/\\]transparency[/\\]probes[/\\](?!witness|main)/;
 const OURS = /[/\\]dist[/\\](?:src|instrumentations)[/\\]/;
 // It comes with the first `fetch`, and with the preload at once.
-const KNOWN_GLOBALS = new Set([Symbol.for('undici.globalDispatcher.1')]);
+const KNOWN_GLOBALS = new Set([1, 2].map((generation) => Symbol.for(`undici.globalDispatcher.${generation}`)));
 // Ports and processes that are others each time.
 const CHANCE = new Set(['localPort', 'processID', 'processId', 'secretKey']);
 const OF_THE_NETWORK = new Set(['data', 'readable', 'session']);
@@ -99,7 +99,7 @@ class Witness {
   look(what, object, depth = 2) {
     // Ids, ports, counters and times of the day differ by themselves.
     const printed = inspect(object, { depth, showHidden: true, breakLength: Infinity, maxStringLength: 500 });
-    this.#tell(`${what} printed`, printed.replace(/\d+/g, '#').replace(/#(\.#)+/g, '#'));
+    this.#tell(`${what} printed`, printed.replace(/-?\d+/g, '#').replace(/#(\.#)+/g, '#'));
     this.#tell(`${what} has keys`, Reflect.ownKeys(object).map(String));
     this.#tell(`${what} as JSON`, asJson(object));
     this.listeners(what, object);
@@ -234,7 +234,7 @@ function changes(before, after) {
 
 function asJson(object) {
   try {
-    return shortened(JSON.stringify(object)?.replace(/\d+/g, '#') ?? 'undefined');
+    return shortened(JSON.stringify(object)?.replace(/-?\d+/g, '#') ?? 'undefined');
   } catch (error) {
     return `throws ${error.name}`;
   }
