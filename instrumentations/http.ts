@@ -152,7 +152,7 @@ export class HttpBreakerInstrumentation extends BreakerInstrumentation {
     );
 
     // Requests inherit theirs. Looked up with every event, for those who replace it after us.
-    const parent = Object.getPrototypeOf(request) as Request;
+    const parent = Object.getPrototypeOf(request) as { readonly emit: (...args: unknown[]) => boolean };
     const isInherited = !Object.hasOwn(request, 'emit');
 
     patches.replace(

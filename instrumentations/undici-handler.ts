@@ -206,7 +206,9 @@ const watching: Watching = {
       abort(reason);
     };
     // Clients send no context, and a handler may count its arguments.
-    return arguments.length < 2 ? this.handler.onConnect!(watchedAbort) : this.handler.onConnect!(watchedAbort, context);
+    return arguments.length < 2
+      ? this.handler.onConnect!(watchedAbort)
+      : this.handler.onConnect!(watchedAbort, context);
   },
   onUpgrade(status, headers, socket) {
     this.call.upgrade(status, rawHeader(headers));

@@ -1,5 +1,5 @@
 import { readFileSync } from 'node:fs';
-import { dirname, join } from 'node:path';
+import { join } from 'node:path';
 import { PRELOAD, ROOT, runNode } from '../support/child.js';
 import { LATER_LINES, OLDEST } from '../support/node-lines.js';
 

@@ -1,9 +1,9 @@
 import { writeFileSync } from 'node:fs';
-import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { expect } from 'chai';
 import { PRELOAD, runNode } from '../support/child.js';
+import { removeTemporaryDirectories, temporaryDirectory } from '../support/files.js';
 import { installLaterLines, installPlatforms } from '../support/node-lines.js';
 import { PostgresServer } from '../support/postgres-server.js';
 import { RedisServer } from '../support/redis-server.js';
@@ -35,6 +35,8 @@ describe('platforms', function () {
     await stopServers();
   });
 
+  afterEach(removeTemporaryDirectories);
+
   for (const [line, node] of Object.entries(NODES)) {
     it(`${line}: every client that runs there succeeds, trips, is rejected and recovers`, async () => {
       for (const client of clients()) {
@@ -61,20 +63,15 @@ describe('platforms', function () {
 
   it('a pg too old to be guarded is left alone, and that is said', async () => {
     // As versions up to 8.3.0 are built: answers arrive in closures.
-    const folder = await mkdtemp(join(tmpdir(), 'otel-breaker-old-pg-'));
-    try {
-      const lib = join(folder, 'node_modules/pg/lib');
-      await mkdir(lib, { recursive: true });
-      await writeFile(join(lib, 'client.js'), 'module.exports = class Client { query() { return 42; } };');
-      const source = `console.log(new (require(${JSON.stringify(join(lib, 'client.js'))}))().query())`;
-      const { stdout, stderr } = await runNode({ nodeArgs: PRELOAD, program: { kind: 'commonjs', source } });
-      expect(stdout).to.equal('42\n');
-      expect(stderr.split('\n')).to.include(
-        'otel-breaker: this version of pg is not built as otel-breaker knows it, its calls are not guarded',
-      );
-    } finally {
-      await rm(folder, { recursive: true });
-    }
+    const lib = join(temporaryDirectory(), 'node_modules/pg/lib');
+    await mkdir(lib, { recursive: true });
+    await writeFile(join(lib, 'client.js'), 'module.exports = class Client { query() { return 42; } };');
+    const source = `console.log(new (require(${JSON.stringify(join(lib, 'client.js'))}))().query())`;
+    const { stdout, stderr } = await runNode({ nodeArgs: PRELOAD, program: { kind: 'commonjs', source } });
+    expect(stdout).to.equal('42\n');
+    expect(stderr.split('\n')).to.include(
+      'otel-breaker: this version of pg is not built as otel-breaker knows it, its calls are not guarded',
+    );
   });
 
   it('docs/platforms.md says what has run, and where', () => {

@@ -214,7 +214,8 @@ async function run(subject: Subject, nodeArgs: readonly string[], some?: readonl
     } else result = message;
   });
   const code = await new Promise((resolve) => child.once('close', resolve));
-  if (result === undefined) throw new Error(`${subject.family} ended (${String(code)}) within "${current}":\n${stderr}`);
+  if (result === undefined)
+    throw new Error(`${subject.family} ended (${String(code)}) within "${current}":\n${stderr}`);
   for (const [probe, wire] of Object.entries(wires)) result.seen[probe]!.wire = wire;
   return result;
 }

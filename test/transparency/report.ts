@@ -66,7 +66,7 @@ function section(findings: readonly Finding[]): string {
 /** `ioredis.prototype.sendCommand`, and `(inherited before)` where it has become an own property. */
 function patchedFunctions(changed: Comparison['changed']): string[] {
   const ownBefore = Object.keys(changed).filter(
-    (path) => changed[path]!.includes('source') && !path.endsWith(".constructor"),
+    (path) => changed[path]!.includes('source') && !path.endsWith('.constructor'),
   );
   const isPartOf = (path: string, whole: string) => path.startsWith(`${whole}.`);
   const ownNow = Object.keys(changed).filter(
