@@ -62,7 +62,7 @@ export interface Comparison {
 
 const PROBES = join(__dirname, 'probes');
 // A race within a client goes either way, with and without us. What we change is there every time.
-const ATTEMPTS = 5;
+const ATTEMPTS = 8;
 
 /** Runs all probes with and without the preload, and those that differ again. */
 export async function compare(subject: Subject): Promise<Comparison> {

@@ -45,7 +45,7 @@ const ANSWERS: Readonly<Record<string, Answer>> = {
   '/json': (_, res) => res.writeHead(200, { 'content-type': 'application/json' }).end('{"a":[1,2]}'),
   '/bad-json': (_, res) => res.writeHead(200, { 'content-type': 'application/json' }).end('{"a":'),
   '/form': (_, res) => res.writeHead(200, { 'content-type': 'application/x-www-form-urlencoded' }).end('a=1&b=2'),
-  '/large': (_, res) => res.end(Buffer.alloc(300_000, 'l')),
+  '/large': (_, res) => res.end(Buffer.alloc(20_000, 'l')),
   '/events': (_, res) => {
     res.writeHead(200, { 'content-type': 'text/event-stream' }).write('id: 1\ndata: one\n\n');
     res.end('event: mine\ndata: two\n\n');

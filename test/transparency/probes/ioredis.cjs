@@ -184,16 +184,15 @@ const probes = {
   }),
 
   'timeouts of commands': probe(
-    async ({ witness, redis }) => {
-      await redis.ping();
-      const sleeping = redis.call('DEBUG', 'SLEEP', '0.2');
-      const late = redis.get('a');
-      await witness.outcome('sleeping', sleeping);
-      await witness.outcome('late', late);
-      await new Promise((resolve) => setTimeout(resolve, 250));
-      await witness.outcome('afterwards', redis.get('a'));
-    },
-    { commandTimeout: 60 },
+    async ({ witness, redis, Redis, port }) =>
+      using(witness, new Redis({ host, port }), async (other) => {
+        await heard(redis, 'ready');
+        await other.ping();
+        const sleeping = other.call('DEBUG', 'SLEEP', '0.3');
+        await witness.outcome('late', redis.get('a'));
+        await witness.outcome('sleeping', sleeping);
+      }),
+    { commandTimeout: 60, enableReadyCheck: false },
   ),
 
   'a connection of its own time': probe(

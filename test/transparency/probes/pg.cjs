@@ -277,7 +277,7 @@ const probes = {
       await patient;
       held.release(true);
     },
-    { max: 1, connectionTimeoutMillis: 100 },
+    { max: 1, connectionTimeoutMillis: 1_000 },
   ),
 
   'connections of a pool that live shortly': poolProbe(
