@@ -1,6 +1,6 @@
 // Runs every probe with and without the preload, on this Node and on later lines, and writes what differs into
 // docs/reliability.md. Run it after a build.
-import { existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { ROOT } from '../support/child.js';
 import { installLaterLines, LATER_LINES } from '../support/node-lines.js';
@@ -115,8 +115,7 @@ async function main(): Promise<void> {
 }
 
 function write(text: string): void {
-  const head = '# Reliability\n\n## Transparency\n';
-  const before = existsSync(FILE) ? readFileSync(FILE, 'utf8') : `${head}\n${BEGIN}\n${END}\n`;
+  const before = readFileSync(FILE, 'utf8');
   const [begin, end] = [before.indexOf(BEGIN), before.indexOf(END)];
   if (begin < 0 || end < begin) throw new Error(`${FILE} has no place for what was found`);
   writeFileSync(FILE, `${before.slice(0, begin + BEGIN.length)}\n\n${text}\n\n${before.slice(end)}`);

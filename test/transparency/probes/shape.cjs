@@ -16,10 +16,12 @@ function shapeOf(roots) {
     seen.add(object);
     for (const key of Reflect.ownKeys(object)) {
       const descriptor = Object.getOwnPropertyDescriptor(object, key);
-      const { value } = descriptor;
+      // Modules hand out some of their classes through getters; those of classes need an instance.
+      const isExport = depth === 0 && descriptor.get !== undefined && /^[A-Z]/.test(String(key));
+      const value = isExport ? object[key] : descriptor.value;
       const at = `${path}.${String(key)}`;
       shape[at] = describe(descriptor);
-      // A module of its own, which tells the tale itself.
+      // Instances, and what leads back.
       if (isObject(value) && !/^(?:globalAgent|constructor|default)$/.test(String(key))) visit(value, at, depth + 1);
     }
     const prototype = Object.getPrototypeOf(object);
