@@ -35,8 +35,10 @@ const SUPPRESS_TRACING = createContextKey('OpenTelemetry SDK Context Key SUPPRES
 const MAX_CACHED_HOSTS = 4_096;
 // Ports and databases of one host, gone through one by one.
 const MAX_CACHED_PER_HOST = 64;
-// A call must not wait for a search through any number of breakers that are all in use.
+// A call must not wait for a search through any number of breakers that are all in use …
 const MAX_LOOKS_FOR_IDLE = 2_048;
+// … nor, after a search in vain, each call to a further target for the next one.
+const LOOKS_PER_CALL = 8;
 
 /** The only door that instrumentations use: target → rule → breaker → permit. */
 export class Guard {
@@ -46,6 +48,7 @@ export class Guard {
   #previous = new Map<string, Entry[]>();
   readonly #made = new Map<CircuitBreaker, Made>();
   #removals: number;
+  #callsUntilSearch = 0;
   #broken = false;
   #saidFull = false;
 
@@ -184,17 +187,24 @@ export class Guard {
   }
 
   /**
-   * Removes one breaker of ours that is closed, has no call under way and had none since it was last looked at: the
+   * Removes one breaker of ours that rejects nobody, has no call under way and had none since it was last looked at: the
    * search goes round, and those in use are passed over once.
    */
   #evictIdle(): boolean {
+    if (this.#callsUntilSearch > 0) {
+      this.#callsUntilSearch--;
+      return false;
+    }
     let looks = 0;
+    const inVain = () => {
+      this.#callsUntilSearch = Math.floor(looks / LOOKS_PER_CALL);
+      return false;
+    };
     for (const [breaker, made] of this.#made) {
-      if (looks++ === MAX_LOOKS_FOR_IDLE) return false;
-      const { success, failure, ignored, inFlight } = breaker.tally;
+      if (looks++ === MAX_LOOKS_FOR_IDLE) return inVain();
+      const { success, failure, ignored } = breaker.tally;
       const calls = success + failure + ignored;
-      const idle = breaker.state === 'closed' && inFlight === 0;
-      if (idle && calls <= made.calls) {
+      if (breaker.isForgettable && calls <= made.calls) {
         this.#evict(breaker, made.target.host);
         return true;
       }
@@ -202,7 +212,7 @@ export class Guard {
       this.#made.delete(breaker);
       if (this.registry.get(breaker.name) !== breaker) continue;
       this.#made.set(breaker, { target: made.target, calls });
-      if (looks >= 2 * this.#made.size) return false;
+      if (looks >= 2 * this.#made.size) return inVain();
     }
     return this.#made.size < this.rules.maxBreakers;
   }

@@ -32,6 +32,7 @@ function start(): void {
   // Threads say nothing that their process has not said.
   log[isMainThread ? 'info' : 'debug'](`guarding ${clients.join(', ')}${rules}`);
   if (isMainThread) runtime.publishAlone();
+  else runtime.publishThroughMainThread();
   if (wantsTraces() && !runtime.spans.watch()) traceAlone(runtime.spans);
 }
 

@@ -13,14 +13,17 @@ import { Panic } from './panic.js';
 import type { RulesConfig } from './rules/rule.js';
 import { RuleSet } from './rules/rule-set.js';
 import { log } from './telemetry/log.js';
-import { BreakerMetrics } from './telemetry/metrics.js';
+import { isClusterWorker, listenToWorkers, reportToPrimary } from './telemetry/cluster.js';
+import { BreakerMetrics, type BreakerNumbers } from './telemetry/metrics.js';
 import { createPrometheusPage } from './telemetry/own-exporter.js';
-import { MetricsPublisher, type OwnExporter } from './telemetry/providers.js';
+import { GRACE_OF_WORKERS_MS, MetricsPublisher, type OwnExporter } from './telemetry/providers.js';
 import { createLogEvents } from './telemetry/log-events.js';
 import { SpanCapture } from './telemetry/span-capture.js';
 import { SpanEvents } from './telemetry/span-events.js';
 import { createTraceRing, type TraceRing } from './telemetry/trace-ring.js';
+import { listenToThreads, reportToMainThread } from './telemetry/threads.js';
 import { TransitionLog } from './telemetry/transition-log.js';
+import { labelled, type Report, type Reporter } from './telemetry/workers.js';
 
 /** The graph of everything that one process needs: its breakers, the guard before them, and their telemetry. */
 export interface Runtime {
@@ -37,8 +40,15 @@ export interface Runtime {
   readonly environment: Environment;
   /** The rules in force. */
   readonly rules: LiveRules;
-  /** Opens a port of our own where the application brings no metrics provider. */
+  /** What metrics say of the breakers here and, under a label of their own, in other threads and cluster workers. */
+  numbers(): Promise<readonly BreakerNumbers[]>;
+  /**
+   * Opens a port of our own where the application brings no metrics provider. A cluster worker leaves that to its primary,
+   * where that is under the preload, too.
+   */
   publishAlone(): void;
+  /** Leaves metrics to the main thread, where the application brings no provider to this one. */
+  publishThroughMainThread(): void;
   /** Metrics leave through this provider from now on. */
   publishTo(provider: MeterProvider): void;
   /** Takes telemetry off the registry and closes what was opened. */
@@ -64,6 +74,9 @@ export function createRuntime(registry: CircuitBreakerRegistry, environment: Env
     events.onPanic(change, context);
   });
   const publishes = environment.metrics !== 'off';
+  const reporters: Reporter[] = [];
+  const stops: (() => void)[] = [];
+  let mainThread: ReturnType<typeof reportToMainThread> | undefined;
 
   diagnostics.report = (message, error) => log.error(message, error);
   registry.observe({
@@ -75,6 +88,7 @@ export function createRuntime(registry: CircuitBreakerRegistry, environment: Env
       metrics.add(breaker);
       publisher.start();
       publisher.look();
+      mainThread?.begin();
     },
     onRemoved: (breaker) => {
       panic.forget(breaker);
@@ -101,6 +115,21 @@ export function createRuntime(registry: CircuitBreakerRegistry, environment: Env
     panic.threshold = ruleSet.panicThreshold;
   });
 
+  /** Those that leave through nobody else. */
+  function ownNumbers(): BreakerNumbers[] {
+    publisher.look();
+    return publisher.hasProvider ? [] : metrics.numbers();
+  }
+
+  async function reports(): Promise<Report[]> {
+    return (await Promise.all(reporters.map((reporter) => reporter.reports()))).flat();
+  }
+
+  async function numbers(): Promise<BreakerNumbers[]> {
+    const others = labelled(await reports());
+    return [...metrics.numbers(), ...others];
+  }
+
   return {
     registry,
     guard,
@@ -110,8 +139,30 @@ export function createRuntime(registry: CircuitBreakerRegistry, environment: Env
     panic,
     transitions,
     traces,
+    numbers,
     publishAlone: () => {
-      if (publishes) publisher.start(() => openOwnExporter(environment, { registry, panic, transitions, traces }));
+      if (!publishes || reporters.length > 0) return;
+      const inCluster = isClusterWorker();
+      reporters.push(listenToThreads());
+      if (!inCluster) {
+        reporters.push(
+          listenToWorkers(() => {
+            publisher.look();
+            return !publisher.hasProvider;
+          }),
+        );
+      }
+      stops.push(...reporters.map((reporter) => () => reporter.stop()));
+      const own = () => openOwnExporter(environment, { registry, panic, transitions, traces, numbers });
+      publisher.start(own, inCluster ? GRACE_OF_WORKERS_MS : undefined);
+      if (!inCluster) return;
+      const tell = async () => [{ worker: '', breakers: ownNumbers() }, ...(await reports())];
+      stops.push(reportToPrimary(tell, () => publisher.yield()));
+    },
+    publishThroughMainThread: () => {
+      if (!publishes || mainThread !== undefined) return;
+      mainThread = reportToMainThread(ownNumbers);
+      stops.push(() => mainThread?.stop());
     },
     publishTo: (provider) => {
       if (publishes) publisher.publishTo(provider);
@@ -120,6 +171,7 @@ export function createRuntime(registry: CircuitBreakerRegistry, environment: Env
       registry.observe(undefined);
       spans.stop();
       rules.stop();
+      for (const stop of stops.splice(0)) stop();
       return publisher.stop();
     },
   };
@@ -184,10 +236,10 @@ export function configure(config: RulesConfig): void {
 /** Opens the port of the preload: metrics and, behind them, the console. @internal */
 export async function openOwnExporter(
   environment: Environment,
-  source: LiveSource,
+  source: LiveSource & Pick<Runtime, 'numbers'>,
 ): Promise<(OwnExporter & { readonly url: string }) | undefined> {
   const { prometheusHost, prometheusPort, adminToken, health } = environment;
-  const page = createPrometheusPage();
+  const page = createPrometheusPage(source.numbers);
   // Loaded where it is used: most services bring an exporter of their own, and nobody may ever look at the console.
   const { startConsole } = require('./console/server.js') as typeof Server;
   try {
@@ -205,7 +257,6 @@ export async function openOwnExporter(
     log.info(`metrics at ${server.url}/metrics${environment.console === 'off' ? '' : ` (console at ${server.url}/)`}`);
     return {
       url: server.url,
-      provider: page.provider,
       stop: async () => {
         await Promise.all([server.close(), page.stop()]);
       },
@@ -223,7 +274,7 @@ function serviceName(): string {
 
 function explainPort(error: NodeJS.ErrnoException, host: string, port: number): void {
   if (error.code === 'EADDRINUSE') {
-    // A forked child or a cluster worker: its parent was here first, under the same preload.
+    // A forked child: its parent was here first, under the same preload.
     const level = process.send === undefined ? 'warn' : 'debug';
     log[level](
       `port ${port} on ${host} is taken, perhaps by another service under this preload or by a Prometheus exporter of ` +

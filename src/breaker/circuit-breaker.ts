@@ -227,6 +227,12 @@ export class CircuitBreaker {
     return this.#state;
   }
 
+  /** @internal Whether forgetting it would let no call through that it would reject now, and lose no call under way. */
+  get isForgettable(): boolean {
+    if (this.tally.inFlight > 0) return false;
+    return this.#state !== OPEN || this.#seams.now() >= this.#openUntil;
+  }
+
   get config(): BreakerConfig {
     return this.#config;
   }
