@@ -26,6 +26,7 @@ describe('hostile clients of the console', () => {
       open: () =>
         createConsole({
           registry,
+          panic: { reason: undefined },
           transitions: new TransitionLog(),
           traces: createTraceRing(),
           service: 'shop',
