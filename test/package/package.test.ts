@@ -58,7 +58,7 @@ describe('the package', () => {
   it('is well formed, as publint judges', async () => {
     const buffer = readFileSync(tarball.path);
     const { messages, pkg } = await publint({
-      pack: { tarball: buffer.buffer.slice(buffer.byteOffset, buffer.byteOffset + buffer.byteLength) as ArrayBuffer },
+      pack: { tarball: buffer.buffer.slice(buffer.byteOffset, buffer.byteOffset + buffer.byteLength) },
       strict: true,
     });
     expect(messages.map((message) => formatMessage(message, pkg))).to.deep.equal([]);
