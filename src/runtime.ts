@@ -1,15 +1,18 @@
 import { basename } from 'node:path';
 import type { MeterProvider } from '@opentelemetry/api';
+import type { CircuitBreaker } from './breaker/circuit-breaker.js';
 import type * as Console from './console/console.js';
 import type { LiveSource } from './console/live.js';
 import type * as Server from './console/server.js';
 import { diagnostics } from './breaker/diagnostics.js';
+import { ConfigError } from './breaker/errors.js';
 import { globalRegistry, type CircuitBreakerRegistry } from './breaker/registry.js';
 import { readEnvironment, type Environment } from './environment.js';
 import { Guard } from './guard.js';
 import { checkedSection, LiveRules } from './rules/live-rules.js';
+import { Panic } from './panic.js';
 import type { RulesConfig } from './rules/rule.js';
-import { RuleSet } from './rules/rule-set.js';
+import { RuleSet, type Explanation } from './rules/rule-set.js';
 import { log } from './telemetry/log.js';
 import { isClusterWorker, listenToWorkers, reportToPrimary } from './telemetry/cluster.js';
 import { BreakerMetrics, type BreakerNumbers } from './telemetry/metrics.js';
@@ -27,9 +30,18 @@ import { labelled, type Report, type Reporter } from './telemetry/workers.js';
 export interface Runtime {
   readonly registry: CircuitBreakerRegistry;
   readonly guard: Guard;
+  /** Whether so many circuits opened at once that none rejects. */
+  readonly panic: Panic;
+  /** The guard, and those that have rules of their own before those of the process. */
+  readonly guards: Guard[];
+  /** What the rules say of a breaker; `undefined` where none of the guards made it. */
+  explain(breaker: CircuitBreaker): Explanation | undefined;
   /** The last changes of state. */
   readonly transitions: TransitionLog;
-  /** The latest traces in which breakers did something: a span processor, to be added where a tracer provider is made. */
+  /**
+   * The latest traces in which breakers did something. While a console is open, the spans of any tracer provider reach
+   * it; nobody has to add it to one.
+   */
   readonly traces: TraceRing;
   /** The client spans of other instrumentations. */
   readonly spans: SpanCapture;
@@ -61,6 +73,14 @@ export function createRuntime(registry: CircuitBreakerRegistry, environment: Env
   });
   const transitions = new TransitionLog();
   const traces = createTraceRing();
+  const panic = new Panic(registry, (change, context) => {
+    log.warn(
+      change.active
+        ? `${change.reason}: something nearer than they are must be broken. No call is rejected until it clears`
+        : `${change.reason}: open circuits reject calls again`,
+    );
+    events.onPanic(change, context);
+  });
   const publishes = environment.metrics !== 'off';
   const reporters: Reporter[] = [];
   const stops: (() => void)[] = [];
@@ -70,28 +90,46 @@ export function createRuntime(registry: CircuitBreakerRegistry, environment: Env
   registry.observe({
     onAdded: (breaker) => {
       spans.watch();
+      breaker.timeCalls();
+      panic.watch(breaker);
       if (!publishes) return;
       metrics.add(breaker);
       publisher.start();
       publisher.look();
       mainThread?.begin();
     },
-    onRemoved: (breaker) => metrics.remove(breaker),
+    onRemoved: (breaker) => {
+      panic.forget(breaker);
+      metrics.remove(breaker);
+    },
     onFailure: (breaker, context) => events.onFailure(breaker, context),
     onProbe: (breaker, context) => events.onProbe(breaker, context),
-    onTransition: (breaker, transition, context) =>
-      transitions.record(breaker, transition, events.onTransition(breaker, transition, context)),
+    onTransition: (breaker, transition, context) => {
+      transitions.record(breaker, transition, events.onTransition(breaker, transition, context));
+      panic.onTransition(breaker, transition, context);
+    },
     onRejection: (breaker, rejection, enforced, context) => events.onRejection(breaker, rejection, enforced, context),
   });
 
   const guard = new Guard(registry, new RuleSet());
+  const guards = [guard];
+  const explain = (breaker: CircuitBreaker) => {
+    for (const each of guards) {
+      const explanation = each.explain(breaker);
+      if (explanation !== undefined) return explanation;
+    }
+    return undefined;
+  };
   const rules = new LiveRules(environment, {
     onReload: ({ origin }) => log.info(`new rules from ${origin} are in force`),
     onBadReload: (error) =>
       log.error('the rules file has changed and cannot be taken; the rules before stay in force', error),
     onWatchFailed: (error) => log.warn('the rules file cannot be watched; changes need a restart', error),
   });
-  rules.use((ruleSet) => guard.useRules(ruleSet));
+  rules.use((ruleSet) => {
+    guard.useRules(ruleSet);
+    panic.threshold = ruleSet.panicThreshold;
+  });
 
   /** Those that leave through nobody else. */
   function ownNumbers(): BreakerNumbers[] {
@@ -111,9 +149,12 @@ export function createRuntime(registry: CircuitBreakerRegistry, environment: Env
   return {
     registry,
     guard,
+    guards,
+    explain,
     spans,
     environment,
     rules,
+    panic,
     transitions,
     traces,
     numbers,
@@ -130,7 +171,7 @@ export function createRuntime(registry: CircuitBreakerRegistry, environment: Env
         );
       }
       stops.push(...reporters.map((reporter) => () => reporter.stop()));
-      const own = () => openOwnExporter(environment, { registry, transitions, traces, numbers });
+      const own = () => openOwnExporter(environment, { registry, panic, transitions, traces, spans, numbers, explain });
       publisher.start(own, inCluster ? GRACE_OF_WORKERS_MS : undefined);
       if (!inCluster) return;
       const tell = async () => [{ worker: '', breakers: ownNumbers() }, ...(await reports())];
@@ -181,13 +222,22 @@ export function loadRules({ rules, environment }: Runtime): void {
  * @param owner whose rules they are, for errors
  * @throws ConfigError naming everything that is wrong with the rules, or with the rules file
  */
-export function getGuard(owner: string, { mode, defaults, rules, maxBreakers }: RulesConfig = {}): Guard {
+export function getGuard(
+  owner: string,
+  { mode, defaults, rules, maxBreakers, panicThreshold }: RulesConfig = {},
+): Guard {
   const runtime = getRuntime();
   loadRules(runtime);
+  if (panicThreshold !== undefined) {
+    const consequence = 'it is about all targets of the process together, and would have no effect here';
+    const allowed = 'Put it into the rules file, or give it to configure().';
+    throw new ConfigError(owner, [{ path: 'panicThreshold', value: panicThreshold, consequence, allowed }]);
+  }
   const given = Object.entries({ mode, defaults, rules, maxBreakers }).filter(([, value]) => value !== undefined);
   if (given.length === 0) return runtime.guard;
   const own = checkedSection(owner, Object.fromEntries(given));
   const guard = new Guard(runtime.registry, new RuleSet());
+  runtime.guards.push(guard);
   runtime.rules.use((ruleSet) => guard.useRules(ruleSet), own);
   return guard;
 }
@@ -205,7 +255,7 @@ export function configure(config: RulesConfig): void {
 /** Opens the port of the preload: metrics and, behind them, the console. @internal */
 export async function openOwnExporter(
   environment: Environment,
-  source: LiveSource & Pick<Runtime, 'numbers'>,
+  source: LiveSource & Pick<Runtime, 'numbers' | 'spans' | 'explain'>,
 ): Promise<(OwnExporter & { readonly url: string }) | undefined> {
   const { prometheusHost, prometheusPort, adminToken, health } = environment;
   const page = createPrometheusPage(source.numbers);
@@ -223,10 +273,12 @@ export async function openOwnExporter(
         return createConsole({ ...source, service: serviceName(), adminToken, health });
       },
     });
+    const unfeed = environment.console === 'off' ? undefined : source.spans.feed(source.traces);
     log.info(`metrics at ${server.url}/metrics${environment.console === 'off' ? '' : ` (console at ${server.url}/)`}`);
     return {
       url: server.url,
       stop: async () => {
+        unfeed?.();
         await Promise.all([server.close(), page.stop()]);
       },
     };
