@@ -89,13 +89,13 @@ export class SpanCapture {
   #feed(span: Span): void {
     const spanClass = ownerOf(span as { end: Span['end'] }, 'end');
     if (spanClass !== this.#spanClass) this.#watchEnd(spanClass);
-    harmlessly(() => this.#feeds?.onStart(span));
+    this.#tell((feeds) => feeds.onStart(span));
   }
 
   #watchEnd(spanClass: { end: Span['end'] }): void {
     this.#stopWatchingEnd();
     const { end } = spanClass;
-    const ended = (span: Span) => harmlessly(() => this.#feeds?.onEnd(span as Span & RingSpan));
+    const ended = (span: Span) => this.#tell((feeds) => feeds.onEnd(span as Span & RingSpan));
 
     const watched = function (this: Span, ...args: Parameters<Span['end']>): void {
       const isFirst = this.isRecording();
@@ -109,18 +109,19 @@ export class SpanCapture {
     };
   }
 
+  /** Whoever starts and ends spans must not notice a fault of ours: after the first, no more are fed. */
+  #tell(tell: (feeds: Pick<TraceRing, 'onStart' | 'onEnd'>) => void): void {
+    try {
+      if (this.#feeds !== undefined) tell(this.#feeds);
+    } catch (error) {
+      this.#feeds = undefined;
+      diagnostics.report('The console gets no more traces', error);
+    }
+  }
+
   #stopWatchingEnd(): void {
     this.#unwatchEnd?.();
     this.#unwatchEnd = this.#spanClass = undefined;
-  }
-}
-
-/** Who starts and ends spans must not notice a fault of ours. */
-function harmlessly(act: () => void): void {
-  try {
-    act();
-  } catch (error) {
-    diagnostics.report('A span is missing from the console', error);
   }
 }
 
