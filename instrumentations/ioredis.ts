@@ -80,7 +80,10 @@ interface RedisConstructor extends Constructor<Client> {
  * ioredis connects and reconnects by itself, untouched; that it cannot is evidence too.
  */
 export class IoredisBreakerInstrumentation extends BreakerInstrumentation {
+  /** @throws ConfigError naming everything that is wrong with the rules given, or with the rules file */
+  constructor(config?: BreakerInstrumentationConfig);
   /** @internal @param guard for tests */
+  constructor(config?: BreakerInstrumentationConfig, guard?: Guard);
   constructor(config: BreakerInstrumentationConfig = {}, guard?: Guard) {
     super('ioredis', config, guard);
   }

@@ -125,8 +125,7 @@ export class Guard {
   /** Whether a call to a target would be rejected now, but for the time that opens the way to a probe. */
   refuses(target: Target): boolean {
     try {
-      const breaker = this.#breakerFor(target);
-      return breaker?.state === 'open' && breaker.config.mode === 'enforce';
+      return this.#breakerFor(target)?.isRejecting ?? false;
     } catch (error) {
       this.#stepAside(error);
       return false;

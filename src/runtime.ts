@@ -5,10 +5,12 @@ import type * as Console from './console/console.js';
 import type { LiveSource } from './console/live.js';
 import type * as Server from './console/server.js';
 import { diagnostics } from './breaker/diagnostics.js';
+import { ConfigError } from './breaker/errors.js';
 import { globalRegistry, type CircuitBreakerRegistry } from './breaker/registry.js';
 import { readEnvironment, type Environment } from './environment.js';
 import { Guard } from './guard.js';
 import { checkedSection, LiveRules } from './rules/live-rules.js';
+import { Panic } from './panic.js';
 import type { RulesConfig } from './rules/rule.js';
 import { RuleSet, type Explanation } from './rules/rule-set.js';
 import { log } from './telemetry/log.js';
@@ -28,6 +30,8 @@ import { labelled, type Report, type Reporter } from './telemetry/workers.js';
 export interface Runtime {
   readonly registry: CircuitBreakerRegistry;
   readonly guard: Guard;
+  /** Whether so many circuits opened at once that none rejects. */
+  readonly panic: Panic;
   /** The guard, and those that have rules of their own before those of the process. */
   readonly guards: Guard[];
   /** What the rules say of a breaker; `undefined` where none of the guards made it. */
@@ -69,6 +73,14 @@ export function createRuntime(registry: CircuitBreakerRegistry, environment: Env
   });
   const transitions = new TransitionLog();
   const traces = createTraceRing();
+  const panic = new Panic(registry, (change, context) => {
+    log.warn(
+      change.active
+        ? `${change.reason}: something nearer than they are must be broken. No call is rejected until it clears`
+        : `${change.reason}: open circuits reject calls again`,
+    );
+    events.onPanic(change, context);
+  });
   const publishes = environment.metrics !== 'off';
   const reporters: Reporter[] = [];
   const stops: (() => void)[] = [];
@@ -78,17 +90,24 @@ export function createRuntime(registry: CircuitBreakerRegistry, environment: Env
   registry.observe({
     onAdded: (breaker) => {
       spans.watch();
+      breaker.timeCalls();
+      panic.watch(breaker);
       if (!publishes) return;
       metrics.add(breaker);
       publisher.start();
       publisher.look();
       mainThread?.begin();
     },
-    onRemoved: (breaker) => metrics.remove(breaker),
+    onRemoved: (breaker) => {
+      panic.forget(breaker);
+      metrics.remove(breaker);
+    },
     onFailure: (breaker, context) => events.onFailure(breaker, context),
     onProbe: (breaker, context) => events.onProbe(breaker, context),
-    onTransition: (breaker, transition, context) =>
-      transitions.record(breaker, transition, events.onTransition(breaker, transition, context)),
+    onTransition: (breaker, transition, context) => {
+      transitions.record(breaker, transition, events.onTransition(breaker, transition, context));
+      panic.onTransition(breaker, transition, context);
+    },
     onRejection: (breaker, rejection, enforced, context) => events.onRejection(breaker, rejection, enforced, context),
   });
 
@@ -107,7 +126,10 @@ export function createRuntime(registry: CircuitBreakerRegistry, environment: Env
       log.error('the rules file has changed and cannot be taken; the rules before stay in force', error),
     onWatchFailed: (error) => log.warn('the rules file cannot be watched; changes need a restart', error),
   });
-  rules.use((ruleSet) => guard.useRules(ruleSet));
+  rules.use((ruleSet) => {
+    guard.useRules(ruleSet);
+    panic.threshold = ruleSet.panicThreshold;
+  });
 
   /** Those that leave through nobody else. */
   function ownNumbers(): BreakerNumbers[] {
@@ -132,6 +154,7 @@ export function createRuntime(registry: CircuitBreakerRegistry, environment: Env
     spans,
     environment,
     rules,
+    panic,
     transitions,
     traces,
     numbers,
@@ -148,7 +171,7 @@ export function createRuntime(registry: CircuitBreakerRegistry, environment: Env
         );
       }
       stops.push(...reporters.map((reporter) => () => reporter.stop()));
-      const own = () => openOwnExporter(environment, { registry, transitions, traces, spans, numbers, explain });
+      const own = () => openOwnExporter(environment, { registry, panic, transitions, traces, spans, numbers, explain });
       publisher.start(own, inCluster ? GRACE_OF_WORKERS_MS : undefined);
       if (!inCluster) return;
       const tell = async () => [{ worker: '', breakers: ownNumbers() }, ...(await reports())];
@@ -199,9 +222,17 @@ export function loadRules({ rules, environment }: Runtime): void {
  * @param owner whose rules they are, for errors
  * @throws ConfigError naming everything that is wrong with the rules, or with the rules file
  */
-export function getGuard(owner: string, { mode, defaults, rules, maxBreakers }: RulesConfig = {}): Guard {
+export function getGuard(
+  owner: string,
+  { mode, defaults, rules, maxBreakers, panicThreshold }: RulesConfig = {},
+): Guard {
   const runtime = getRuntime();
   loadRules(runtime);
+  if (panicThreshold !== undefined) {
+    const consequence = 'it is about all targets of the process together, and would have no effect here';
+    const allowed = 'Put it into the rules file, or give it to configure().';
+    throw new ConfigError(owner, [{ path: 'panicThreshold', value: panicThreshold, consequence, allowed }]);
+  }
   const given = Object.entries({ mode, defaults, rules, maxBreakers }).filter(([, value]) => value !== undefined);
   if (given.length === 0) return runtime.guard;
   const own = checkedSection(owner, Object.fromEntries(given));

@@ -49,7 +49,7 @@ export function createConsole(source: ConsoleSource): Console {
       }),
     '/events': (request, response) => live.serve(request, response),
     '/healthz': (_, response, url) => {
-      const health = judgeHealth(source.health, registry, url.searchParams.getAll('breaker'));
+      const health = judgeHealth(source.health, registry, url.searchParams.getAll('breaker'), source.panic.reason);
       sendJson(response, health.healthy ? 200 : 503, health);
     },
     '/traces': (_, response) => sendJson(response, 200, { traces: traces.traces().map(viewTrace) }),

@@ -1,5 +1,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { CircuitBreakerRegistry } from '../breaker/registry.js';
+import type { Panic } from '../panic.js';
 import type { SpanCapture } from '../telemetry/span-capture.js';
 import type { TraceRing } from '../telemetry/trace-ring.js';
 import type { TransitionLog } from '../telemetry/transition-log.js';
@@ -19,6 +20,7 @@ const MAX_TRACES_PER_TICK = 10;
 
 export interface LiveSource {
   readonly registry: CircuitBreakerRegistry;
+  readonly panic: Pick<Panic, 'reason'>;
   readonly transitions: TransitionLog;
   readonly traces: TraceRing;
   readonly spans: Pick<SpanCapture, 'watch'>;
@@ -67,10 +69,11 @@ export class LiveEvents {
   }
 
   snapshot(): Snapshot {
-    const { registry, transitions, traces, spans } = this.#source;
+    const { registry, panic, transitions, traces, spans } = this.#source;
     return {
       now: new Date().toISOString(),
       ...this.#about,
+      panic: panic.reason ?? null,
       tracing: spans.watch(),
       breakers: Array.from(registry, viewBreaker),
       transitions: transitions.latest().map(viewTransition),
@@ -112,7 +115,8 @@ export class LiveEvents {
       if (before.get(name) !== text) changed.push(view);
     }
     const removed = [...before.keys()].filter((name) => !this.#told.has(name));
-    const tick: Tick = { now: new Date().toISOString(), changed, removed };
+    const panic = this.#source.panic.reason ?? null;
+    const tick: Tick = { now: new Date().toISOString(), panic, changed, removed };
     this.#tell(event('tick', tick));
 
     if (this.#changedTraces.size === 0) return;

@@ -3,6 +3,7 @@ import type { CircuitBreaker, Tally } from '../breaker/circuit-breaker.js';
 import { CLOSED, OPEN, STATE_NAMES, TRANSITIONS, type StateCode } from '../breaker/state.js';
 import { PACKAGE } from '../version.js';
 import { DURATION_BOUNDS, Durations, type DurationTotals } from './durations.js';
+import { log } from './log.js';
 
 type Observe = (value: number, attributes: Attributes) => void;
 
@@ -96,11 +97,17 @@ export const DURATION = {
   unit: 's',
 } as const;
 
+// A provider keeps every series it was ever told of, about 2 KB for each breaker; breakers come and go with the hosts that
+// are called.
+const MAX_NAMES = 10_000;
+
 interface Attachment {
   readonly meter: Meter;
   readonly instruments: readonly Observable[];
   readonly observe: (result: BatchObservableResult) => void;
   readonly record: (seconds: number, labels: Attributes) => void;
+  /** Of all breakers that it was told of, gone ones as well. */
+  readonly names: Set<string>;
 }
 
 /**
@@ -111,6 +118,7 @@ interface Attachment {
 export class BreakerMetrics {
   readonly #durations = new Map<CircuitBreaker, Durations>();
   #attachment: Attachment | undefined;
+  #saidFull = false;
 
   add(breaker: CircuitBreaker): void {
     const durations = new Durations((full) => this.#handOver(breaker, full));
@@ -156,6 +164,7 @@ export class BreakerMetrics {
       instruments,
       observe: (result) => this.#observe(result, instruments),
       record: (seconds, labels) => histogram.record(seconds, labels),
+      names: new Set(),
     };
     for (const durations of this.#durations.values()) durations.replay();
     meter.addBatchObservableCallback(this.#attachment.observe, [...instruments]);
@@ -170,6 +179,7 @@ export class BreakerMetrics {
 
   #observe(result: BatchObservableResult, instruments: readonly Observable[]): void {
     for (const [breaker, durations] of this.#durations) {
+      if (!this.#hasRoomFor(breaker)) continue;
       const labels = labelsOf(breaker);
       OBSERVED.forEach((instrument, index) => {
         const observable = instruments[index]!;
@@ -181,10 +191,27 @@ export class BreakerMetrics {
   }
 
   #handOver(breaker: CircuitBreaker, durations: Durations): void {
-    if (this.#attachment === undefined) return;
+    if (this.#attachment === undefined || !this.#hasRoomFor(breaker)) return;
     const { record } = this.#attachment;
     const labels = labelsOf(breaker);
     durations.handOver((seconds) => record(seconds, labels));
+  }
+
+  #hasRoomFor({ name }: CircuitBreaker): boolean {
+    const { names } = this.#attachment!;
+    if (names.has(name)) return true;
+    if (names.size >= MAX_NAMES) {
+      if (!this.#saidFull) {
+        log.warn(
+          `metrics of ${MAX_NAMES} circuit breakers have been published, and a provider forgets none: further ones are not. ` +
+            'Let targets share a breaker by the name of a rule',
+        );
+      }
+      this.#saidFull = true;
+      return false;
+    }
+    names.add(name);
+    return true;
   }
 }
 
