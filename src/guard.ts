@@ -4,7 +4,7 @@ import { diagnostics } from './breaker/diagnostics.js';
 import { CircuitOpenError } from './breaker/errors.js';
 import type { CircuitBreakerRegistry } from './breaker/registry.js';
 import { CLOSED } from './breaker/state.js';
-import type { Resolution, RuleSet } from './rules/rule-set.js';
+import type { Explanation, Resolution, RuleSet } from './rules/rule-set.js';
 import type { Target } from './target.js';
 import { log } from './telemetry/log.js';
 
@@ -139,6 +139,13 @@ export class Guard {
     const resolution = this.rules.resolve(target);
     this.#forgetHost(target.host);
     return this.registry.get(resolution.name) ?? this.#add(target, resolution);
+  }
+
+  /** Where everything about a breaker comes from; `undefined` where the guard did not make it. */
+  explain(breaker: CircuitBreaker): Explanation | undefined {
+    const made = this.#made.get(breaker);
+    const explanation = made && this.rules.explain(made.target);
+    return explanation?.name === breaker.name ? explanation : undefined;
   }
 
   /**

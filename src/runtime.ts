@@ -1,5 +1,6 @@
 import { basename } from 'node:path';
 import type { MeterProvider } from '@opentelemetry/api';
+import type { CircuitBreaker } from './breaker/circuit-breaker.js';
 import type * as Console from './console/console.js';
 import type { LiveSource } from './console/live.js';
 import type * as Server from './console/server.js';
@@ -11,7 +12,7 @@ import { Guard } from './guard.js';
 import { checkedSection, LiveRules } from './rules/live-rules.js';
 import { Panic } from './panic.js';
 import type { RulesConfig } from './rules/rule.js';
-import { RuleSet } from './rules/rule-set.js';
+import { RuleSet, type Explanation } from './rules/rule-set.js';
 import { log } from './telemetry/log.js';
 import { isClusterWorker, listenToWorkers, reportToPrimary } from './telemetry/cluster.js';
 import { BreakerMetrics, type BreakerNumbers } from './telemetry/metrics.js';
@@ -31,9 +32,16 @@ export interface Runtime {
   readonly guard: Guard;
   /** Whether so many circuits opened at once that none rejects. */
   readonly panic: Panic;
+  /** The guard, and those that have rules of their own before those of the process. */
+  readonly guards: Guard[];
+  /** What the rules say of a breaker; `undefined` where none of the guards made it. */
+  explain(breaker: CircuitBreaker): Explanation | undefined;
   /** The last changes of state. */
   readonly transitions: TransitionLog;
-  /** The latest traces in which breakers did something: a span processor, to be added where a tracer provider is made. */
+  /**
+   * The latest traces in which breakers did something. While a console is open, the spans of any tracer provider reach
+   * it; nobody has to add it to one.
+   */
   readonly traces: TraceRing;
   /** The client spans of other instrumentations. */
   readonly spans: SpanCapture;
@@ -104,6 +112,14 @@ export function createRuntime(registry: CircuitBreakerRegistry, environment: Env
   });
 
   const guard = new Guard(registry, new RuleSet());
+  const guards = [guard];
+  const explain = (breaker: CircuitBreaker) => {
+    for (const each of guards) {
+      const explanation = each.explain(breaker);
+      if (explanation !== undefined) return explanation;
+    }
+    return undefined;
+  };
   const rules = new LiveRules(environment, {
     onReload: ({ origin }) => log.info(`new rules from ${origin} are in force`),
     onBadReload: (error) =>
@@ -133,6 +149,8 @@ export function createRuntime(registry: CircuitBreakerRegistry, environment: Env
   return {
     registry,
     guard,
+    guards,
+    explain,
     spans,
     environment,
     rules,
@@ -153,7 +171,7 @@ export function createRuntime(registry: CircuitBreakerRegistry, environment: Env
         );
       }
       stops.push(...reporters.map((reporter) => () => reporter.stop()));
-      const own = () => openOwnExporter(environment, { registry, panic, transitions, traces, numbers });
+      const own = () => openOwnExporter(environment, { registry, panic, transitions, traces, spans, numbers, explain });
       publisher.start(own, inCluster ? GRACE_OF_WORKERS_MS : undefined);
       if (!inCluster) return;
       const tell = async () => [{ worker: '', breakers: ownNumbers() }, ...(await reports())];
@@ -219,6 +237,7 @@ export function getGuard(
   if (given.length === 0) return runtime.guard;
   const own = checkedSection(owner, Object.fromEntries(given));
   const guard = new Guard(runtime.registry, new RuleSet());
+  runtime.guards.push(guard);
   runtime.rules.use((ruleSet) => guard.useRules(ruleSet), own);
   return guard;
 }
@@ -236,7 +255,7 @@ export function configure(config: RulesConfig): void {
 /** Opens the port of the preload: metrics and, behind them, the console. @internal */
 export async function openOwnExporter(
   environment: Environment,
-  source: LiveSource & Pick<Runtime, 'numbers'>,
+  source: LiveSource & Pick<Runtime, 'numbers' | 'spans' | 'explain'>,
 ): Promise<(OwnExporter & { readonly url: string }) | undefined> {
   const { prometheusHost, prometheusPort, adminToken, health } = environment;
   const page = createPrometheusPage(source.numbers);
@@ -254,10 +273,12 @@ export async function openOwnExporter(
         return createConsole({ ...source, service: serviceName(), adminToken, health });
       },
     });
+    const unfeed = environment.console === 'off' ? undefined : source.spans.feed(source.traces);
     log.info(`metrics at ${server.url}/metrics${environment.console === 'off' ? '' : ` (console at ${server.url}/)`}`);
     return {
       url: server.url,
       stop: async () => {
+        unfeed?.();
         await Promise.all([server.close(), page.stop()]);
       },
     };

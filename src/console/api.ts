@@ -108,6 +108,8 @@ export interface Snapshot {
   readonly admin: boolean;
   /** Why no call is rejected just now although circuits are open; `null` where they reject. */
   readonly panic: string | null;
+  /** Whether anybody makes spans in this process. */
+  readonly tracing: boolean;
   readonly breakers: readonly BreakerView[];
   /** The newest first. */
   readonly transitions: readonly TransitionView[];

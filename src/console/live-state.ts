@@ -28,6 +28,7 @@ export interface State {
   readonly admin: boolean;
   /** Why no call is rejected just now although circuits are open. */
   readonly panic: string | null;
+  readonly tracing: boolean;
   /** The server's clock, in milliseconds since 1970: "in 12 s" must not depend on how this machine's clock is set. */
   readonly now: number;
   readonly rows: ReadonlyMap<string, Row>;
@@ -44,6 +45,7 @@ export const EMPTY: State = {
   version: '',
   admin: false,
   panic: null,
+  tracing: false,
   now: 0,
   rows: new Map(),
   transitions: [],

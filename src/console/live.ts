@@ -1,6 +1,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { CircuitBreakerRegistry } from '../breaker/registry.js';
 import type { Panic } from '../panic.js';
+import type { SpanCapture } from '../telemetry/span-capture.js';
 import type { TraceRing } from '../telemetry/trace-ring.js';
 import type { TransitionLog } from '../telemetry/transition-log.js';
 import { SECURITY_HEADERS, sendText } from './answer.js';
@@ -22,6 +23,7 @@ export interface LiveSource {
   readonly panic: Pick<Panic, 'reason'>;
   readonly transitions: TransitionLog;
   readonly traces: TraceRing;
+  readonly spans: Pick<SpanCapture, 'watch'>;
 }
 
 /**
@@ -67,11 +69,12 @@ export class LiveEvents {
   }
 
   snapshot(): Snapshot {
-    const { registry, panic, transitions, traces } = this.#source;
+    const { registry, panic, transitions, traces, spans } = this.#source;
     return {
       now: new Date().toISOString(),
       ...this.#about,
       panic: panic.reason ?? null,
+      tracing: spans.watch(),
       breakers: Array.from(registry, viewBreaker),
       transitions: transitions.latest().map(viewTransition),
       traces: traces.traces().map(viewTrace),

@@ -1,5 +1,5 @@
 import type { CircuitState } from '../breaker/state.js';
-import type { SpanEventView, TraceView } from './api.js';
+import type { SpanEventView, SpanView, TraceView } from './api.js';
 
 export const STATE_WORDS: Readonly<Record<CircuitState, string>> = {
   closed: 'closed',
@@ -51,6 +51,12 @@ export function breakerEvent({ name, attributes }: SpanEventView): BreakerEvent 
 
 export function breakerEvents({ spans }: TraceView): BreakerEvent[] {
   return spans.flatMap(({ events }) => events.map(breakerEvent)).filter((event) => event !== undefined);
+}
+
+/** Instrumentations name a span `GET` where they know no route; its path says more. */
+export function titleOf({ name, attributes }: SpanView): string {
+  const where = textOf(attributes['url.path'] ?? attributes['server.address']);
+  return /^[A-Z]+$/.test(name) && where !== '' ? `${name} ${where}` : name;
 }
 
 export function textOf(value: unknown): string {

@@ -2,6 +2,7 @@ import { createNoopMeter, metrics as metricsApi, type MeterProvider } from '@ope
 import { PACKAGE } from '../version.js';
 import { log } from './log.js';
 import type { BreakerMetrics } from './metrics.js';
+import { isTracingAlone } from './standalone-tracing.js';
 
 // Captured at load: an application's fake timers must not decide when metrics leave.
 const { setImmediate, setTimeout } = globalThis;
@@ -159,5 +160,6 @@ function isReal(provider: MeterProvider): boolean {
 
 /** Whether the application has loaded an SDK with metrics: we load ours only after this was asked. */
 function applicationHasSdk(): boolean {
+  if (isTracingAlone()) return false;
   return Object.keys(require.cache).some((path) => path.replaceAll('\\', '/').includes('/@opentelemetry/sdk-metrics/'));
 }

@@ -4,18 +4,20 @@ import { connect, type Socket } from 'node:net';
 import { CircuitBreakerRegistry } from '../../src/breaker/registry.js';
 import { createConsole } from '../../src/console/console.js';
 import { startConsole, type ConsoleServer } from '../../src/console/server.js';
-import { createTraceRing } from '../../src/telemetry/trace-ring.js';
-import { TransitionLog } from '../../src/telemetry/transition-log.js';
+import { readEnvironment } from '../../src/environment.js';
+import { createRuntime, type Runtime } from '../../src/runtime.js';
 
 const TOKEN = 'a-token-of-the-tests';
 
 describe('hostile clients of the console', () => {
   let server: ConsoleServer;
   let registry: CircuitBreakerRegistry;
+  let runtime: Runtime;
   const sockets = new Set<Socket>();
 
   async function start(adminToken?: string, patience?: number): Promise<void> {
     registry = new CircuitBreakerRegistry();
+    runtime = createRuntime(registry, readEnvironment({}));
     registry.getOrCreate('payments');
     server = await startConsole({
       host: '127.0.0.1',
@@ -23,16 +25,7 @@ describe('hostile clients of the console', () => {
       reach: 'local',
       hosts: [],
       metrics: (_, response) => response.end('metrics'),
-      open: () =>
-        createConsole({
-          registry,
-          panic: { reason: undefined },
-          transitions: new TransitionLog(),
-          traces: createTraceRing(),
-          service: 'shop',
-          adminToken,
-          health: 'any_open',
-        }),
+      open: () => createConsole({ ...runtime, service: 'shop', adminToken, health: 'any_open' }),
       ...(patience !== undefined && { patience }),
     });
   }
@@ -41,6 +34,7 @@ describe('hostile clients of the console', () => {
     for (const socket of sockets) socket.destroy();
     sockets.clear();
     await server.close();
+    await runtime.stop();
   });
 
   function open(text = ''): Socket {
