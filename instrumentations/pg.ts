@@ -13,7 +13,10 @@ type ConnectionParameters = new (options: object) => Pick<Client, 'host' | 'port
  * pg-native is left alone: its calls run in C, and their ends do not pass where ours are seen.
  */
 export class PgBreakerInstrumentation extends BreakerInstrumentation {
+  /** @throws ConfigError naming everything that is wrong with the rules given, or with the rules file */
+  constructor(config?: BreakerInstrumentationConfig);
   /** @internal @param guard for tests */
+  constructor(config?: BreakerInstrumentationConfig, guard?: Guard);
   constructor(config: BreakerInstrumentationConfig = {}, guard?: Guard) {
     super('pg', config, guard);
   }

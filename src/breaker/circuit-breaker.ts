@@ -1,6 +1,14 @@
 import { resolveConfig, type BreakerConfig } from './config.js';
 import { diagnostics } from './diagnostics.js';
-import { CircuitOpenError, ConfigError, formatSeconds, isAbort, isOwnTrouble, isTimeout, withoutStack } from './errors.js';
+import {
+  CircuitOpenError,
+  ConfigError,
+  formatSeconds,
+  isAbort,
+  isOwnTrouble,
+  isTimeout,
+  withoutStack,
+} from './errors.js';
 import { eventLoop, type LoopWatch } from './loop-watch.js';
 import type { BreakerOptions } from './options.js';
 import { SlowCallWatch } from './slow-call-watch.js';
@@ -41,13 +49,19 @@ export interface DurationRecorder {
   record(ms: number): void;
 }
 
+/** What a breaker has counted and where it stands, at one moment. */
 export interface BreakerStats {
   readonly name: string;
   readonly state: CircuitState;
+  /** Failures since the last success, as far as they have a say; 0 once the circuit has closed. */
   readonly consecutiveFailures: number;
+  /** Successes since the last failure or change of state. */
   readonly consecutiveSuccesses: number;
+  /** Changes of state since the breaker was made. */
   readonly transitionCount: number;
+  /** The last change of state; when the breaker was made, where there was none. */
   readonly lastStateChange: Date;
+  /** Calls since the breaker was made, by what became of them, and those under way. */
   readonly calls: {
     readonly success: number;
     readonly failure: number;
@@ -214,10 +228,12 @@ export class CircuitBreaker {
     this.#watchSlowCalls();
   }
 
+  /** What it goes by in the registry, in metrics and in errors. */
   get name(): string {
     return this.#name;
   }
 
+  /** Reading it changes nothing: an open circuit whose time is up is open until the next call asks. */
   get state(): CircuitState {
     return STATE_NAMES[this.#state];
   }
@@ -233,6 +249,7 @@ export class CircuitBreaker {
     return this.#state !== OPEN || this.#seams.now() >= this.#openUntil;
   }
 
+  /** Its options, complete; durations in milliseconds. */
   get config(): BreakerConfig {
     return this.#config;
   }
@@ -324,6 +341,7 @@ export class CircuitBreaker {
     return permit;
   }
 
+  /** What it has counted and where it stands. Changes nothing. */
   stats(): BreakerStats {
     const { tally } = this;
     const now = this.#seams.now();
