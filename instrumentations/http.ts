@@ -154,6 +154,10 @@ export class HttpBreakerInstrumentation extends BreakerInstrumentation {
         },
     );
 
+    // Requests inherit theirs. Looked up with every event, for those who replace it after us.
+    const parent = Object.getPrototypeOf(request) as { readonly emit: (...args: unknown[]) => boolean };
+    const isInherited = !Object.hasOwn(request, 'emit');
+
     patches.replace(
       request,
       'emit',
@@ -163,7 +167,7 @@ export class HttpBreakerInstrumentation extends BreakerInstrumentation {
           if (event === 'error' && this.protocol) admitLate(this);
           const call = calls.get(this);
           if (call !== undefined && !call.permit.settled) observe(this, call, event, args[0]);
-          return Reflect.apply(emit, this, [event, ...args]);
+          return Reflect.apply(isInherited ? parent.emit : emit, this, [event, ...args]);
         } as Request['emit'],
     );
 
@@ -211,8 +215,9 @@ function ownerOf<Key extends string>(object: Record<Key, unknown>, key: Key): Re
 function observe(req: Request, call: HttpCall, event: string | symbol, argument: unknown): void {
   try {
     if (event === 'response') {
-      const { statusCode, headers } = argument as http.IncomingMessage;
-      settleByStatus(call.permit, statusCode!, (name) => headers[name] as string | undefined);
+      const res = argument as http.IncomingMessage;
+      // Node parses headers when they are first asked for.
+      settleByStatus(call.permit, res.statusCode!, (name) => res.headers[name] as string | undefined);
     } else if (event === 'upgrade') call.permit.success();
     else if (event === 'timeout') call.timedOut = true;
     else if (event === 'error') settleByError(req, call, argument);

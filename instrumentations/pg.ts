@@ -1,5 +1,5 @@
-import { diag } from '@opentelemetry/api';
 import type { Guard } from '../src/guard.js';
+import { log } from '../src/telemetry/log.js';
 import { BreakerInstrumentation, type BreakerInstrumentationConfig } from './breaker-instrumentation.js';
 import type { Patches } from './patch.js';
 import { isClientClass, patchClient, type Client, type Door } from './pg-client.js';
@@ -65,5 +65,5 @@ export class PgBreakerInstrumentation extends BreakerInstrumentation {
 }
 
 function leaveAlone(library: string): void {
-  diag.warn(`This version of ${library} is not built as otel-breaker knows it: its calls are not guarded`);
+  log.warn(`this version of ${library} is not built as otel-breaker knows it, its calls are not guarded`);
 }
