@@ -23,6 +23,7 @@ import { TransitionLog } from './telemetry/transition-log.js';
 /** The graph of everything that one process needs: its breakers, the guard before them, and their telemetry. */
 export interface Runtime {
   readonly registry: CircuitBreakerRegistry;
+  readonly metrics: BreakerMetrics;
   readonly guard: Guard;
   /** The last changes of state. */
   readonly transitions: TransitionLog;
@@ -81,6 +82,7 @@ export function createRuntime(registry: CircuitBreakerRegistry, environment: Env
 
   return {
     registry,
+    metrics,
     guard,
     spans,
     environment,
@@ -88,7 +90,7 @@ export function createRuntime(registry: CircuitBreakerRegistry, environment: Env
     transitions,
     traces,
     publishAlone: () => {
-      if (publishes) publisher.start(() => openOwnExporter(environment, { registry, transitions, traces }));
+      if (publishes) publisher.start(() => openOwnExporter(environment, { registry, metrics, transitions, traces }));
     },
     publishTo: (provider) => {
       if (publishes) publisher.publishTo(provider);
@@ -153,10 +155,10 @@ export function configure(config: RulesConfig): void {
 /** Opens the port of the preload: metrics and, behind them, the console. @internal */
 export async function openOwnExporter(
   environment: Environment,
-  source: LiveSource,
+  { metrics, ...source }: LiveSource & { readonly metrics: BreakerMetrics },
 ): Promise<(OwnExporter & { readonly url: string }) | undefined> {
   const { prometheusHost, prometheusPort, adminToken, health } = environment;
-  const page = createPrometheusPage();
+  const page = createPrometheusPage(metrics);
   // Loaded where it is used: most services bring an exporter of their own, and nobody may ever look at the console.
   const { startConsole } = require('./console/server.js') as typeof Server;
   try {
@@ -174,7 +176,6 @@ export async function openOwnExporter(
     log.info(`metrics at ${server.url}/metrics${environment.console === 'off' ? '' : ` (console at ${server.url}/)`}`);
     return {
       url: server.url,
-      provider: page.provider,
       stop: async () => {
         await Promise.all([server.close(), page.stop()]);
       },

@@ -1,4 +1,4 @@
-import type { DurationRecorder } from '../breaker/circuit-breaker.js';
+import type { CircuitBreaker, DurationRecorder } from '../breaker/circuit-breaker.js';
 
 /** Upper bounds of the buckets, in seconds; a last bucket without bound follows. */
 export const DURATION_BOUNDS: readonly number[] = [
@@ -15,6 +15,13 @@ const HAND_OVER_AT = 256;
 // the process would stand still meanwhile.
 const MAX_REPLAY = 100_000;
 
+/** What OpenTelemetry's SDK calls a histogram; in seconds. */
+export interface Histogram {
+  readonly buckets: { readonly boundaries: number[]; readonly counts: number[] };
+  readonly sum: number;
+  readonly count: number;
+}
+
 /** Durations of one breaker's calls, in buckets. */
 export class Durations implements DurationRecorder {
   // Made with the first call: most breakers of a large registry have made none.
@@ -22,14 +29,26 @@ export class Durations implements DurationRecorder {
   #handedOver: Buckets | undefined;
 
   /** @param onFull is called when enough durations have gathered to be worth handing over before the next scrape */
-  constructor(private readonly onFull: (durations: Durations) => void) {}
+  constructor(
+    readonly breaker: CircuitBreaker,
+    private readonly onFull: (durations: Durations) => void,
+  ) {}
 
   record(ms: number): void {
     const waiting = (this.#waiting ??= new Buckets());
-    const bucket = bucketOf(ms);
-    waiting.counts[bucket]!++;
-    waiting.sums[bucket]! += ms;
-    if (++waiting.total >= HAND_OVER_AT) this.onFull(this);
+    waiting.add(bucketOf(ms), 1, ms);
+    if (waiting.total % HAND_OVER_AT === 0) this.onFull(this);
+  }
+
+  /** All calls since the breaker was made; `undefined` where there was none. */
+  histogram(): Histogram | undefined {
+    if (this.#waiting === undefined) return undefined;
+    const all = new Buckets();
+    all.include(this.#waiting);
+    if (this.#handedOver !== undefined) all.include(this.#handedOver);
+    const { counts, sums, total } = all;
+    const sum = sums.reduce((a, b) => a + b, 0) / 1_000;
+    return { buckets: { boundaries: [...DURATION_BOUNDS], counts }, sum, count: total };
   }
 
   /**
@@ -59,17 +78,25 @@ export class Durations implements DurationRecorder {
 
 /** How many calls took how long, by bucket. */
 class Buckets {
-  readonly counts = new Uint32Array(BUCKETS);
-  readonly sums = new Float64Array(BUCKETS);
+  // No typed arrays, which are larger than what they would hold here.
+  readonly counts = new Array<number>(BUCKETS).fill(0);
+  readonly sums = new Array<number>(BUCKETS).fill(0);
   total = 0;
+
+  add(bucket: number, calls: number, ms: number): void {
+    this.counts[bucket]! += calls;
+    this.sums[bucket]! += ms;
+    this.total += calls;
+  }
+
+  /** Counts what another holds in this one too. */
+  include(other: Buckets): void {
+    for (let bucket = 0; bucket < BUCKETS; bucket++) this.add(bucket, other.counts[bucket]!, other.sums[bucket]!);
+  }
 
   /** Moves what another holds into this one. */
   take(other: Buckets): void {
-    for (let bucket = 0; bucket < BUCKETS; bucket++) {
-      this.counts[bucket]! += other.counts[bucket]!;
-      this.sums[bucket]! += other.sums[bucket]!;
-    }
-    this.total += other.total;
+    this.include(other);
     other.counts.fill(0);
     other.sums.fill(0);
     other.total = 0;

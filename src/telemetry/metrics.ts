@@ -16,7 +16,7 @@ interface ObservedInstrument {
 }
 
 /** Six of the seven metrics, as numbers read from a breaker at each collection; the seventh is the histogram below. */
-const OBSERVED: readonly ObservedInstrument[] = [
+export const OBSERVED: readonly ObservedInstrument[] = [
   {
     name: 'circuit_breaker.state',
     kind: 'gauge',
@@ -75,9 +75,10 @@ const OBSERVED: readonly ObservedInstrument[] = [
   },
 ];
 
-const DURATION = {
+export const DURATION = {
   name: 'circuit_breaker.call.duration_seconds',
   description: 'Duration of calls that succeeded or failed',
+  unit: 's',
 };
 
 interface Attachment {
@@ -97,14 +98,14 @@ export class BreakerMetrics {
   #attachment: Attachment | undefined;
 
   add(breaker: CircuitBreaker): void {
-    const durations = new Durations((full) => this.#handOver(breaker, full));
+    const durations = new Durations(breaker, this.#handOver);
     this.#durations.set(breaker, durations);
     breaker.recordDurations(durations);
   }
 
   remove(breaker: CircuitBreaker): void {
     const durations = this.#durations.get(breaker);
-    if (durations !== undefined) this.#handOver(breaker, durations);
+    if (durations !== undefined) this.#handOver(durations);
     this.#durations.delete(breaker);
     breaker.recordDurations(undefined);
   }
@@ -119,9 +120,10 @@ export class BreakerMetrics {
         ? meter.createObservableGauge(name, { description })
         : meter.createObservableCounter(name, { description }),
     );
-    const histogram = meter.createHistogram(DURATION.name, {
-      description: DURATION.description,
-      unit: 's',
+    const { name, description, unit } = DURATION;
+    const histogram = meter.createHistogram(name, {
+      description,
+      unit,
       advice: { explicitBucketBoundaries: [...DURATION_BOUNDS] },
     });
     this.#attachment = {
@@ -141,24 +143,28 @@ export class BreakerMetrics {
     this.#attachment = undefined;
   }
 
+  /** Goes through the breakers, their labels and what they know of durations. */
+  forEach(see: (breaker: CircuitBreaker, labels: Attributes, durations: Durations) => void): void {
+    for (const [breaker, durations] of this.#durations) see(breaker, labelsOf(breaker), durations);
+  }
+
   #observe(result: BatchObservableResult, instruments: readonly Observable[]): void {
-    for (const [breaker, durations] of this.#durations) {
-      const labels = labelsOf(breaker);
+    this.forEach((breaker, labels, durations) => {
       OBSERVED.forEach((instrument, index) => {
         const observable = instruments[index]!;
         instrument.observe(breaker, labels, (value, attributes) => result.observe(observable, value, attributes));
       });
       // Before the readers look: durations are in the same scrape as the counts that belong to them.
-      this.#handOver(breaker, durations);
-    }
+      this.#handOver(durations);
+    });
   }
 
-  #handOver(breaker: CircuitBreaker, durations: Durations): void {
+  readonly #handOver = (durations: Durations): void => {
     if (this.#attachment === undefined) return;
     const { record } = this.#attachment;
-    const labels = labelsOf(breaker);
+    const labels = labelsOf(durations.breaker);
     durations.handOver((seconds) => record(seconds, labels));
-  }
+  };
 }
 
 function labelsOf(breaker: CircuitBreaker): Attributes {

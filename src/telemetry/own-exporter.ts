@@ -1,28 +1,24 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import type { MeterProvider } from '@opentelemetry/api';
+import { createProducer } from './metric-producer.js';
+import type { BreakerMetrics } from './metrics.js';
 
-/** A provider of our own and the page that scrapers read from it. */
+/** The page that scrapers read where the application has no exporter. */
 export interface PrometheusPage {
-  readonly provider: MeterProvider;
   readonly handler: (request: IncomingMessage, response: ServerResponse) => void;
   stop(): Promise<void>;
 }
 
-// The SDK counts series over its limit of 2,000 together as one; a service with 1,000 breakers has more than that.
-const MAX_SERIES = 20_000;
-
 /** Loads OpenTelemetry's metrics SDK and its Prometheus exporter, which a service with a provider of its own never needs from us. */
-export function createPrometheusPage(): PrometheusPage {
-  const { MeterProvider } = require('@opentelemetry/sdk-metrics') as typeof import('@opentelemetry/sdk-metrics');
+export function createPrometheusPage(metrics: BreakerMetrics): PrometheusPage {
+  const sdk = require('@opentelemetry/sdk-metrics') as typeof import('@opentelemetry/sdk-metrics');
   const { PrometheusExporter } =
     require('@opentelemetry/exporter-prometheus') as typeof import('@opentelemetry/exporter-prometheus');
-  const exporter = new PrometheusExporter({ preventServerStart: true });
-  const provider = new MeterProvider({
-    readers: [exporter],
-    views: [{ instrumentName: '*', aggregationCardinalityLimit: MAX_SERIES }],
+  const exporter = new PrometheusExporter({
+    preventServerStart: true,
+    metricProducers: [createProducer(metrics, sdk)],
   });
+  const provider = new sdk.MeterProvider({ readers: [exporter] });
   return {
-    provider,
     handler: (request, response) => exporter.getMetricsRequestHandler(request, response),
     stop: () => provider.shutdown(),
   };

@@ -19,9 +19,8 @@ const realTimers: Timers = {
   after: (ms, act) => void (ms === 0 ? setImmediate(act) : setTimeout(act, ms)).unref(),
 };
 
-/** A place for metrics to leave from, where the application has none. */
+/** A place for metrics to leave from, where the application has none; it reads them by itself. */
 export interface OwnExporter {
-  readonly provider: MeterProvider;
   stop(): Promise<void>;
 }
 
@@ -66,7 +65,7 @@ export class MetricsPublisher {
 
   /** Looks once more, now: called where something happens anyway. */
   look(): void {
-    if (!this.#running || (this.#provider !== undefined && this.#own === undefined)) return;
+    if (!this.#running || this.#provider !== undefined) return;
     const provider = metricsApi.getMeterProvider();
     if (isReal(provider)) this.publishTo(provider);
   }
@@ -100,7 +99,7 @@ export class MetricsPublisher {
     this.look();
     if (this.#provider === undefined && this.#graceIsOver()) void this.#open();
     const next = LOOKS_MS[index + 1];
-    if (next === undefined || (this.#provider !== undefined && this.#own === undefined)) return;
+    if (next === undefined || this.#provider !== undefined) return;
     this.timers.after(next - LOOKS_MS[index]!, () => this.#lookAt(index + 1));
   }
 
@@ -123,8 +122,6 @@ export class MetricsPublisher {
     if (own === undefined) return;
     if (!this.#running || this.#provider !== undefined) return stopQuietly(own);
     this.#own = own;
-    this.#provider = own.provider;
-    this.metrics.attach(own.provider);
   }
 }
 

@@ -28,7 +28,6 @@ export async function startService(env: NodeJS.ProcessEnv = {}): Promise<Service
   context.setGlobalContextManager(new AsyncLocalStorageContextManager());
   const exporter = await openOwnExporter(environment, runtime);
   if (exporter === undefined) throw new Error('The console could not listen.');
-  runtime.publishTo(exporter.provider);
   return {
     url: exporter.url,
     runtime,

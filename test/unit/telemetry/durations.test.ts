@@ -1,4 +1,5 @@
 import { expect } from 'chai';
+import { CircuitBreaker } from '../../../src/breaker/circuit-breaker.js';
 import { DURATION_BOUNDS, Durations } from '../../../src/telemetry/durations.js';
 
 function handedOver(durations: Durations): number[] {
@@ -14,7 +15,7 @@ function bucketOf(seconds: number): number {
 }
 
 function neverFull(): Durations {
-  return new Durations(() => undefined);
+  return new Durations(new CircuitBreaker('target'), () => undefined);
 }
 
 describe('Durations', () => {
@@ -58,9 +59,24 @@ describe('Durations', () => {
     expect(handed).to.be.closeTo(sum / 1_000, 1e-9);
   });
 
+  it('are a histogram of all calls, handed over or not', () => {
+    const durations = neverFull();
+    expect(durations.histogram()).to.equal(undefined);
+    durations.record(0.5);
+    durations.record(20);
+    handedOver(durations);
+    durations.record(20);
+    durations.record(90_000);
+    const { buckets, sum, count } = durations.histogram()!;
+    expect(buckets.boundaries).to.deep.equal(DURATION_BOUNDS);
+    expect(buckets.counts).to.deep.equal([1, 0, 0, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1]);
+    expect(sum).to.be.closeTo(90.0405, 1e-9);
+    expect(count).to.equal(4);
+  });
+
   it('say when there are enough to hand over', () => {
     let full = 0;
-    const durations: Durations = new Durations((self) => {
+    const durations: Durations = new Durations(new CircuitBreaker('target'), (self) => {
       full++;
       expect(self).to.equal(durations);
       expect(handedOver(self)).to.have.length(256);

@@ -15,7 +15,7 @@ import {
   waitUntilProbe,
 } from '../../support/breakers.js';
 import { FakeClock } from '../../support/clock.js';
-import { ManualReader, providerWithReaders } from '../../support/metrics.js';
+import { ManualReader, producedReader, providerWithReaders } from '../../support/metrics.js';
 
 /** Breakers of one clock whose metrics leave through a provider with so many readers. */
 function publishedBreakers(readerCount = 1) {
@@ -185,6 +185,32 @@ describe('BreakerMetrics', () => {
     expect(seen.map((line) => line.split(' ')[1])).to.deep.equal(['3', '0', '4']);
     succeed(breaker, 2);
     expect((await reader.durations('target'))!.count).to.equal(2);
+  });
+
+  it('are the same from a reader of our own, which needs no instruments', async () => {
+    const { reader, metrics, clock, add } = publishedBreakers();
+    const own = producedReader(metrics);
+    expect(await own.instruments()).to.deep.equal([]);
+    const breaker = add('http://api:80', { failureThreshold: 3 });
+    breaker.labels = { system: 'http', server_address: 'api', server_port: 80 };
+    add('idle');
+    for (let scrape = 1; scrape <= 3; scrape++) {
+      succeed(breaker, 200);
+      const call = breaker.acquire();
+      clock.advance(20);
+      call.success();
+      startProbe(breaker, clock).failure(new Error('still down'));
+      rejectionOf(breaker);
+      breaker.reset();
+      expect(await own.scrape()).to.deep.equal(await reader.scrape());
+      const { sum, ...rest } = (await own.durations('http://api:80'))!;
+      const { buckets, count, sum: sumOfOther } = (await reader.durations('http://api:80'))!;
+      expect(rest).to.deep.equal({ buckets, count });
+      expect(sum).to.be.closeTo(sumOfOther!, 1e-9);
+    }
+    expect(await own.instruments()).to.deep.equal(await reader.instruments());
+    metrics.remove(breaker);
+    expect(await own.scrape()).to.deep.equal(UNTOUCHED('idle'));
   });
 
   it('reach more breakers than the default limit of series has room for, where the provider raises it', async () => {

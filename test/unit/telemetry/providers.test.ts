@@ -6,7 +6,7 @@ import { MetricsPublisher, type OwnExporter } from '../../../src/telemetry/provi
 import { fail, succeed } from '../../support/breakers.js';
 import { FakeClock } from '../../support/clock.js';
 import { captureDiag } from '../../support/log.js';
-import { providerWithReaders, type ManualReader } from '../../support/metrics.js';
+import { producedReader, providerWithReaders, type ManualReader } from '../../support/metrics.js';
 import { FakeTimers } from '../../support/timers.js';
 
 const SUCCEEDED = 'circuit_breaker.successful_calls{name="target"}';
@@ -23,11 +23,10 @@ function publisherUnderTest() {
   const publisher = new MetricsPublisher(metrics, timers);
   const breaker = new CircuitBreaker('target', {}, new FakeClock());
   metrics.add(breaker);
-  const own = { started: 0, stopped: 0, ...providerWithReaders(1) };
+  const own = { started: 0, stopped: 0, reader: producedReader(metrics) };
   const startOwn = async (): Promise<OwnExporter> => {
     own.started++;
     return {
-      provider: own.provider,
       stop: async () => {
         own.stopped++;
       },
@@ -84,7 +83,7 @@ describe('MetricsPublisher', () => {
     expect(own.started).to.equal(0);
     await timers.advance(1);
     expect(own.started).to.equal(1);
-    expect(await succeededCalls(own.readers[0]!)).to.equal(2);
+    expect(await succeededCalls(own.reader)).to.equal(2);
   });
 
   it('starts none where nobody said how', async () => {
@@ -109,7 +108,7 @@ describe('MetricsPublisher', () => {
     publisher.start(startOwn);
     succeed(breaker, 5);
     await timers.advance(5_000);
-    expect((await own.readers[0]!.durations('target'))!.count).to.equal(5);
+    expect((await own.reader.durations('target'))!.count).to.equal(5);
     const { provider, readers } = providerWithReaders(1);
     metricsApi.setGlobalMeterProvider(provider);
     succeed(breaker, 2);
@@ -185,13 +184,12 @@ describe('MetricsPublisher', () => {
     publisher.look();
     await timers.advance(60_000);
     expect(await readers[0]!.scrape()).to.deep.equal([]);
-    expect(await own.readers[0]!.scrape()).to.deep.equal([]);
   });
 
   it('says so where its own exporter does not stop cleanly', async () => {
     const lines = captureDiag();
-    const { timers, publisher, own } = publisherUnderTest();
-    publisher.start(async () => ({ provider: own.provider, stop: () => Promise.reject(new Error('stuck')) }));
+    const { timers, publisher } = publisherUnderTest();
+    publisher.start(async () => ({ stop: () => Promise.reject(new Error('stuck')) }));
     await timers.advance(5_000);
     await publisher.stop();
     expect(lines).to.deep.equal(['warn: our own metrics exporter did not stop cleanly Error: stuck']);
