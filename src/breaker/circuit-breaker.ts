@@ -243,7 +243,13 @@ export class CircuitBreaker {
    */
   call<T>(fn: (signal?: AbortSignal) => T | PromiseLike<T>, signal?: AbortSignal): Promise<T> {
     const run = this.#startRun();
-    return run instanceof CircuitOpenError ? Promise.reject(run) : run.of(fn, signal);
+    if (run instanceof CircuitOpenError) return Promise.reject(run);
+    // Here rather than in a function of its own: an error made within `fn` pays half a microsecond for each frame between.
+    try {
+      return run.settleWith(fn(signal));
+    } catch (error) {
+      return run.settleByError(error);
+    }
   }
 
   /**
@@ -257,10 +263,16 @@ export class CircuitBreaker {
     signal?: AbortSignal,
   ): Promise<T | F> {
     const run = this.#startRun();
-    if (!(run instanceof CircuitOpenError)) return run.of(fn, signal);
-    return new Promise((resolve) => {
-      resolve(fallback(run));
-    });
+    if (run instanceof CircuitOpenError) {
+      return new Promise((resolve) => {
+        resolve(fallback(run));
+      });
+    }
+    try {
+      return run.settleWith(fn(signal));
+    } catch (error) {
+      return run.settleByError(error);
+    }
   }
 
   /**
@@ -406,16 +418,19 @@ export class CircuitBreaker {
     this.#consecutiveFailures = 0;
     this.#consecutiveSuccesses++;
     if (this.#state === HALF_OPEN) {
-      this.#releaseProbe(permit);
-      const { successThreshold } = this.#config;
-      if (this.#consecutiveSuccesses >= successThreshold) {
-        const reason = `${this.#consecutiveSuccesses} successful probes in a row (threshold ${successThreshold})`;
-        this.#transition(CLOSED, now, reason, undefined, permit.context);
-      }
-    } else {
-      this.#window.record(now, false, this.#isSlow(permit, now));
-      this.#tripIfOver(now, permit.context);
+      this.#endProbe(permit, now);
+      return;
     }
+    this.#window.record(now, false, this.#isSlow(permit, now));
+    this.#tripIfOver(now, permit.context);
+  }
+
+  #endProbe(permit: Permit, now: number): void {
+    this.#releaseProbe(permit);
+    const { successThreshold } = this.#config;
+    if (this.#consecutiveSuccesses < successThreshold) return;
+    const reason = `${this.#consecutiveSuccesses} successful probes in a row (threshold ${successThreshold})`;
+    this.#transition(CLOSED, now, reason, undefined, permit.context);
   }
 
   /** @internal */
@@ -679,8 +694,6 @@ export class CircuitBreaker {
   }
 }
 
-const { then: nativeThen } = Promise.prototype;
-
 /** One `call()` on its way: its permit, and the two callbacks that settle it. */
 class Run {
   // One permit and two closures are most of what a call would allocate; nobody outside holds them, so that they can serve
@@ -711,19 +724,17 @@ class Run {
     return run;
   }
 
-  of<T>(fn: (signal?: AbortSignal) => T | PromiseLike<T>, signal: AbortSignal | undefined): Promise<T> {
-    try {
-      const result = fn(signal);
-      if (!isThenable(result)) return Promise.resolve(this.#fulfilled(result) as T);
-      // Only of Node's own `then` is it known that it calls one of the two, once.
-      const native = result instanceof Promise && result.then === nativeThen;
-      const promise = native ? (result as Promise<T>) : new Promise<T>((resolve) => resolve(result));
-      return promise.then(this.#fulfilled, this.#rejected) as Promise<T>;
-    } catch (error) {
-      this.permit.settleByError(error);
-      this.#giveBack();
-      return Promise.reject(error);
-    }
+  /** Settles by what the function has returned, now or when it settles. */
+  settleWith<T>(result: T | PromiseLike<T>): Promise<T> {
+    if (!isThenable(result)) return Promise.resolve(this.#fulfilled(result) as T);
+    return nativePromise(result).then(this.#fulfilled, this.#rejected) as Promise<T>;
+  }
+
+  /** Settles by what the function has thrown in the place of returning. */
+  settleByError(error: unknown): Promise<never> {
+    this.permit.settleByError(error);
+    this.#giveBack();
+    return Promise.reject(error);
   }
 
   readonly #fulfilled = (value: unknown): unknown => {
@@ -770,6 +781,18 @@ function isThenable<T>(value: T | PromiseLike<T>): value is PromiseLike<T> {
     (typeof value === 'object' || typeof value === 'function') &&
     typeof (value as Partial<PromiseLike<T>>).then === 'function'
   );
+}
+
+const { then: nativeThen } = Promise.prototype;
+
+/** A promise of which it is known that it calls one of two callbacks, once: any other `then` may do as it likes. */
+function nativePromise<T>(result: PromiseLike<T>): Promise<T> {
+  return result instanceof Promise && result.then === nativeThen ? (result as Promise<T>) : adopt(result);
+}
+
+// Apart from the above, which would otherwise allocate for this closure at every call.
+function adopt<T>(result: PromiseLike<T>): Promise<T> {
+  return new Promise((resolve) => resolve(result));
 }
 
 function describeRate(rate: number, calls: number, window: number, threshold: number): string {
