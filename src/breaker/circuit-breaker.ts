@@ -783,7 +783,7 @@ function isThenable<T>(value: T | PromiseLike<T>): value is PromiseLike<T> {
   );
 }
 
-const { then: nativeThen } = Promise.prototype;
+const nativeThen: unknown = Reflect.get(Promise.prototype, 'then');
 
 /** A promise of which it is known that it calls one of two callbacks, once: any other `then` may do as it likes. */
 function nativePromise<T>(result: PromiseLike<T>): Promise<T> {

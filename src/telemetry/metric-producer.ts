@@ -12,20 +12,17 @@ const startTime = toHrTime(performance.timeOrigin);
  * every series at each scrape, take durations one call at a time, and count series beyond a limit together as one.
  */
 export function createProducer(metrics: BreakerMetrics, sdk: typeof Sdk): MetricProducer {
+  const scope = { name: PACKAGE.name, version: PACKAGE.version };
+  // A reader takes the resource of its provider.
+  const resource = undefined as never;
   return {
-    collect: async () => ({
-      resourceMetrics: {
-        // A reader takes the resource of its provider.
-        resource: undefined as never,
-        scopeMetrics: [
-          {
-            scope: { name: PACKAGE.name, version: PACKAGE.version },
-            metrics: collect(metrics, sdk).filter(({ dataPoints }) => dataPoints.length > 0),
-          },
-        ],
-      },
-      errors: [],
-    }),
+    collect: () => {
+      const produced = collect(metrics, sdk).filter(({ dataPoints }) => dataPoints.length > 0);
+      return Promise.resolve({
+        resourceMetrics: { resource, scopeMetrics: [{ scope, metrics: produced }] },
+        errors: [],
+      });
+    },
   };
 }
 
