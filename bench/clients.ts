@@ -8,8 +8,8 @@ import { spread, type Spread } from './spread.js';
 
 const CLIENTS: readonly ClientName[] = ['http', 'fetch', 'undici', 'ioredis', 'pg'];
 const SURROUNDINGS: readonly Surroundings[] = ['nothing', 'otel-breaker', 'OpenTelemetry', 'both'];
-const WARM_UP_BLOCKS = 4;
-const BLOCKS = 12;
+const WARM_UP_BLOCKS = 3;
+const BLOCKS = 10;
 
 export interface ClientCosts {
   readonly client: ClientName;
