@@ -94,7 +94,7 @@ export function publish(registry: CircuitBreakerRegistry, to: Exclude<Metrics, '
     onTransition: () => undefined,
     onRejection: () => undefined,
   });
-  const page = telemetry('own-exporter').createPrometheusPage(metrics);
+  const page = telemetry('own-exporter').createPrometheusPage(() => Promise.resolve(metrics.numbers()));
   if (to === 'SDK of the application') {
     metrics.attach(new MeterProvider({ readers: [new PrometheusExporter({ preventServerStart: true })] }));
   }

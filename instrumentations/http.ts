@@ -69,7 +69,10 @@ const calls = hiddenProperty<HttpCall>();
  * answer that nobody reads.
  */
 export class HttpBreakerInstrumentation extends BreakerInstrumentation {
+  /** @throws ConfigError naming everything that is wrong with the rules given, or with the rules file */
+  constructor(config?: BreakerInstrumentationConfig);
   /** @internal @param guard for tests */
+  constructor(config?: BreakerInstrumentationConfig, guard?: Guard);
   constructor(config: BreakerInstrumentationConfig = {}, guard?: Guard) {
     super('http', config, guard);
   }
@@ -156,6 +159,10 @@ export class HttpBreakerInstrumentation extends BreakerInstrumentation {
         },
     );
 
+    // Requests inherit theirs. Looked up with every event, for those who replace it after us.
+    const parent = Object.getPrototypeOf(request) as { readonly emit: (...args: unknown[]) => boolean };
+    const isInherited = !Object.hasOwn(request, 'emit');
+
     patches.replace(
       request,
       'emit',
@@ -167,7 +174,7 @@ export class HttpBreakerInstrumentation extends BreakerInstrumentation {
           const call = calls.get(this);
           if (call !== undefined && !call.permit.settled) observe(this, call, event, args[1]);
           // The very array, which V8 then never makes.
-          return Reflect.apply(emit, this, args);
+          return Reflect.apply(isInherited ? parent.emit : emit, this, args);
         } as Request['emit'],
     );
 
@@ -215,8 +222,9 @@ function ownerOf<Key extends string>(object: Record<Key, unknown>, key: Key): Re
 function observe(req: Request, call: HttpCall, event: string | symbol, argument: unknown): void {
   try {
     if (event === 'response') {
-      const { statusCode, headers } = argument as http.IncomingMessage;
-      settleByStatus(call.permit, statusCode!, (name) => headers[name] as string | undefined);
+      const res = argument as http.IncomingMessage;
+      // Node parses headers when they are first asked for.
+      settleByStatus(call.permit, res.statusCode!, (name) => res.headers[name] as string | undefined);
     } else if (event === 'upgrade') call.permit.success();
     else if (event === 'timeout') call.timedOut = true;
     else if (event === 'error') settleByError(req, call, argument);

@@ -35,6 +35,8 @@ interface Connection {
   readonly target: Target;
   /** Made by a cluster or by sentinels' users for their own needs: no target of calls. */
   internal: boolean;
+  /** ioredis is just asking whether the server is ready. */
+  checksReadiness: boolean;
   /** Between MULTI and EXEC. */
   inMulti: boolean;
   /** A MULTI was refused and its caller does not know yet: what follows belongs to it. */
@@ -80,7 +82,10 @@ interface RedisConstructor extends Constructor<Client> {
  * ioredis connects and reconnects by itself, untouched; that it cannot is evidence too.
  */
 export class IoredisBreakerInstrumentation extends BreakerInstrumentation {
+  /** @throws ConfigError naming everything that is wrong with the rules given, or with the rules file */
+  constructor(config?: BreakerInstrumentationConfig);
   /** @internal @param guard for tests */
+  constructor(config?: BreakerInstrumentationConfig, guard?: Guard);
   constructor(config: BreakerInstrumentationConfig = {}, guard?: Guard) {
     super('ioredis', config, guard);
   }
@@ -225,6 +230,22 @@ export class IoredisBreakerInstrumentation extends BreakerInstrumentation {
           },
       );
     }
+    // ioredis 5 asks late: by then the connection it asks for may be gone, and the next one ready.
+    const markCheck = (client: Client, checksReadiness: boolean): void =>
+      observe(() => (connectionOf(client).checksReadiness = checksReadiness));
+    patches.replace(
+      prototype,
+      '_readyCheck',
+      (readyCheck) =>
+        function (this: Client, callback) {
+          markCheck(this, true);
+          try {
+            readyCheck.call(this, callback);
+          } finally {
+            markCheck(this, false);
+          }
+        },
+    );
     patches.replace(
       prototype,
       'silentEmit',
@@ -285,6 +306,7 @@ function meet(client: Client, target: Target, internal: boolean): Connection {
   const connection: Connection = {
     target,
     internal,
+    checksReadiness: false,
     inMulti: false,
     refusedMulti: undefined,
     closedByUs: false,
@@ -310,7 +332,7 @@ function passes(client: Client, command: Command, kind: CommandKind): boolean {
       if (asksSentinel(command, kind)) connectionOf(client).internal = true;
       return true;
     case 'ready-check':
-      return client.status !== 'ready';
+      return client.status !== 'ready' || connectionOf(client).checksReadiness;
     case 'field-set':
       return keepsFieldSets(command);
     default:
@@ -338,27 +360,25 @@ function endMulti(client: Client): CircuitOpenError | undefined {
 function watch(client: Client, command: Command, permit: Permit, blocking: boolean): void {
   const { resolve, reject } = command;
 
-  function watchedResolve(value: unknown): unknown {
+  // Without names and methods of their own, as those of ioredis are: commands get printed.
+  command.resolve = (value) => {
     giveBack();
     if (blocking && ranIntoOwnLimit(command, value)) permit.ignore();
     else permit.success();
     return resolve.call(command, value);
-  }
-
-  function watchedReject(error: Error): void {
+  };
+  command.reject = (error) => {
     giveBack();
     settleByError(client, command, permit, blocking, error);
     reject.call(command, error);
-  }
+  };
+  const { resolve: watchedResolve, reject: watchedReject } = command;
 
   // Whoever has wrapped them meanwhile keeps ours inside: settled, they only hand on.
   function giveBack(): void {
     if (command.resolve === watchedResolve) command.resolve = resolve;
     if (command.reject === watchedReject) command.reject = reject;
   }
-
-  command.resolve = watchedResolve;
-  command.reject = watchedReject;
 }
 
 /** Never throws: the error must reach the caller. */

@@ -15,11 +15,10 @@ const HAND_OVER_AT = 256;
 // the process would stand still meanwhile.
 const MAX_REPLAY = 100_000;
 
-/** What OpenTelemetry's SDK calls a histogram; in seconds. */
-export interface Histogram {
-  readonly buckets: { readonly boundaries: number[]; readonly counts: number[] };
+/** How long all calls of a breaker took: how many by bucket, and the sum in seconds. */
+export interface DurationTotals {
+  readonly counts: readonly number[];
   readonly sum: number;
-  readonly count: number;
 }
 
 /** Durations of one breaker's calls, in buckets. */
@@ -36,19 +35,10 @@ export class Durations implements DurationRecorder {
 
   record(ms: number): void {
     const waiting = (this.#waiting ??= new Buckets());
-    waiting.add(bucketOf(ms), 1, ms);
-    if (waiting.total % HAND_OVER_AT === 0) this.onFull(this);
-  }
-
-  /** All calls since the breaker was made; `undefined` where there was none. */
-  histogram(): Histogram | undefined {
-    if (this.#waiting === undefined) return undefined;
-    const all = new Buckets();
-    all.include(this.#waiting);
-    if (this.#handedOver !== undefined) all.include(this.#handedOver);
-    const { counts, sums, total } = all;
-    const sum = sums.reduce((a, b) => a + b, 0) / 1_000;
-    return { buckets: { boundaries: [...DURATION_BOUNDS], counts }, sum, count: total };
+    const bucket = bucketOf(ms);
+    waiting.counts[bucket]!++;
+    waiting.sums[bucket]! += ms;
+    if (++waiting.total % HAND_OVER_AT === 0) this.onFull(this);
   }
 
   /**
@@ -67,6 +57,14 @@ export class Durations implements DurationRecorder {
     (this.#handedOver ??= new Buckets()).take(waiting);
   }
 
+  /** All calls there were, handed over or not; `undefined` where there were none. */
+  totals(): DurationTotals | undefined {
+    if (this.#waiting === undefined) return undefined;
+    const all = new Buckets();
+    for (const some of [this.#waiting, this.#handedOver]) if (some !== undefined) all.add(some);
+    return { counts: all.counts, sum: all.sums.reduce((sum, ms) => sum + ms, 0) / 1_000 };
+  }
+
   /** Begins again from the first call, for a receiver that has heard of none. */
   replay(): void {
     if (this.#waiting === undefined) return;
@@ -78,25 +76,23 @@ export class Durations implements DurationRecorder {
 
 /** How many calls took how long, by bucket. */
 class Buckets {
-  // No typed arrays, which are larger than what they would hold here.
+  // No typed arrays: those are larger than what they would hold here, and of 32 bits a busy process would have them full
+  // within days.
   readonly counts = new Array<number>(BUCKETS).fill(0);
   readonly sums = new Array<number>(BUCKETS).fill(0);
   total = 0;
 
-  add(bucket: number, calls: number, ms: number): void {
-    this.counts[bucket]! += calls;
-    this.sums[bucket]! += ms;
-    this.total += calls;
-  }
-
-  /** Counts what another holds in this one too. */
-  include(other: Buckets): void {
-    for (let bucket = 0; bucket < BUCKETS; bucket++) this.add(bucket, other.counts[bucket]!, other.sums[bucket]!);
+  add(other: Buckets): void {
+    for (let bucket = 0; bucket < BUCKETS; bucket++) {
+      this.counts[bucket]! += other.counts[bucket]!;
+      this.sums[bucket]! += other.sums[bucket]!;
+    }
+    this.total += other.total;
   }
 
   /** Moves what another holds into this one. */
   take(other: Buckets): void {
-    this.include(other);
+    this.add(other);
     other.counts.fill(0);
     other.sums.fill(0);
     other.total = 0;

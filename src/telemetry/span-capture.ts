@@ -1,11 +1,19 @@
 import { ProxyTracerProvider, SpanKind, trace, type Span, type Tracer } from '@opentelemetry/api';
+import { diagnostics } from '../breaker/diagnostics.js';
 import { PACKAGE } from '../version.js';
+import type { RingSpan } from './ring-span.js';
 
 type StartSpan = (this: Tracer, ...args: Parameters<Tracer['startSpan']>) => Span;
 
 /** What the SDK's spans carry beyond the API: which instrumentation made them. */
 interface ScopedSpan extends Span {
   readonly instrumentationScope?: { readonly name: string };
+}
+
+/** Hears of each span as it starts, and again when it has ended. */
+export interface SpanFeed {
+  onStart(span: Span): void;
+  onEnd(span: RingSpan): void;
 }
 
 /**
@@ -17,6 +25,9 @@ interface ScopedSpan extends Span {
  */
 export class SpanCapture {
   #last: ScopedSpan | undefined;
+  #feeds: SpanFeed | undefined;
+  #spanClass: { end: Span['end'] } | undefined;
+  #unwatchEnd: (() => void) | undefined;
   #unwatch: (() => void) | undefined;
 
   /**
@@ -28,13 +39,17 @@ export class SpanCapture {
     if (this.#unwatch !== undefined) return true;
     const tracer = realTracer();
     if (tracer === undefined) return false;
-    const owner = ownerOfStartSpan(tracer);
+    const owner = ownerOf(tracer as { startSpan: StartSpan }, 'startSpan');
     const { startSpan } = owner;
     const remember = (span: Span) => (this.#last = span);
+    const feed = (span: Span) => {
+      if (this.#feeds !== undefined && span.isRecording()) this.#feed(span);
+    };
 
     const watched: StartSpan = function (this: Tracer, name, options, context) {
       const span = startSpan.call(this, name, options, context);
       if (options?.kind === SpanKind.CLIENT) remember(span);
+      feed(span);
       return span;
     };
     owner.startSpan = watched;
@@ -56,9 +71,63 @@ export class SpanCapture {
     return span.isRecording() ? span : undefined;
   }
 
+  /**
+   * Spans go to this processor as well, whoever has set up the SDK: one that runs takes no further processors.
+   *
+   * @returns a function that ends it
+   */
+  feed(processor: SpanFeed): () => void {
+    this.#feeds = processor;
+    this.watch();
+    return () => {
+      this.#feeds = undefined;
+      this.#stopWatchingEnd();
+    };
+  }
+
   stop(): void {
     this.#unwatch?.();
     this.#unwatch = this.#last = undefined;
+    this.#stopWatchingEnd();
+  }
+
+  /** For spans that record; those of the SDK tell, once they have ended, what they recorded. */
+  #feed(span: Span): void {
+    const spanClass = ownerOf(span as { end: Span['end'] }, 'end');
+    if (spanClass !== this.#spanClass) this.#watchEnd(spanClass);
+    this.#tell((feeds) => feeds.onStart(span));
+  }
+
+  #watchEnd(spanClass: { end: Span['end'] }): void {
+    this.#stopWatchingEnd();
+    const { end } = spanClass;
+    const ended = (span: Span) => this.#tell((feeds) => feeds.onEnd(span as Span & RingSpan));
+
+    const watched = function (this: Span, ...args: Parameters<Span['end']>): void {
+      const isFirst = this.isRecording();
+      end.apply(this, args);
+      if (isFirst && 'resource' in this) ended(this);
+    };
+    spanClass.end = watched;
+    this.#spanClass = spanClass;
+    this.#unwatchEnd = () => {
+      if (spanClass.end === watched) spanClass.end = end;
+    };
+  }
+
+  /** Whoever starts and ends spans must not notice a fault of ours: after the first, no more are fed. */
+  #tell(tell: (feeds: SpanFeed) => void): void {
+    try {
+      if (this.#feeds !== undefined) tell(this.#feeds);
+    } catch (error) {
+      this.#feeds = undefined;
+      diagnostics.report('The console gets no more traces', error);
+    }
+  }
+
+  #stopWatchingEnd(): void {
+    this.#unwatchEnd?.();
+    this.#unwatchEnd = this.#spanClass = undefined;
   }
 }
 
@@ -69,8 +138,9 @@ function realTracer(): Tracer | undefined {
   return tracer.constructor.name === 'NoopTracer' ? undefined : tracer;
 }
 
-function ownerOfStartSpan(tracer: Tracer): { startSpan: StartSpan } {
-  let owner: { startSpan: StartSpan } = tracer;
-  while (!Object.hasOwn(owner, 'startSpan')) owner = Object.getPrototypeOf(owner) as Tracer;
+/** The prototype that a method stands on. */
+function ownerOf<Key extends string, Owner extends Record<Key, unknown>>(object: Owner, key: Key): Owner {
+  let owner = object;
+  while (!Object.hasOwn(owner, key)) owner = Object.getPrototypeOf(owner) as Owner;
   return owner;
 }

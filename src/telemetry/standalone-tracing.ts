@@ -26,23 +26,55 @@ export const SDK_FILES: readonly string[] = ['sdk-node', 'sdk-trace-node', 'sdk-
   (name) => `/@opentelemetry/${name}/build/src/index.js`,
 );
 
-/**
- * Whether the environment asks for traces, exporters named and none of them `none`, and the command line does not name
- * somebody else to make them.
- */
-export function wantsTraces(env: NodeJS.ProcessEnv = process.env, args: readonly string[] = process.execArgv): boolean {
-  if ([...args, env.NODE_OPTIONS ?? ''].some((arg) => arg.includes('@opentelemetry/'))) return false;
-  const exporters = (env.OTEL_TRACES_EXPORTER ?? '').split(',').map((name) => name.trim());
-  const disabled = env.OTEL_SDK_DISABLED?.trim().toLowerCase() === 'true';
-  return !disabled && exporters.some((name) => name !== '') && !exporters.includes('none');
-}
+/** The variable that asks for traces which the console shows and nobody else gets. */
+export const TRACES_VARIABLE = 'OTEL_BREAKER_TRACES';
+const EXPORTER_VARIABLE = 'OTEL_TRACES_EXPORTER';
+
+/** The variable by which traces are asked for. */
+export type TracesAskedBy = typeof TRACES_VARIABLE | typeof EXPORTER_VARIABLE;
 
 /**
- * Starts OpenTelemetry's NodeSDK for traces alone, as `OTEL_TRACES_EXPORTER` and its other variables have it.
+ * Whether the environment asks for traces, exporters named and none of them `none`, or the console's alone, and the
+ * command line does not name somebody else to make them.
+ *
+ * @returns the variable that asks
+ */
+export function wantsTraces(
+  env: NodeJS.ProcessEnv = process.env,
+  args: readonly string[] = process.execArgv,
+): TracesAskedBy | undefined {
+  if ([...args, env.NODE_OPTIONS ?? ''].some((arg) => arg.includes('@opentelemetry/'))) return undefined;
+  if (env.OTEL_SDK_DISABLED?.trim().toLowerCase() === 'true') return undefined;
+  const exporters = (env[EXPORTER_VARIABLE] ?? '').split(',').map((name) => name.trim());
+  if (exporters.some((name) => name !== '') && !exporters.includes('none')) return EXPORTER_VARIABLE;
+  return env[TRACES_VARIABLE]?.trim().toLowerCase() === 'local' ? TRACES_VARIABLE : undefined;
+}
+
+let running = false;
+
+/** Whether the SDK that is loaded is one that we have set up. */
+export function isTracingAlone(): boolean {
+  return running;
+}
+
+/** NodeSDK sets up no tracing without a processor. Spans reach the console by another way. */
+const NOWHERE = {
+  onStart: () => {},
+  onEnd: () => {},
+  forceFlush: () => Promise.resolve(),
+  shutdown: () => Promise.resolve(),
+};
+
+/**
+ * Starts OpenTelemetry's NodeSDK for traces alone: as `OTEL_TRACES_EXPORTER` and its other variables have it, or such as
+ * stay in this process, of which its calls carry no trace either.
  *
  * @returns `undefined` where a package is missing; a message has named it
  */
-export function startStandaloneTracing(env: NodeJS.ProcessEnv = process.env): StandaloneTracing | undefined {
+export function startStandaloneTracing(
+  askedBy: TracesAskedBy,
+  env: NodeJS.ProcessEnv = process.env,
+): StandaloneTracing | undefined {
   const sdkModule = load<typeof import('@opentelemetry/sdk-node')>(SDK);
   const instrumentations = INSTRUMENTATIONS.map(([packageName, className]) => {
     const module = load<Record<string, new () => Instrumentation>>(packageName);
@@ -52,19 +84,25 @@ export function startStandaloneTracing(env: NodeJS.ProcessEnv = process.env): St
   const missing = [sdkModule === undefined ? SDK : '', instrumentations.length === 0 ? INSTRUMENTATIONS[0]![0] : ''];
   if (missing.some((name) => name !== '')) {
     log.warn(
-      `OTEL_TRACES_EXPORTER is set, but there is nothing to make traces with. Run: npm install ${missing.join(' ').trim()}`,
+      `${askedBy} is set, but there is nothing to make traces with. Run: npm install ${missing.join(' ').trim()}`,
     );
     return undefined;
   }
   const hadLogger = hasDiagLogger();
   const sdk = withoutLogs(env, () => {
-    const made = new sdkModule!.NodeSDK({ instrumentations: instrumentations as never, metricReaders: [] });
+    const made = new sdkModule!.NodeSDK({
+      instrumentations: instrumentations as never,
+      metricReaders: [],
+      ...(askedBy === TRACES_VARIABLE && { spanProcessors: [NOWHERE], textMapPropagator: null }),
+    });
     made.start();
     return made;
   });
   flushAtExit(() => sdk.shutdown());
+  running = true;
   return {
     withdraw: () => {
+      running = false;
       for (const instrumentation of instrumentations) instrumentation.disable();
       for (const api of [trace, context, propagation]) api.disable();
       // NodeSDK sets one where OTEL_LOG_LEVEL is set; the next SDK would complain of it.

@@ -9,8 +9,10 @@ import { handleRequest, refuse, startService, type Service } from './service.js'
 const PAYMENTS = 'https://payments.example.com';
 const TOKEN = 'a-token-of-the-tests';
 
-describe('console page', () => {
-  let browser: Browser;
+describe('console page', function () {
+  // A busy machine takes its time to start a browser and to draw.
+  this.timeout(120_000);
+  let browser: Browser | undefined;
   let service: Service;
   let page: Page;
   /** Whatever the page asked for, and whatever it complained of. */
@@ -20,14 +22,15 @@ describe('console page', () => {
   before(async () => {
     browser = await startChromium();
   });
-  after(() => browser.close());
+  after(() => browser?.close());
   afterEach(async () => {
     await page.context().close();
     await service.stop();
   });
 
   async function open(options: Parameters<Browser['newPage']>[0] = {}, path = ''): Promise<void> {
-    page = await browser.newPage(options);
+    page = await browser!.newPage(options);
+    page.setDefaultTimeout(60_000);
     requests = [];
     complaints = [];
     page.on('request', (request) => requests.push(request.url()));
@@ -326,11 +329,11 @@ describe('console page', () => {
     await inPage('watch-work.js');
     const busy = breakers.slice(0, 5);
     await during(
-      () => busy.forEach(succeed),
+      () => busy.forEach((breaker) => succeed(breaker)),
       () => page.evaluate('globalThis.work.touches(5)'),
     );
     await during(
-      () => breakers.forEach(succeed),
+      () => breakers.forEach((breaker) => succeed(breaker)),
       async () => {
         await page.evaluate('globalThis.work.touches(500)');
         // Under load all over, a filter still does what is typed.

@@ -22,7 +22,6 @@ export async function startService(env: NodeJS.ProcessEnv = {}): Promise<Service
   const runtime = createRuntime(new CircuitBreakerRegistry(), environment);
   const provider = new BasicTracerProvider({
     resource: resourceFromAttributes({ 'service.name': 'shop' }),
-    spanProcessors: [runtime.traces],
   });
   trace.setGlobalTracerProvider(provider);
   context.setGlobalContextManager(new AsyncLocalStorageContextManager());

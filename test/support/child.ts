@@ -23,6 +23,8 @@ export interface ChildOptions {
   readonly node?: string;
   /** Whether parent and child can send each other messages; default not. */
   readonly ipc?: boolean;
+  /** Where it runs; default this package. */
+  readonly cwd?: string;
 }
 
 export const PRELOAD = ['--require', 'otel-breaker/register'] as const;
@@ -48,13 +50,14 @@ export function spawnNode({
   programArgs = [],
   node = process.execPath,
   ipc,
+  cwd = ROOT,
 }: ChildOptions): ChildProcess {
   const args =
     typeof program === 'string'
       ? [...nodeArgs, program, ...programArgs]
       : [...nodeArgs, ...(program.kind === 'module' ? ['--input-type=module'] : []), '--eval', program.source];
   return spawn(node, args, {
-    cwd: ROOT,
+    cwd,
     env: { ...process.env, OTEL_EXPORTER_PROMETHEUS_PORT: '0', ...env },
     stdio: ['ignore', 'pipe', 'pipe', ...(ipc ? (['ipc'] as const) : [])],
   });

@@ -1,19 +1,15 @@
-import * as sdk from '@opentelemetry/sdk-metrics';
 import {
   AggregationTemporality,
   DataPointType,
   MeterProvider,
   MetricReader,
   type Histogram,
-  type MetricProducer,
 } from '@opentelemetry/sdk-metrics';
-import { createProducer } from '../../src/telemetry/metric-producer.js';
-import type { BreakerMetrics } from '../../src/telemetry/metrics.js';
 
 /** A reader that is asked by hand. */
 export class ManualReader extends MetricReader {
-  constructor(temporality = AggregationTemporality.CUMULATIVE, metricProducers: MetricProducer[] = []) {
-    super({ aggregationTemporalitySelector: () => temporality, metricProducers });
+  constructor(temporality = AggregationTemporality.CUMULATIVE) {
+    super({ aggregationTemporalitySelector: () => temporality });
   }
 
   protected override async onForceFlush(): Promise<void> {}
@@ -61,11 +57,4 @@ export function providerWithReaders(count: number): { provider: MeterProvider; r
 function series(attributes: object): string {
   const labels = Object.entries(attributes).map(([name, value]) => `${name}=${JSON.stringify(value)}`);
   return `{${labels.join(',')}}`;
-}
-
-/** A reader as our own exporter has it: it gets the metrics without instruments. */
-export function producedReader(metrics: BreakerMetrics): ManualReader {
-  const reader = new ManualReader(undefined, [createProducer(metrics, sdk)]);
-  new MeterProvider({ readers: [reader] });
-  return reader;
 }

@@ -6,7 +6,7 @@ import { MetricsPublisher, type OwnExporter } from '../../../src/telemetry/provi
 import { fail, succeed } from '../../support/breakers.js';
 import { FakeClock } from '../../support/clock.js';
 import { captureDiag } from '../../support/log.js';
-import { producedReader, providerWithReaders, type ManualReader } from '../../support/metrics.js';
+import { providerWithReaders, type ManualReader } from '../../support/metrics.js';
 import { FakeTimers } from '../../support/timers.js';
 
 const SUCCEEDED = 'circuit_breaker.successful_calls{name="target"}';
@@ -16,14 +16,14 @@ async function succeededCalls(reader: ManualReader): Promise<number | undefined>
   return line === undefined ? undefined : Number(line.slice(SUCCEEDED.length));
 }
 
-/** A publisher with one breaker to tell of, and an exporter of its own that is not one. */
+/** A publisher with one breaker to tell of, and an exporter of its own that only counts what is done to it. */
 function publisherUnderTest() {
   const timers = new FakeTimers();
   const metrics = new BreakerMetrics();
   const publisher = new MetricsPublisher(metrics, timers);
   const breaker = new CircuitBreaker('target', {}, new FakeClock());
   metrics.add(breaker);
-  const own = { started: 0, stopped: 0, reader: producedReader(metrics) };
+  const own = { started: 0, stopped: 0 };
   const startOwn = async (): Promise<OwnExporter> => {
     own.started++;
     return {
@@ -76,14 +76,34 @@ describe('MetricsPublisher', () => {
   });
 
   it('starts its own exporter where none comes, five seconds after an SDK was loaded', async () => {
-    const { timers, publisher, breaker, own, startOwn } = publisherUnderTest();
+    const { timers, publisher, own, startOwn } = publisherUnderTest();
     publisher.start(startOwn);
-    succeed(breaker, 2);
     await timers.advance(4_999);
     expect(own.started).to.equal(0);
     await timers.advance(1);
-    expect(own.started).to.equal(1);
-    expect(await succeededCalls(own.reader)).to.equal(2);
+    expect([own.started, publisher.hasProvider]).to.deep.equal([1, false]);
+  });
+
+  it('starts none where another process has taken over before, and stops the one that it has', async () => {
+    for (const yieldsAt of [100, 10_000]) {
+      const { timers, publisher, own, startOwn } = publisherUnderTest();
+      publisher.start(startOwn);
+      await timers.advance(yieldsAt);
+      publisher.yield();
+      await timers.advance(60_000);
+      expect(own.stopped).to.equal(own.started);
+      expect(own.started).to.equal(yieldsAt > 5_000 ? 1 : 0);
+    }
+  });
+
+  it('stops its own exporter at once where another process took over while it was starting', async () => {
+    const { timers, publisher, own, startOwn } = publisherUnderTest();
+    publisher.start(async () => {
+      publisher.yield();
+      return startOwn();
+    });
+    await timers.advance(60_000);
+    expect([own.started, own.stopped]).to.deep.equal([1, 1]);
   });
 
   it('starts none where nobody said how', async () => {
@@ -108,7 +128,7 @@ describe('MetricsPublisher', () => {
     publisher.start(startOwn);
     succeed(breaker, 5);
     await timers.advance(5_000);
-    expect((await own.reader.durations('target'))!.count).to.equal(5);
+    expect(own.started).to.equal(1);
     const { provider, readers } = providerWithReaders(1);
     metricsApi.setGlobalMeterProvider(provider);
     succeed(breaker, 2);
