@@ -7,8 +7,11 @@ import {
   SamplingBreaker,
   type IBreaker,
 } from 'cockatiel';
+import { PrometheusExporter } from '@opentelemetry/exporter-prometheus';
 import { MeterProvider } from '@opentelemetry/sdk-metrics';
-import type { BreakerOptions } from '../src/index.js';
+import type { BreakerOptions, CircuitBreakerRegistry } from '../src/index.js';
+import type { BreakerMetrics } from '../src/telemetry/metrics.js';
+import type { PrometheusPage } from '../src/telemetry/own-exporter.js';
 
 type OtelBreaker = typeof import('../src/index.js');
 
@@ -24,49 +27,102 @@ export interface Contender {
   readonly alwaysTrips?: boolean;
   /** A call through an open circuit that stays open. */
   rejecting(): Call | Promise<Call>;
+  /** Makes a breaker that nobody has called yet, with all its metrics where it has them. */
+  readonly idle?: (name: string) => unknown;
 }
 
 const FOR_EVER_MS = 2 ** 31 - 1;
 const failing = () => Promise.reject(new Error('dead'));
 
+// Called as the others call it, by a function: each frame between makes the error of a failing call dearer.
 const bare: Contender = {
   name: 'bare await fn()',
-  guard: (fn) => async () => await fn(),
+  guard: (fn) => () => fn(),
   // What a rejection costs at the least: a promise and an error.
   rejecting: () => () => Promise.reject(new Error('open')),
 };
 
-function otelBreaker(name: string, options: BreakerOptions, withMetrics: boolean): Contender {
-  const make = (): { call: (fn: () => Promise<unknown>) => Promise<unknown>; forceOpen(): void } => {
-    // The build, as users have it.
-    const { CircuitBreaker, CircuitBreakerRegistry } = require('otel-breaker') as OtelBreaker;
-    const breaker = new CircuitBreaker('bench', options);
-    if (withMetrics) {
-      const { BreakerMetrics } =
-        require('../dist/src/telemetry/metrics.js') as typeof import('../src/telemetry/metrics.js');
-      const metrics = new BreakerMetrics();
-      const registry = new CircuitBreakerRegistry();
-      registry.observe({
-        onAdded: (added) => metrics.add(added),
-        onRemoved: (removed) => metrics.remove(removed),
-        onTransition: () => undefined,
-        onRejection: () => undefined,
-      });
-      registry.register(breaker);
-      metrics.attach(new MeterProvider());
-    }
-    return breaker;
-  };
+/** What no exact breaker can do without: a look at what the promise brings, and at the clock for the window. */
+function floor(name: string, clockReads: 1 | 2): Contender {
+  const { now } = performance;
+  const clock = now.bind(performance);
   return {
     name,
     guard: (fn) => {
-      const breaker = make();
+      let last = 0;
+      const onValue = (value: unknown) => {
+        last = clock();
+        return value;
+      };
+      const onError = (error: unknown) => {
+        last = clock();
+        throw error;
+      };
+      return () => {
+        if (clockReads === 2) last = clock();
+        return last < 0 ? Promise.resolve() : fn().then(onValue, onError);
+      };
+    },
+    rejecting: bare.rejecting,
+  };
+}
+
+/** Where the metrics of a breaker go: nowhere, to the exporter of our own, or to a reader of the application's SDK. */
+type Metrics = 'none' | 'own exporter' | 'SDK of the application';
+
+// The build, as users have it.
+const core = () => require('otel-breaker') as OtelBreaker;
+function telemetry<File extends 'metrics' | 'own-exporter'>(file: File): Telemetry[File] {
+  return require(`../dist/src/telemetry/${file}.js`) as Telemetry[File];
+}
+interface Published {
+  readonly metrics: BreakerMetrics;
+  readonly page: PrometheusPage;
+}
+
+interface Telemetry {
+  readonly metrics: typeof import('../src/telemetry/metrics.js');
+  readonly 'own-exporter': typeof import('../src/telemetry/own-exporter.js');
+}
+
+/** Puts the breakers of a registry on show, now and to come. */
+export function publish(registry: CircuitBreakerRegistry, to: Exclude<Metrics, 'none'>): Published {
+  const metrics = new (telemetry('metrics').BreakerMetrics)();
+  registry.observe({
+    onAdded: (added) => metrics.add(added),
+    onRemoved: (removed) => metrics.remove(removed),
+    onTransition: () => undefined,
+    onRejection: () => undefined,
+  });
+  const page = telemetry('own-exporter').createPrometheusPage(() => Promise.resolve(metrics.numbers()));
+  if (to === 'SDK of the application') {
+    metrics.attach(new MeterProvider({ readers: [new PrometheusExporter({ preventServerStart: true })] }));
+  }
+  return { metrics, page };
+}
+
+function otelBreaker(name: string, metrics: Metrics): Contender {
+  const { CircuitBreakerRegistry } = core();
+  const make = (options?: BreakerOptions) => {
+    const registry = new CircuitBreakerRegistry();
+    if (metrics !== 'none') publish(registry, metrics);
+    return registry.getOrCreate('bench', options);
+  };
+  const registry = new CircuitBreakerRegistry();
+  return {
+    name,
+    guard: (fn) => {
+      const breaker = make(NEVER_OPENS);
       return () => breaker.call(fn);
     },
     rejecting: () => {
       const breaker = make();
       breaker.forceOpen();
       return () => breaker.call(failing);
+    },
+    idle: (breaker) => {
+      if (registry.size === 0 && metrics !== 'none') publish(registry, metrics);
+      return registry.getOrCreate(breaker);
     },
   };
 }
@@ -91,6 +147,7 @@ function cockatiel(name: string, breaker: () => IBreaker, tripping: () => IBreak
         if (error instanceof BrokenCircuitError) return () => guarded.execute(failing);
       }
     },
+    idle: () => policy(breaker()),
   };
 }
 
@@ -123,6 +180,7 @@ function opossum(name: string, options: object, withMetrics = false): Contender 
       breaker.open();
       return () => breaker.fire();
     },
+    idle: () => make(failing),
   };
 }
 
@@ -153,13 +211,17 @@ function mollitia(name: string, kind: 'SlidingCountBreaker' | 'SlidingTimeBreake
       for (let call = 0; call < 10; call++) await guarded.execute().catch(() => undefined);
       return () => guarded.execute();
     },
+    idle: () => make(failing, false),
   };
 }
 
 export const CONTENDERS: readonly Contender[] = [
   bare,
-  otelBreaker('otel-breaker', NEVER_OPENS, false),
-  otelBreaker('otel-breaker, all metrics', NEVER_OPENS, true),
+  floor('floor: `then` and one look at the clock', 1),
+  floor('floor: `then` and two looks at the clock', 2),
+  otelBreaker('otel-breaker', 'none'),
+  otelBreaker('otel-breaker, all metrics', 'own exporter'),
+  otelBreaker('otel-breaker, all metrics through an SDK', 'SDK of the application'),
   cockatiel(
     'cockatiel consecutive',
     () => new ConsecutiveBreaker(Infinity),

@@ -1,109 +1,187 @@
 /**
- * `npm run bench`: all contenders side by side, interleaved, each in a process of its own; medians of several rounds.
- * Prints a table, and writes it to docs/performance.md and the figures to bench/results.json.
+ * `npm run bench`: everything side by side and interleaved, each contender in processes of its own; prints the tables and
+ * writes them to docs/performance.md, and the figures to bench/results.json. Takes about five minutes.
  */
 import { execFileSync } from 'node:child_process';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { cpus } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
+import { measureClients, type ClientCosts } from './clients.js';
 import { CONTENDERS } from './contenders.js';
+import { goalsTable } from './goals.js';
+import type { Memory, Scale } from './scale-worker.js';
+import { spread, type Spread } from './spread.js';
+import { measureStartup, type Startup } from './startup.js';
 import type { Measurement, Scenario } from './worker.js';
 
 const ROOT = join(__dirname, '..');
 const SCENARIOS: readonly Scenario[] = ['success', 'success, 100 at once', 'failure', 'rejected'];
 const PAGE = join(ROOT, 'docs/performance.md');
 
-interface Row {
+export interface Calls {
   readonly contender: string;
   /** By scenario; missing where it cannot be measured. */
   readonly nanoseconds: Readonly<Record<string, Spread>>;
   readonly bytes: Readonly<Record<string, Spread>>;
 }
 
-interface Spread {
-  readonly min: number;
-  readonly median: number;
-  readonly max: number;
+export interface Results {
+  readonly machine: string;
+  readonly rounds: number;
+  readonly calls: readonly Calls[];
+  /** Of a breaker that nobody has called yet, by contender. */
+  readonly memory: Readonly<Record<string, Memory>>;
+  readonly scale: Scale;
+  readonly clients: readonly ClientCosts[];
+  readonly startup: readonly Startup[];
 }
 
-function main(): void {
-  const { values } = parseArgs({ options: { rounds: { type: 'string', default: '5' } } });
+async function main(): Promise<void> {
+  const { values } = parseArgs({ options: { rounds: { type: 'string', default: '3' } } });
   const rounds = Number(values.rounds);
-  const results = new Map<string, Measurement[]>();
+  const results: Results = {
+    machine: `Node ${process.versions.node}, ${cpus().length} × ${cpus()[0]?.model ?? 'unknown processor'}`,
+    rounds,
+    calls: measureCalls(rounds),
+    memory: measureMemory(),
+    scale: worker<Scale>('scale-worker.ts'),
+    clients: await measureClients(Math.ceil(rounds / 2), (client) => tell(`client ${client}`)),
+    startup: measureStartup(ROOT, 3 * rounds),
+  };
+  writeFileSync(join(ROOT, 'bench/results.json'), `${JSON.stringify(results, null, 2)}\n`);
+  const tables = {
+    bench: `${results.machine}; medians of ${rounds} rounds.\n\n${callsTable(results)}`,
+    scale: scaleTable(results),
+    clients: clientsTable(results),
+    startup: startupTable(results),
+    goals: goalsTable(results),
+  };
+  for (const [mark, table] of Object.entries(tables)) {
+    console.log(`\n${table}`);
+    writeBetween(mark, table);
+  }
+}
+
+function measureCalls(rounds: number): Calls[] {
+  const measured = new Map<string, Measurement[]>();
   for (let round = 1; round <= rounds; round++) {
     for (const scenario of SCENARIOS) {
       for (const { name, alwaysTrips } of CONTENDERS) {
         if (scenario === 'failure' && alwaysTrips === true) continue;
         const key = `${scenario}|${name}`;
-        results.set(key, [...(results.get(key) ?? []), measure(scenario, name)]);
+        measured.set(key, [...(measured.get(key) ?? []), worker<Measurement>('worker.ts', scenario, name)]);
       }
-      console.error(`round ${round} of ${rounds}: ${scenario}`);
+      tell(`round ${round} of ${rounds}: ${scenario}`);
     }
   }
-  const rows = CONTENDERS.map(({ name }) => rowOf(name, results));
-  const table = tableOf(rows);
-  console.log(table);
-  writeFileSync(join(ROOT, 'bench/results.json'), `${JSON.stringify({ machine: machine(), rounds, rows }, null, 2)}\n`);
-  writePage(`${machine()}; medians of ${rounds} rounds.\n\n${table}`);
+  return CONTENDERS.map(({ name: contender }) => {
+    const nanoseconds: Record<string, Spread> = {};
+    const bytes: Record<string, Spread> = {};
+    for (const scenario of SCENARIOS) {
+      const found = measured.get(`${scenario}|${contender}`);
+      if (found === undefined) continue;
+      nanoseconds[scenario] = spread(found.map((measurement) => measurement.nanoseconds));
+      bytes[scenario] = spread(found.map((measurement) => measurement.bytes));
+    }
+    return { contender, nanoseconds, bytes };
+  });
 }
 
-function measure(scenario: Scenario, contender: string): Measurement {
-  const args = ['--expose-gc', '--max-semi-space-size=128', '--require', 'tsx/cjs', join(__dirname, 'worker.ts')];
-  return JSON.parse(
-    execFileSync(process.execPath, [...args, scenario, contender], { cwd: ROOT, encoding: 'utf8' }),
-  ) as Measurement;
+function measureMemory(): Record<string, Memory> {
+  const found = CONTENDERS.filter(({ idle }) => idle !== undefined);
+  return Object.fromEntries(found.map(({ name }) => [name, worker<Memory>('scale-worker.ts', name)]));
 }
 
-function rowOf(contender: string, results: ReadonlyMap<string, readonly Measurement[]>): Row {
-  const nanoseconds: Record<string, Spread> = {};
-  const bytes: Record<string, Spread> = {};
-  for (const scenario of SCENARIOS) {
-    const measured = results.get(`${scenario}|${contender}`);
-    if (measured === undefined) continue;
-    nanoseconds[scenario] = spread(measured.map((measurement) => measurement.nanoseconds));
-    bytes[scenario] = spread(measured.map((measurement) => measurement.bytes));
-  }
-  return { contender, nanoseconds, bytes };
+function worker<T>(file: string, ...args: readonly string[]): T {
+  const node = ['--expose-gc', '--max-semi-space-size=128', '--require', 'tsx/cjs', join(__dirname, file)];
+  return JSON.parse(execFileSync(process.execPath, [...node, ...args], { cwd: ROOT, encoding: 'utf8' })) as T;
 }
 
-function tableOf(rows: readonly Row[]): string {
-  const bare = rows[0]!;
-  const lines = rows.map((row) => {
+function tell(progress: string): void {
+  console.error(progress);
+}
+
+function callsTable({ calls }: Results): string {
+  const bare = calls[0]!;
+  const rows = calls.map(({ contender, nanoseconds, bytes }) => {
     const cells = SCENARIOS.map((scenario) => {
-      const time = row.nanoseconds[scenario];
+      const time = nanoseconds[scenario];
       if (time === undefined) return '–';
       const ratio = time.median / bare.nanoseconds[scenario]!.median;
-      return `${format(time.median)} (${format(time.min)}–${format(time.max)}) · ${ratio.toFixed(1)}×`;
+      return `${integer(time.median)} (${integer(time.min)}–${integer(time.max)}) · ${ratio.toFixed(1)}×`;
     });
-    const beyondBare = row.bytes.success!.median - bare.bytes.success!.median;
-    return `| ${row.contender} | ${cells.join(' | ')} | ${row === bare ? '–' : format(beyondBare)} |`;
+    const beyondBare = bytes.success!.median - bare.bytes.success!.median;
+    return [contender, ...cells, contender === bare.contender ? '–' : integer(beyondBare)];
   });
-  const heads = SCENARIOS.map((scenario) => `${scenario}: ns`);
+  return table(['', ...SCENARIOS.map((scenario) => `${scenario}: ns`), 'bytes per success, beyond bare'], rows);
+}
+
+function scaleTable({ memory, scale }: Results): string {
+  const rows = Object.entries(memory).map(([name, { bytes, timers }]) => [name, integer(bytes), String(timers)]);
+  const costs = [
+    ['find a breaker by name among 100,000', `${integer(scale.registryLookUp)} ns`],
+    ['target → rule → breaker → permit → settled, 1,000 rules, 1,000 hosts in use', `${integer(scale.guardEnter)} ns`],
+    ['match a new target against 1,000 rules, none of which is about it', `${integer(scale.ruleMiss)} ns`],
+    ['collect the metrics of 1,000 breakers (CPU)', `${scale.collect.toFixed(1)} ms`],
+    ['answer a scrape of 1,000 breakers, 24,000 lines (CPU)', `${integer(scale.page)} ms`],
+  ];
+  return [table(['10,000 idle breakers', 'bytes each', 'timers each'], rows), table(['otel-breaker', ''], costs)].join(
+    '\n\n',
+  );
+}
+
+function clientsTable({ clients }: Results): string {
+  const rows = clients.map(({ client, microseconds, added }) => [
+    client,
+    ...[microseconds.nothing, microseconds['otel-breaker'], microseconds.OpenTelemetry, microseconds.both].map(
+      ({ median }) => median.toFixed(1),
+    ),
+    percent(added.alone.median),
+    percent(added.besideOpenTelemetry.median),
+  ]);
+  const heads = ['µs of CPU per call', 'nothing', 'otel-breaker', 'OpenTelemetry', 'both'];
+  return table([...heads, 'otel-breaker adds', 'beside OpenTelemetry it adds'], rows);
+}
+
+function startupTable({ startup }: Results): string {
+  const rows = startup.map(({ what, cpu, megabytes, modules }) => [
+    what,
+    `${integer(cpu.median)} (${integer(cpu.min)}–${integer(cpu.max)})`,
+    megabytes.median.toFixed(1),
+    String(modules),
+  ]);
+  return table(['until the script runs', 'ms of CPU', 'MB resident', 'modules'], rows);
+}
+
+function table(heads: readonly string[], rows: readonly (readonly string[])[]): string {
+  const line = (cells: readonly string[]) => `| ${cells.join(' | ')} |`;
   return [
-    `| | ${heads.join(' | ')} | bytes per successful call, beyond bare |`,
-    `|---|${heads.map(() => '--:').join('|')}|--:|`,
-    ...lines,
+    line(heads),
+    `|---|${heads
+      .slice(1)
+      .map(() => '--:|')
+      .join('')}`,
+    ...rows.map(line),
   ].join('\n');
 }
 
-/** Replaces what stands between the marks of the page. */
-function writePage(text: string): void {
+/** Replaces what stands between two marks of the page. */
+function writeBetween(mark: string, text: string): void {
   const page = readFileSync(PAGE, 'utf8');
-  writeFileSync(PAGE, page.replace(/(<!-- bench -->)[^]*(<!-- \/bench -->)/, `$1\n\n${text}\n\n$2`));
+  const marks = new RegExp(`(<!-- ${mark} -->)[^]*(<!-- /${mark} -->)`);
+  writeFileSync(
+    PAGE,
+    page.replace(marks, (_, begin: string, end: string) => `${begin}\n\n${text}\n\n${end}`),
+  );
 }
 
-function machine(): string {
-  return `Node ${process.versions.node}, ${cpus().length} × ${cpus()[0]?.model ?? 'unknown processor'}`;
-}
-
-function spread(values: readonly number[]): Spread {
-  const sorted = [...values].sort((a, b) => a - b);
-  return { min: sorted[0]!, median: sorted[Math.floor(sorted.length / 2)]!, max: sorted.at(-1)! };
-}
-
-function format(value: number): string {
+function integer(value: number): string {
   return Math.round(value).toLocaleString('en-US');
 }
 
-main();
+function percent(share: number): string {
+  return `${share < 0 ? '−' : '+'}${Math.abs(share * 100).toFixed(1)} %`;
+}
+
+void main();

@@ -85,13 +85,17 @@ export class HttpBreakerInstrumentation extends BreakerInstrumentation {
     const guarded = new WeakSet<object>();
 
     /** @returns what the request gets instead, where it must not go on. Never throws: a request whose target we cannot tell goes on. */
-    function admit(req: Request, targetOf: () => Target): Refusal | undefined {
+    function admit<Args extends unknown[]>(
+      req: Request,
+      targetOf: (req: Request, ...args: Args) => Target,
+      ...args: Args
+    ): Refusal | undefined {
       // Not gated: what an agent that calls its parent class brings again, and the setting up of a tunnel, whose calls are.
       if (calls.get(req) !== undefined || req.method === 'CONNECT') return undefined;
       const call = new HttpCall(req);
       calls.set(req, call);
       try {
-        const target = targetOf();
+        const target = targetOf(req, ...args);
         const admission = enter(target, call);
         if (admission instanceof CircuitOpenError) {
           return responds(target) ? new AnswerSocket(openAnswer(admission), req.method === 'HEAD') : admission;
@@ -110,9 +114,10 @@ export class HttpBreakerInstrumentation extends BreakerInstrumentation {
         owner,
         'addRequest',
         (addRequest) =>
-          function (this: AgentLike, req, ...args) {
-            const refusal = admit(req, () => targetFromOptions(req, args));
-            if (refusal === undefined) return Reflect.apply(addRequest, this, [req, ...args]);
+          function (this: AgentLike, ...args) {
+            const [req, options, port] = args;
+            const refusal = admit(req, targetFromOptions, options, port);
+            if (refusal === undefined) return Reflect.apply(addRequest, this, args);
             // The path that Node takes when an agent cannot make a socket: `error`, then `close`, one turn later.
             setImmediate(() => {
               if (refusal instanceof AnswerSocket) onSocket.call(req, refusal);
@@ -129,7 +134,7 @@ export class HttpBreakerInstrumentation extends BreakerInstrumentation {
     function admitLate(req: Request): Refusal | undefined {
       // One that was given up before has no socket to wait for and nothing to tell.
       if (req.destroyed || calls.get(req) !== undefined) return undefined;
-      const refusal = admit(req, () => targetFromHostHeader(req));
+      const refusal = admit(req, targetFromHostHeader);
       try {
         if (req.agent) guardAgent(ownerOf(req.agent, 'addRequest'));
       } catch (error) {
@@ -162,12 +167,14 @@ export class HttpBreakerInstrumentation extends BreakerInstrumentation {
       request,
       'emit',
       (emit) =>
-        function (this: Request, event: string | symbol, ...args: unknown[]) {
+        function (this: Request, ...args: [event: string | symbol, ...unknown[]]) {
+          const [event] = args;
           // Stand-ins that mocks make of this prototype have not been through its constructor: they go nowhere.
           if (event === 'error' && this.protocol) admitLate(this);
           const call = calls.get(this);
-          if (call !== undefined && !call.permit.settled) observe(this, call, event, args[0]);
-          return Reflect.apply(isInherited ? parent.emit : emit, this, [event, ...args]);
+          if (call !== undefined && !call.permit.settled) observe(this, call, event, args[1]);
+          // The very array, which V8 then never makes.
+          return Reflect.apply(isInherited ? parent.emit : emit, this, args);
         } as Request['emit'],
     );
 
@@ -187,9 +194,9 @@ export class HttpBreakerInstrumentation extends BreakerInstrumentation {
   }
 }
 
-function targetFromOptions(req: Request, [options, ...legacy]: AgentArguments): Target {
-  const { host, port } = typeof options === 'string' ? { host: options, port: legacy[0] } : options;
-  return targetOf(req, host as string, Number(port));
+function targetFromOptions(req: Request, options: AgentArguments[0], legacyPort: unknown): Target {
+  if (typeof options === 'string') return targetOf(req, options, Number(legacyPort));
+  return targetOf(req, options.host as string, Number(options.port));
 }
 
 /** Where a request goes, as its caller means it: through a plain proxy, the origin stands in the path. */

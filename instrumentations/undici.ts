@@ -169,7 +169,7 @@ function admit(
   }
   if (isTunnelOfProxyAgent(options)) return NOBODYS;
 
-  const anyTargetBelow = copy.urlOf(dispatcher) === undefined;
+  const anyTargetBelow = targets.get(dispatcher) === undefined;
   const call = new UndiciCall(door.callSpan(), anyTargetBelow ? undefined : target, options, copy.socketOf);
   const admission = door.enter(target, call);
   if (admission instanceof CircuitOpenError) {
@@ -187,13 +187,15 @@ function targetOf(
   dispatcher: Dispatcher,
   { origin, servername }: DispatchOptions,
 ): Target | undefined {
-  const url = copy.urlOf(dispatcher);
-  if (url === undefined) {
-    if (!OPAQUE.has(dispatcher.constructor.name) || !URL.canParse(String(origin))) return undefined;
-    return targetOfUrl(new URL(String(origin)));
-  }
   let target = targets.get(dispatcher);
-  if (target === undefined) targets.set(dispatcher, (target = targetOfUrl(url)));
+  if (target === undefined) {
+    const url = copy.urlOf(dispatcher);
+    if (url === undefined) {
+      if (!OPAQUE.has(dispatcher.constructor.name) || !URL.canParse(String(origin))) return undefined;
+      return targetOfUrl(new URL(String(origin)));
+    }
+    targets.set(dispatcher, (target = targetOfUrl(url)));
+  }
   // The dns interceptor has put an address in the place of the name.
   if (typeof servername === 'string' && servername !== '' && isAddress(target.host)) {
     return { ...target, host: servername.toLowerCase() };

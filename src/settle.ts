@@ -1,15 +1,5 @@
 import { errorMonitor } from 'node:events';
 import type { Permit } from './breaker/circuit-breaker.js';
-import { isAbort, isTimeout } from './breaker/errors.js';
-
-/** Settles a call by the error it ended with, as `CircuitBreaker.call` does. */
-export function settleByError(permit: Permit, error: unknown): void {
-  if (permit.settled) return;
-  if (permit.breaker.config.isFailure !== undefined) permit.failure(error);
-  else if (isTimeout(error)) permit.timeout(error);
-  else if (isAbort(error)) permit.ignore();
-  else permit.failure(error);
-}
 
 // Nobody can be asked what became of a result that was dropped unread; its permit must not stay in flight for ever.
 const dropped = new FinalizationRegistry<Permit>((permit) => permit.ignore());
@@ -52,11 +42,11 @@ function watchEmitter(permit: Permit, stream: Emitter): void {
   const settle = () => {
     if (stream.aborted === true) permit.ignore();
     else if (!stream.errored) permit.success();
-    else if (stream.errored instanceof Error) settleByError(permit, stream.errored);
+    else if (stream.errored instanceof Error) permit.settleByError(stream.errored);
     else permit.failure(new Error('The stream ended with an error'));
   };
   // A listener for `error` would make an error handled that nobody handles.
-  stream.on(errorMonitor, (error) => settleByError(permit, error));
+  stream.on(errorMonitor, (error) => permit.settleByError(error));
   stream.on('end', settle);
   stream.on('close', () => {
     if (stream.errored) settle();
@@ -129,7 +119,7 @@ function watchMethod(object: object, name: string, look: (result: unknown) => vo
         return result;
       },
       (error: unknown) => {
-        settleByError(permit, error);
+        permit.settleByError(error);
         throw error;
       },
     ),

@@ -17,16 +17,28 @@ export type { BreakerConfig } from './options.js';
 const DEFAULT_MAX_OPEN_DURATION = 5 * 60_000;
 const DEFAULT_HALF_OPEN_TIMEOUT = 30_000;
 
+// A configuration takes twice the memory of its breaker, and a service has thousands of breakers under few rules: what is
+// complete already is not completed again, and whoever gives no options shares the defaults.
+const complete = new WeakSet<object>();
+let defaults: BreakerConfig | undefined;
+
 /**
  * Completes options from their preset and checks them.
  *
  * @param where what is being configured, for the error: `CircuitBreaker "payments"`
  * @throws ConfigError naming every key that is unknown or has a bad value
  */
-export function resolveConfig(options: BreakerOptions = {}, where = 'options'): BreakerConfig {
+export function resolveConfig(options?: BreakerOptions, where = 'options'): BreakerConfig {
+  if (options === undefined) return (defaults ??= resolveConfig({}));
+  if (complete.has(options)) return options as BreakerConfig;
   const problems = checkOptions(options);
   if (problems.length > 0) throw new ConfigError(where, problems);
+  const config = completed(options);
+  complete.add(config);
+  return config;
+}
 
+function completed(options: BreakerOptions): BreakerConfig {
   const given = withoutUndefined(options);
   const merged: MergedOptions = { ...presets[given.preset ?? 'default'], ...given };
   const openDuration = milliseconds(merged.openDuration);

@@ -136,12 +136,7 @@ const TIMEOUT_CODES: ReadonlySet<unknown> = new Set([
 
 /** Whether an error, or one of its causes, says that time ran out: `AbortSignal.timeout()` included. */
 export function isTimeout(error: unknown): boolean {
-  return findCause(error, isTimeoutItself) !== undefined;
-}
-
-function isTimeoutItself(error: unknown): error is Error {
-  const { name, code } = error as { name?: unknown; code?: unknown };
-  return name === 'TimeoutError' || TIMEOUT_CODES.has(code);
+  return endOf(error) === 'timeout';
 }
 
 const OWN_TROUBLE_CODES: ReadonlySet<unknown> = new Set([
@@ -164,10 +159,18 @@ function isOwnTroubleItself(error: unknown): error is Error {
 
 /** Whether an error says that the caller gave up. A timeout is not one, although it too arrives as an abort. */
 export function isAbort(error: unknown): boolean {
-  return !isTimeout(error) && findCause(error, isAbortItself) !== undefined;
+  return endOf(error) === 'abort';
 }
 
-function isAbortItself(error: unknown): error is Error {
-  const { name, code } = error as { name?: unknown; code?: unknown };
-  return name === 'AbortError' || code === 'ABORT_ERR';
+/** What an error and its causes say of how a call ended: that time ran out, that the caller gave up, or that it failed. */
+export function endOf(error: unknown): 'timeout' | 'abort' | 'failure' {
+  let end: 'abort' | 'failure' = 'failure';
+  let current = error;
+  for (let depth = 0; depth < MAX_CAUSES && current !== null && typeof current === 'object'; depth++) {
+    const { name, code, cause } = current as { name?: unknown; code?: unknown; cause?: unknown };
+    if (name === 'TimeoutError' || (code !== undefined && TIMEOUT_CODES.has(code))) return 'timeout';
+    if (name === 'AbortError' || code === 'ABORT_ERR') end = 'abort';
+    current = cause;
+  }
+  return end;
 }

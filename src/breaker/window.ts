@@ -12,8 +12,9 @@ export class SlidingWindow {
   slow = 0;
 
   readonly #bucketDuration: number;
-  // Per bucket: calls, failures, slow calls.
-  readonly #counts = new Uint32Array(BUCKETS * 3);
+  // Per bucket: calls, failures, slow calls. Made with the first call, and no typed array: one of this size lives outside
+  // of the heap and is larger than the breaker that it belongs to.
+  #counts: number[] | undefined;
   #newest: number;
 
   constructor(duration: number, now: number) {
@@ -29,7 +30,7 @@ export class SlidingWindow {
   add(now: number, calls: number, failures: number, slow: number): void {
     this.rotate(now);
     const at = (this.#newest % BUCKETS) * 3;
-    const counts = this.#counts;
+    const counts = (this.#counts ??= new Array<number>(BUCKETS * 3).fill(0));
     counts[at]! += calls;
     counts[at + 1]! += failures;
     counts[at + 2]! += slow;
@@ -44,22 +45,22 @@ export class SlidingWindow {
     const steps = current - this.#newest;
     if (steps <= 0) return;
     this.#newest = current;
+    if (this.#counts === undefined) return;
     if (steps >= BUCKETS) {
       this.clear();
       return;
     }
     for (let bucket = current - steps + 1; bucket <= current; bucket++) {
-      this.#empty((bucket % BUCKETS) * 3);
+      this.#empty(this.#counts, (bucket % BUCKETS) * 3);
     }
   }
 
   clear(): void {
-    this.#counts.fill(0);
+    this.#counts?.fill(0);
     this.calls = this.failures = this.slow = 0;
   }
 
-  #empty(at: number): void {
-    const counts = this.#counts;
+  #empty(counts: number[], at: number): void {
     this.calls -= counts[at]!;
     this.failures -= counts[at + 1]!;
     this.slow -= counts[at + 2]!;

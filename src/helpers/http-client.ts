@@ -2,7 +2,7 @@ import type { CircuitBreaker, Permit } from '../breaker/circuit-breaker.js';
 import { isTimeout } from '../breaker/errors.js';
 import { settleByStatus } from '../http-outcome.js';
 import { namedBreaker, type NamedBreakerOptions } from '../named-breaker.js';
-import { ignoreIfDropped, settleAtEnd, settleByError } from '../settle.js';
+import { ignoreIfDropped, settleAtEnd } from '../settle.js';
 
 /** Which breaker the client has, and what all of its requests share. */
 export interface CircuitBreakerHttpClientOptions extends NamedBreakerOptions {
@@ -134,7 +134,7 @@ function isBody(body: unknown): body is Body {
 function settle(permit: Permit, error: unknown, signal: RequestInit['signal']): void {
   // An abort arrives as whatever reason the caller gave, which may be anything.
   if (signal?.aborted === true && error === signal.reason && !isTimeout(error)) permit.ignore();
-  else settleByError(permit, error);
+  else permit.settleByError(error);
 }
 
 /** A body that breaks off is a failure, although the status was good. The response stays the object it is. */

@@ -1,7 +1,7 @@
 import { CircuitOpenError } from '../breaker/errors.js';
 import type { CircuitBreaker, Permit } from '../breaker/circuit-breaker.js';
 import { namedBreaker, type NamedBreakerOptions } from '../named-breaker.js';
-import { ignoreIfDropped, isStream, settleAtEnd, settleByError } from '../settle.js';
+import { ignoreIfDropped, isStream, settleAtEnd } from '../settle.js';
 
 /** Names of the methods of `T` that return a promise or an async iterable. */
 export type AsyncMethod<T> = {
@@ -159,7 +159,7 @@ function guardedCall(breaker: CircuitBreaker, method: AnyFunction, call: () => u
   try {
     result = call();
   } catch (error) {
-    settleByError(permit, error);
+    permit.settleByError(error);
     throw error;
   }
   return watch(permit, method, result);
@@ -186,7 +186,7 @@ function watchPromise(permit: Permit, promise: Promise<unknown>): Promise<unknow
       return value;
     },
     (error: unknown) => {
-      settleByError(permit, error);
+      permit.settleByError(error);
       throw error;
     },
   );
@@ -205,7 +205,7 @@ function watchThenable(permit: Permit, thenable: object): object {
         return typeof fulfilled === 'function' ? (fulfilled as AnyFunction)(value) : value;
       },
       (error: unknown) => {
-        settleByError(permit, error);
+        permit.settleByError(error);
         if (typeof rejected === 'function') return (rejected as AnyFunction)(error);
         throw error;
       },

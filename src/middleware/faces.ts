@@ -1,6 +1,5 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { settleByAnswer, FAILED_ANSWER, type Answer, type Door, type Inbound } from './door.js';
-import { settleByError } from '../settle.js';
 
 // The frameworks are described by the little that is used of them: this package must not bring their types along.
 
@@ -164,7 +163,7 @@ function noteError(door: Door, request: object, error: unknown): void {
 /** Settles a request whose route threw where no framework makes an answer of it. */
 function settleByThrown(door: Door, request: object, error: unknown): void {
   const inbound = door.inboundOf(request);
-  if (inbound !== undefined) settleByError(inbound.permit, error);
+  if (inbound !== undefined) inbound.permit.settleByError(error);
 }
 
 /** Settles a request when its answer has left. One that closes before has no reader: the client went away. */
@@ -172,7 +171,7 @@ function watch(inbound: Inbound, response: ServerResponse): void {
   response.once('finish', () => settleByAnswer(inbound, response.statusCode));
   response.once('close', () => {
     // `destroy(error)` is how a stream that broke in the middle of an answer ends it.
-    if (response.errored) settleByError(inbound.permit, response.errored);
+    if (response.errored) inbound.permit.settleByError(response.errored);
     else inbound.permit.ignore();
   });
 }

@@ -1,4 +1,4 @@
-import type { DurationRecorder } from '../breaker/circuit-breaker.js';
+import type { CircuitBreaker, DurationRecorder } from '../breaker/circuit-breaker.js';
 
 /** Upper bounds of the buckets, in seconds; a last bucket without bound follows. */
 export const DURATION_BOUNDS: readonly number[] = [
@@ -28,14 +28,17 @@ export class Durations implements DurationRecorder {
   #handedOver: Buckets | undefined;
 
   /** @param onFull is called when enough durations have gathered to be worth handing over before the next scrape */
-  constructor(private readonly onFull: (durations: Durations) => void) {}
+  constructor(
+    readonly breaker: CircuitBreaker,
+    private readonly onFull: (durations: Durations) => void,
+  ) {}
 
   record(ms: number): void {
     const waiting = (this.#waiting ??= new Buckets());
     const bucket = bucketOf(ms);
     waiting.counts[bucket]!++;
     waiting.sums[bucket]! += ms;
-    if (++waiting.total >= HAND_OVER_AT) this.onFull(this);
+    if (++waiting.total % HAND_OVER_AT === 0) this.onFull(this);
   }
 
   /**
@@ -59,7 +62,7 @@ export class Durations implements DurationRecorder {
     if (this.#waiting === undefined) return undefined;
     const all = new Buckets();
     for (const some of [this.#waiting, this.#handedOver]) if (some !== undefined) all.add(some);
-    return { counts: Array.from(all.counts), sum: all.sums.reduce((sum, ms) => sum + ms, 0) / 1_000 };
+    return { counts: all.counts, sum: all.sums.reduce((sum, ms) => sum + ms, 0) / 1_000 };
   }
 
   /** Begins again from the first call, for a receiver that has heard of none. */
@@ -73,9 +76,10 @@ export class Durations implements DurationRecorder {
 
 /** How many calls took how long, by bucket. */
 class Buckets {
-  // Not of 32 bits: a busy process would have them full within days.
-  readonly counts = new Float64Array(BUCKETS);
-  readonly sums = new Float64Array(BUCKETS);
+  // No typed arrays: those are larger than what they would hold here, and of 32 bits a busy process would have them full
+  // within days.
+  readonly counts = new Array<number>(BUCKETS).fill(0);
+  readonly sums = new Array<number>(BUCKETS).fill(0);
   total = 0;
 
   add(other: Buckets): void {

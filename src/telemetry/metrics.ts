@@ -121,14 +121,14 @@ export class BreakerMetrics {
   #saidFull = false;
 
   add(breaker: CircuitBreaker): void {
-    const durations = new Durations((full) => this.#handOver(breaker, full));
+    const durations = new Durations(breaker, this.#handOver);
     this.#durations.set(breaker, durations);
     breaker.recordDurations(durations);
   }
 
   remove(breaker: CircuitBreaker): void {
     const durations = this.#durations.get(breaker);
-    if (durations !== undefined) this.#handOver(breaker, durations);
+    if (durations !== undefined) this.#handOver(durations);
     this.#durations.delete(breaker);
     breaker.recordDurations(undefined);
   }
@@ -186,16 +186,17 @@ export class BreakerMetrics {
         instrument.observe(breaker, labels, (value, attributes) => result.observe(observable, value, attributes));
       });
       // Before the readers look: durations are in the same scrape as the counts that belong to them.
-      this.#handOver(breaker, durations);
+      this.#handOver(durations);
     }
   }
 
-  #handOver(breaker: CircuitBreaker, durations: Durations): void {
-    if (this.#attachment === undefined || !this.#hasRoomFor(breaker)) return;
+  // One function for all breakers, not one for each.
+  readonly #handOver = (durations: Durations): void => {
+    if (this.#attachment === undefined || !this.#hasRoomFor(durations.breaker)) return;
     const { record } = this.#attachment;
-    const labels = labelsOf(breaker);
+    const labels = labelsOf(durations.breaker);
     durations.handOver((seconds) => record(seconds, labels));
-  }
+  };
 
   #hasRoomFor({ name }: CircuitBreaker): boolean {
     const { names } = this.#attachment!;

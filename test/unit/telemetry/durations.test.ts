@@ -1,4 +1,5 @@
 import { expect } from 'chai';
+import { CircuitBreaker } from '../../../src/breaker/circuit-breaker.js';
 import { DURATION_BOUNDS, Durations } from '../../../src/telemetry/durations.js';
 
 function handedOver(durations: Durations): number[] {
@@ -14,7 +15,7 @@ function bucketOf(seconds: number): number {
 }
 
 function neverFull(): Durations {
-  return new Durations(() => undefined);
+  return new Durations(new CircuitBreaker('target'), () => undefined);
 }
 
 describe('Durations', () => {
@@ -71,7 +72,7 @@ describe('Durations', () => {
 
   it('say when there are enough to hand over', () => {
     let full = 0;
-    const durations: Durations = new Durations((self) => {
+    const durations: Durations = new Durations(new CircuitBreaker('target'), (self) => {
       full++;
       expect(self).to.equal(durations);
       expect(handedOver(self)).to.have.length(256);

@@ -1,0 +1,157 @@
+/** Measures what many breakers, many names and many rules cost, in a process of its own, and prints the result as JSON. */
+import { createHook } from 'node:async_hooks';
+import { createServer, get, type IncomingMessage } from 'node:http';
+import { once } from 'node:events';
+import type { AddressInfo } from 'node:net';
+import { CONTENDERS, publish } from './contenders.js';
+
+type OtelBreaker = typeof import('../src/index.js');
+const { CircuitBreakerRegistry } = require('otel-breaker') as OtelBreaker;
+const { Guard } = require('../dist/src/guard.js') as typeof import('../src/guard.js');
+const { RuleSet } = require('../dist/src/rules/rule-set.js') as typeof import('../src/rules/rule-set.js');
+
+export interface Memory {
+  readonly bytes: number;
+  readonly timers: number;
+}
+
+export interface Scale {
+  /** Nanoseconds to find a breaker by its name among 100,000, at random. */
+  readonly registryLookUp: number;
+  /** Nanoseconds from a target to its permit, with a thousand rules and as many hosts in use. */
+  readonly guardEnter: number;
+  /** Nanoseconds to match a target that no rule of a thousand is about, for the first time. */
+  readonly ruleMiss: number;
+  /** Milliseconds of CPU to collect the metrics of a thousand breakers … */
+  readonly collect: number;
+  /** … and to answer a scraper with all of it, which OpenTelemetry's exporter writes as text. */
+  readonly page: number;
+}
+
+const BREAKERS = 10_000;
+const NAMES = 100_000;
+const RULES = 1_000;
+const SCRAPED = 1_000;
+
+function memoryOf(contender: string): Memory {
+  const { idle } = CONTENDERS.find(({ name }) => name === contender)!;
+  let timers = 0;
+  const hook = createHook({ init: (_id, type) => void (type === 'Timeout' && timers++) }).enable();
+  const names = Array.from({ length: BREAKERS }, (_, index) => `http://service-${index}.example.com`);
+  const kept: unknown[] = new Array<unknown>(BREAKERS);
+  kept.fill(idle!('first'));
+  timers = 0;
+  const before = heap();
+  for (let index = 0; index < BREAKERS; index++) kept[index] = idle!(names[index]!);
+  const bytes = (heap() - before) / kept.length;
+  hook.disable();
+  return { bytes, timers: timers / BREAKERS };
+}
+
+function heap(): number {
+  globalThis.gc!();
+  globalThis.gc!();
+  const { heapUsed, external } = process.memoryUsage();
+  return heapUsed + external;
+}
+
+async function scale(): Promise<Scale> {
+  return {
+    registryLookUp: registryLookUp(),
+    ...ruleMatching(),
+    ...(await scrape()),
+  };
+}
+
+function registryLookUp(): number {
+  const registry = new CircuitBreakerRegistry();
+  const names = Array.from({ length: NAMES }, (_, index) => `http://service-${index}.example.com`);
+  for (const name of names) registry.getOrCreate(name);
+  const shuffled = names.map((_, index) => names[(index * 7_919) % NAMES]!);
+  return fastest(shuffled, (name) => registry.get(name));
+}
+
+function ruleMatching(): Pick<Scale, 'guardEnter' | 'ruleMiss'> {
+  const rules = Array.from({ length: RULES }, (_, index) => ({
+    match: { host: index % 2 === 0 ? `service-${index}.example.com` : `*.zone-${index}.example.com` },
+    failureThreshold: 3 + (index % 5),
+  }));
+  const config = { maxBreakers: 10 * RULES, rules };
+  const set = new RuleSet([{ origin: 'bench', config }]);
+  const targets = (host: (index: number) => string) =>
+    Array.from({ length: RULES }, (_, index) => {
+      return { system: 'http', scheme: 'http', host: host(index), port: 80 } as const;
+    });
+  const guard = new Guard(new CircuitBreakerRegistry(), set);
+  return {
+    guardEnter: fastest(
+      targets((index) => (index % 2 === 0 ? `service-${index}.example.com` : `a.zone-${index}.example.com`)),
+      (target) => {
+        const permit = guard.enter(target);
+        if ('success' in permit) permit.success();
+      },
+    ),
+    ruleMiss: fastest(
+      targets((index) => `host-${index}.elsewhere.net`),
+      (target) => set.resolve(target),
+    ),
+  };
+}
+
+/** Nanoseconds for one of the items, in the fastest of several passes. */
+function fastest<T>(items: readonly T[], act: (item: T) => unknown): number {
+  let best = Infinity;
+  // Kept, or V8 would see that nobody wants it.
+  let found: unknown;
+  for (let pass = 0; pass < 30; pass++) {
+    const begun = process.hrtime.bigint();
+    for (const item of items) found = act(item);
+    best = Math.min(best, Number(process.hrtime.bigint() - begun) / items.length);
+  }
+  return found === items ? NaN : best;
+}
+
+async function scrape(): Promise<Pick<Scale, 'collect' | 'page'>> {
+  const registry = new CircuitBreakerRegistry();
+  const { metrics, page } = publish(registry, 'own exporter');
+  for (let index = 0; index < SCRAPED; index++) {
+    const breaker = registry.getOrCreate(`http://service-${index}.example.com`);
+    breaker.labels = { system: 'http', server_address: `service-${index}.example.com`, server_port: 80 };
+    breaker.acquire().success();
+    breaker.acquire().failure(new Error('down'));
+  }
+  const server = createServer((request, response) => page.handler(request, response)).listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const { port } = server.address() as AddressInfo;
+  const measured = {
+    collect: await cheapest(() => Promise.resolve(metrics.numbers())),
+    page: await cheapest(() => bodyOf(`http://127.0.0.1:${port}/metrics`)),
+  };
+  server.close();
+  return measured;
+}
+
+/** Milliseconds of CPU in the cheapest of several rounds: an exporter is asked again and again. */
+async function cheapest(act: () => Promise<unknown>): Promise<number> {
+  let best = Infinity;
+  for (let round = 0; round < 10; round++) {
+    const before = process.cpuUsage();
+    await act();
+    const { user, system } = process.cpuUsage(before);
+    best = Math.min(best, (user + system) / 1_000);
+  }
+  return best;
+}
+
+async function bodyOf(url: string): Promise<void> {
+  const [response] = (await once(get(url), 'response')) as [IncomingMessage];
+  await once(response.resume(), 'end');
+}
+
+async function main(): Promise<void> {
+  const contender = process.argv[2];
+  process.stdout.write(JSON.stringify(contender === undefined ? await scale() : memoryOf(contender)));
+  process.exit();
+}
+
+void main();

@@ -1,0 +1,148 @@
+import { expect } from 'chai';
+import { createHook } from 'node:async_hooks';
+import { once, type EventEmitter } from 'node:events';
+import http = require('node:http');
+import { sep } from 'node:path';
+import { HttpBreakerInstrumentation } from '../../instrumentations/http.js';
+import { CircuitBreaker } from '../../src/breaker/circuit-breaker.js';
+import { BreakerMetrics } from '../../src/telemetry/metrics.js';
+import { breakerWithClock, openCircuit, startProbe } from '../support/breakers.js';
+import { PRELOAD, runNode } from '../support/child.js';
+import { TestGuard } from '../support/guarded.js';
+import { collectGarbage } from '../support/memory.js';
+import { serve, stopServers } from '../support/servers.js';
+
+const CALLS = 1_000;
+// V8 optimises meanwhile: what it has not yet optimised allocates more.
+const WARM_UP_CALLS = 30_000;
+
+/** Bytes that a call allocates: the median of several attempts, since the garbage collector may come in between. */
+async function bytesPerCall(call: () => unknown): Promise<number> {
+  for (let index = 0; index < WARM_UP_CALLS; index++) await call();
+  const attempts: number[] = [];
+  for (let attempt = 0; attempt < 9; attempt++) {
+    collectGarbage();
+    const before = process.memoryUsage().heapUsed;
+    for (let index = 0; index < CALLS; index++) await call();
+    attempts.push((process.memoryUsage().heapUsed - before) / CALLS);
+  }
+  return attempts.sort((a, b) => a - b)[4]!;
+}
+
+// What costs time on a fast machine costs time on a slow one: these count, since a time limit would fail on a busy machine
+// and let everything pass on an idle one. What they allow is above what is reached by about a half: see docs/performance.md.
+describe('The work of one call', () => {
+  const succeeding = async () => 1;
+
+  function guarded(metrics: boolean): CircuitBreaker {
+    const breaker = new CircuitBreaker('target');
+    if (metrics) new BreakerMetrics().add(breaker);
+    return breaker;
+  }
+
+  for (const [what, metrics, limit] of [
+    ['without metrics', false, 170],
+    ['with all metrics', true, 220],
+  ] as const) {
+    it(`allocates no more than ${limit} bytes beyond the bare call ${what}`, async () => {
+      const breaker = guarded(metrics);
+      const bare = await bytesPerCall(succeeding);
+      const through = await bytesPerCall(() => breaker.call(succeeding));
+      expect(through - bare).to.be.below(limit);
+      expect(breaker.stats().calls).to.include({ success: WARM_UP_CALLS + 9 * CALLS, inFlight: 0 });
+    });
+  }
+
+  it('allocates no more than 300 bytes from a target to a settled permit', async () => {
+    const guard = new TestGuard();
+    const target = { system: 'http', scheme: 'http', host: 'api', port: 80 } as const;
+    const nothing = await bytesPerCall(() => undefined);
+    const asked = await bytesPerCall(() => guard.pass(target).success());
+    expect(asked - nothing).to.be.below(300);
+  });
+
+  it('starts no timer, whatever the state of the circuit', async () => {
+    const started: string[] = [];
+    const hook = createHook({
+      init: (_id, type) => {
+        // Not those of mocha, whose clock runs while we wait.
+        const byUs = new Error().stack!.includes(`${sep}src${sep}`);
+        if (byUs && ['Timeout', 'Immediate'].includes(type)) started.push(type);
+      },
+    }).enable();
+    try {
+      const { breaker, clock } = breakerWithClock({ slowCallDuration: 10 });
+      new BreakerMetrics().add(breaker);
+      await breaker.call(succeeding);
+      openCircuit(breaker);
+      await breaker.call(succeeding).catch(() => undefined);
+      startProbe(breaker, clock).success();
+    } finally {
+      hook.disable();
+    }
+    expect(started).to.deep.equal([]);
+  });
+});
+
+describe('The memory of an idle breaker', () => {
+  it('is no more than 800 bytes, with all its metrics', () => {
+    const count = 2_000;
+    const metrics = new BreakerMetrics();
+    const breakers = new Array<unknown>(count).fill(undefined);
+    const add = (index: number) => {
+      const breaker = new CircuitBreaker('target');
+      metrics.add(breaker);
+      breakers[index] = breaker;
+    };
+    add(0);
+    collectGarbage();
+    const before = process.memoryUsage().heapUsed;
+    for (let index = 0; index < count; index++) add(index);
+    collectGarbage();
+    expect((process.memoryUsage().heapUsed - before) / count).to.be.below(800);
+    expect(breakers.length).to.equal(count);
+  });
+});
+
+describe('One http request', () => {
+  after(stopServers);
+
+  it('gets not one listener more: not on itself, nor on its socket or its answer', async () => {
+    const { origin } = await serve((_, res) => res.end('ok'));
+    const instrumentation = new HttpBreakerInstrumentation({ enabled: false }, new TestGuard());
+    const bare = await listenersOfRequest(origin);
+    instrumentation.enable();
+    try {
+      expect(await listenersOfRequest(origin)).to.deep.equal(bare);
+    } finally {
+      instrumentation.disable();
+    }
+  });
+
+  async function listenersOfRequest(origin: string) {
+    const request = http.get(origin, { agent: false });
+    const [response] = (await once(request, 'response')) as [http.IncomingMessage];
+    const seen = [request, response, request.socket!].map(listeners);
+    await once(response.resume(), 'end');
+    return seen;
+  }
+
+  function listeners(emitter: EventEmitter) {
+    return emitter.eventNames().map((event) => [event, emitter.listenerCount(event)]);
+  }
+});
+
+describe('The preload', () => {
+  it('loads nothing that a service without a rules file, a port and a guarded client may never need', async () => {
+    const source = 'process.stdout.write(JSON.stringify(Object.keys(require.cache)))';
+    const { stdout } = await runNode({ nodeArgs: PRELOAD, program: { kind: 'commonjs', source } });
+    const loaded = (JSON.parse(stdout) as string[]).map((file) => file.replaceAll('\\', '/'));
+    const packages = loaded.map((file) => /\/node_modules\/((?:@[^/]+\/)?[^/]+)/.exec(file)?.[1]).filter(Boolean);
+    expect([...new Set(packages)]).to.deep.equal(['@opentelemetry/api']);
+    const ours = loaded.filter((file) => !file.includes('/node_modules/'));
+    expect(
+      ours.filter((file) => /\/(console|helpers|middleware)\/|\/(cli|index|schema|yaml-source)\.js$/.test(file)),
+    ).to.deep.equal(ours.filter((file) => file.endsWith('/instrumentations/index.js')));
+    expect(ours.length).to.be.below(75);
+  });
+});
