@@ -113,19 +113,13 @@ describe('the package, installed into an empty folder', function () {
         import { getBreakerInstrumentations } from 'otel-breaker/instrumentations';
         import * as middleware from 'otel-breaker/middleware';
         import 'otel-breaker/register';
-        declare const quotes: { latest(): Promise<string> };
-        declare const prices: { get(id: string): Promise<number> };
-        declare function cachedPrice(id: string): number;
-        declare const id: string;
         // CommonJS has no await but in functions.
         export async function example() {
           ${code.replace(imports, '')}
-          return { quote, price };
         }
-        export const results: Promise<{ quote: string; price: number }> = example();
         export const all = [getBreakerInstrumentations, middleware];
         // @ts-expect-error It gives a promise: types are looked at, not any.
-        export const wrong: number = withCircuitBreaker('a', {}, () => 1);`;
+        export const wrong: number = withCircuitBreakerAndFallback('a', {}, () => 1, () => 2);`;
       for (const file of files) writeFileSync(join(folder, file), source);
       const compilerOptions = {
         ...options,
