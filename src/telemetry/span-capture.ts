@@ -1,11 +1,12 @@
-import { ProxyTracerProvider, SpanKind, trace, type Span, type Tracer } from '@opentelemetry/api';
+import { SpanKind, trace, type Span, type SpanContext, type Tracer, type TracerProvider } from '@opentelemetry/api';
 import { PACKAGE } from '../version.js';
 
 type StartSpan = (this: Tracer, ...args: Parameters<Tracer['startSpan']>) => Span;
 
-/** What the SDK's spans carry beyond the API: which instrumentation made them. */
+/** What the SDK's spans carry beyond the API: which instrumentation made them, and within what. */
 interface ScopedSpan extends Span {
   readonly instrumentationScope?: { readonly name: string };
+  readonly parentSpanContext?: SpanContext;
 }
 
 /**
@@ -45,7 +46,7 @@ export class SpanCapture {
   }
 
   /**
-   * The last client span that the instrumentation of that client has made and nobody has claimed, unless it has ended.
+   * The last client span that the instrumentation of that client has made here and nobody has claimed, unless it has ended.
    *
    * @param client such as `ioredis`: OpenTelemetry's is then `@opentelemetry/instrumentation-ioredis`
    */
@@ -53,7 +54,7 @@ export class SpanCapture {
     const span = this.#last;
     if (span?.instrumentationScope?.name.endsWith(`-${client}`) !== true) return undefined;
     this.#last = undefined;
-    return span.isRecording() ? span : undefined;
+    return span.isRecording() && isOfThisCall(span) ? span : undefined;
   }
 
   stop(): void {
@@ -62,11 +63,21 @@ export class SpanCapture {
   }
 }
 
+/** One that an unguarded call has left behind was made within another span than the one that is active now. */
+function isOfThisCall(span: ScopedSpan): boolean {
+  const active = trace.getActiveSpan();
+  return span === active || span.parentSpanContext?.spanId === active?.spanContext().spanId;
+}
+
 function realTracer(): Tracer | undefined {
   const provider = trace.getTracerProvider();
-  const delegate = provider instanceof ProxyTracerProvider ? provider.getDelegate() : provider;
-  const tracer = delegate.getTracer(PACKAGE.name, PACKAGE.version);
+  const tracer = delegateOf(provider).getTracer(PACKAGE.name, PACKAGE.version);
   return tracer.constructor.name === 'NoopTracer' ? undefined : tracer;
+}
+
+// By shape: the class of another copy of the API, such as that for ES modules, is another one.
+function delegateOf(provider: TracerProvider & { getDelegate?(): TracerProvider }): TracerProvider {
+  return provider.getDelegate?.() ?? provider;
 }
 
 function ownerOfStartSpan(tracer: Tracer): { startSpan: StartSpan } {

@@ -21,9 +21,9 @@ const INSTRUMENTATIONS: readonly (readonly [packageName: string, className: stri
   ['@opentelemetry/instrumentation-pg', 'PgInstrumentation'],
 ];
 
-/** Files whose loading says that the application sets up tracing itself. */
-export const SDK_FILES: readonly string[] = ['sdk-node', 'sdk-trace-node', 'sdk-trace-base', 'sdk-trace'].map(
-  (name) => `/@opentelemetry/${name}/build/src/index.js`,
+/** Modules whose loading says that the application sets up tracing itself, as lines 2 and 3 of OpenTelemetry have them. */
+export const SDK_MODULES: readonly string[] = ['sdk-node', 'sdk-trace-node', 'sdk-trace-base', 'sdk-trace'].flatMap(
+  (name) => ['build/src/index.js', 'dist/index.cjs', 'dist/index.mjs'].map((file) => `/@opentelemetry/${name}/${file}`),
 );
 
 /**
@@ -62,6 +62,7 @@ export function startStandaloneTracing(env: NodeJS.ProcessEnv = process.env): St
     made.start();
     return made;
   });
+  forget(SDK_MODULES);
   flushAtExit(() => sdk.shutdown());
   return {
     withdraw: () => {
@@ -86,6 +87,13 @@ function withoutLogs<T>(env: NodeJS.ProcessEnv, start: () => T): T {
   } finally {
     if (exporter === undefined) delete env.OTEL_LOGS_EXPORTER;
     else env.OTEL_LOGS_EXPORTER = exporter;
+  }
+}
+
+/** An `import` of what has been required already passes nowhere that anybody could see: so that they load again. */
+function forget(endings: readonly string[]): void {
+  for (const filename of Object.keys(require.cache)) {
+    if (endings.some((ending) => filename.replaceAll('\\', '/').endsWith(ending))) delete require.cache[filename];
   }
 }
 

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { sample, scrape, startApp, stopApps } from '../support/app.js';
 import { PRELOAD } from '../support/child.js';
-import { serveCollector, type CollectedSpan, type Collector } from '../support/collector.js';
+import { exportingTo, serveCollector, type CollectedSpan, type Collector } from '../support/collector.js';
 import { findDeadPort, serve, stopServers } from '../support/servers.js';
 
 const fixture = (name: string) => join(__dirname, '../fixtures/coexistence', name);
@@ -42,16 +42,7 @@ describe('coexistence with OpenTelemetry:', () => {
       env: {
         UPSTREAM: upstream,
         DEAD: dead,
-        OTEL_TRACES_EXPORTER: 'otlp',
-        OTEL_METRICS_EXPORTER: 'otlp',
-        OTEL_LOGS_EXPORTER: 'none',
-        OTEL_EXPORTER_OTLP_PROTOCOL: 'http/json',
-        OTEL_EXPORTER_OTLP_ENDPOINT: collector.endpoint,
-        OTEL_METRIC_EXPORT_INTERVAL: '100',
-        OTEL_METRIC_EXPORT_TIMEOUT: '100',
-        OTEL_BSP_SCHEDULE_DELAY: '50',
-        OTEL_NODE_RESOURCE_DETECTORS: 'none',
-        OTEL_LOG_LEVEL: 'info',
+        ...exportingTo(collector),
         ...env,
       },
     });

@@ -21,6 +21,8 @@ export interface ChildOptions {
   readonly programArgs?: readonly string[];
   /** The Node to run; default this one. */
   readonly node?: string;
+  /** Where it runs, and so whose packages it finds; default the root of this package. */
+  readonly cwd?: string;
   /** Whether parent and child can send each other messages; default not. */
   readonly ipc?: boolean;
 }
@@ -47,6 +49,7 @@ export function spawnNode({
   program,
   programArgs = [],
   node = process.execPath,
+  cwd = ROOT,
   ipc,
 }: ChildOptions): ChildProcess {
   const args =
@@ -54,7 +57,7 @@ export function spawnNode({
       ? [...nodeArgs, program, ...programArgs]
       : [...nodeArgs, ...(program.kind === 'module' ? ['--input-type=module'] : []), '--eval', program.source];
   return spawn(node, args, {
-    cwd: ROOT,
+    cwd,
     env: { ...process.env, OTEL_EXPORTER_PROMETHEUS_PORT: '0', ...env },
     stdio: ['ignore', 'pipe', 'pipe', ...(ipc ? (['ipc'] as const) : [])],
   });

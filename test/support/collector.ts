@@ -16,6 +16,7 @@ export interface CollectedSpan {
   readonly kind: number;
   readonly traceId: string;
   readonly spanId: string;
+  readonly parentSpanId?: string;
   readonly status: unknown;
   readonly attributes: Attributes;
   readonly events: readonly { readonly name: string; readonly attributes: Attributes }[];
@@ -29,6 +30,22 @@ export interface Collector {
   readonly metric: (name: string, labels: Attributes) => number | undefined;
   /** Waits until what has arrived satisfies the predicate. */
   readonly until: (predicate: () => boolean) => Promise<void>;
+}
+
+/** The settings of an application that exports to a collector and nowhere else, soon and often. */
+export function exportingTo({ endpoint }: Collector): NodeJS.ProcessEnv {
+  return {
+    OTEL_TRACES_EXPORTER: 'otlp',
+    OTEL_METRICS_EXPORTER: 'otlp',
+    OTEL_LOGS_EXPORTER: 'none',
+    OTEL_EXPORTER_OTLP_PROTOCOL: 'http/json',
+    OTEL_EXPORTER_OTLP_ENDPOINT: endpoint,
+    OTEL_METRIC_EXPORT_INTERVAL: '100',
+    OTEL_METRIC_EXPORT_TIMEOUT: '100',
+    OTEL_BSP_SCHEDULE_DELAY: '50',
+    OTEL_NODE_RESOURCE_DETECTORS: 'none',
+    OTEL_LOG_LEVEL: 'info',
+  };
 }
 
 /** Takes traces and metrics as OTLP in JSON. */
