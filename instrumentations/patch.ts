@@ -56,26 +56,12 @@ export class Patches {
     this.onNextLoad(ending, callback);
   }
 
-  /**
-   * As `onModule`, but only for what is loaded from now on, again included. An ES module has no exports yet, and is seen
-   * from Node 22.15 on.
-   */
+  /** As `onModule`, but only for what is loaded from now on, again included. */
   onNextLoad(ending: string, callback: (exports: unknown) => void): void {
-    if (ending.endsWith('.mjs')) return this.#onNextImport(ending, callback);
     const hook: LoadHook = { ending, names: namesOf(ending), callback };
     loadHooks.add(hook);
     hookLoad();
     this.onUndo(() => loadHooks.delete(hook));
-  }
-
-  #onNextImport(ending: string, callback: (exports: unknown) => void): void {
-    const resolve: ResolveHook = (specifier, context, next) => {
-      const found = next(specifier, context);
-      if (found.url.endsWith(ending)) callback(undefined);
-      return found;
-    };
-    const hooks = (Module as unknown as ModuleHooks).registerHooks?.({ resolve });
-    this.onUndo(() => hooks?.deregister());
   }
 
   onUndo(undo: () => void): void {
@@ -86,17 +72,6 @@ export class Patches {
   undo(): void {
     for (const undo of this.#undo.splice(0).reverse()) undo();
   }
-}
-
-type ResolveHook = (
-  specifier: string,
-  context: unknown,
-  next: (specifier: string, context: unknown) => { readonly url: string },
-) => { readonly url: string };
-
-/** Since Node 22.15. */
-interface ModuleHooks {
-  registerHooks?(hooks: { readonly resolve: ResolveHook }): { deregister(): void };
 }
 
 function copyShape(replacement: AnyFunction, original: AnyFunction): void {

@@ -6,7 +6,7 @@ import { STRICT_VARIABLE } from './environment.js';
 import { getRuntime, loadRules } from './runtime.js';
 import { log, printWithoutDiag } from './telemetry/log.js';
 import type { SpanCapture } from './telemetry/span-capture.js';
-import { SDK_MODULES, startStandaloneTracing, wantsTraces } from './telemetry/standalone-tracing.js';
+import { SDK_FILES, startStandaloneTracing, wantsTraces } from './telemetry/standalone-tracing.js';
 import { PACKAGE } from './version.js';
 
 // `--require`, `--import` and NODE_OPTIONS can name us several times, each time with a copy of its own.
@@ -47,7 +47,7 @@ function traceAlone(spans: SpanCapture): void {
     spans.stop();
     log.debug('the application brings an OpenTelemetry SDK: stand-alone tracing gives way to it');
   };
-  for (const module of SDK_MODULES) patches.onNextLoad(module, withdraw);
+  for (const file of SDK_FILES) patches.onNextLoad(file, withdraw);
 }
 
 /**

@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs';
 import { context, diag, propagation, trace } from '@opentelemetry/api';
 import { hasDiagLogger, log } from './log.js';
 
@@ -21,20 +22,32 @@ const INSTRUMENTATIONS: readonly (readonly [packageName: string, className: stri
   ['@opentelemetry/instrumentation-pg', 'PgInstrumentation'],
 ];
 
-/** Modules whose loading says that the application sets up tracing itself, as lines 2 and 3 of OpenTelemetry have them. */
-export const SDK_MODULES: readonly string[] = ['sdk-node', 'sdk-trace-node', 'sdk-trace-base', 'sdk-trace'].flatMap(
-  (name) => ['build/src/index.js', 'dist/index.cjs', 'dist/index.mjs'].map((file) => `/@opentelemetry/${name}/${file}`),
+/** Files whose loading says that the application sets up tracing itself, as lines 2 and 3 of OpenTelemetry have them. */
+export const SDK_FILES: readonly string[] = ['sdk-node', 'sdk-trace-node', 'sdk-trace-base', 'sdk-trace'].flatMap(
+  (name) => ['build/src/index.js', 'dist/index.cjs'].map((file) => `/@opentelemetry/${name}/${file}`),
 );
+
+const BRINGS_SDK = /@opentelemetry\/(sdk-|auto-instrumentations-)/;
 
 /**
  * Whether the environment asks for traces, exporters named and none of them `none`, and the command line does not name
- * somebody else to make them.
+ * somebody else to make them: a package, or a file that speaks of one.
  */
 export function wantsTraces(env: NodeJS.ProcessEnv = process.env, args: readonly string[] = process.execArgv): boolean {
-  if ([...args, env.NODE_OPTIONS ?? ''].some((arg) => arg.includes('@opentelemetry/'))) return false;
   const exporters = (env.OTEL_TRACES_EXPORTER ?? '').split(',').map((name) => name.trim());
   const disabled = env.OTEL_SDK_DISABLED?.trim().toLowerCase() === 'true';
-  return !disabled && exporters.some((name) => name !== '') && !exporters.includes('none');
+  if (disabled || exporters.every((name) => name === '') || exporters.includes('none')) return false;
+  const words = [...args, ...(env.NODE_OPTIONS ?? '').split(' ')];
+  return !words.some((word) => BRINGS_SDK.test(word) || BRINGS_SDK.test(readIfFile(word.replace(/^--\w+=/, ''))));
+}
+
+/** What an argument such as `./tracing.mjs` names; ES modules are not seen to load, so that it has to be known before. */
+function readIfFile(name: string): string {
+  try {
+    return readFileSync(name.startsWith('file:') ? new URL(name) : name, 'utf8');
+  } catch {
+    return '';
+  }
 }
 
 /**
@@ -62,7 +75,7 @@ export function startStandaloneTracing(env: NodeJS.ProcessEnv = process.env): St
     made.start();
     return made;
   });
-  forget(SDK_MODULES);
+  forget(SDK_FILES);
   flushAtExit(() => sdk.shutdown());
   return {
     withdraw: () => {
