@@ -114,15 +114,19 @@ interface Door {
 }
 
 /**
- * OpenTelemetry's instrumentation makes its span when a request is announced in one channel, and ends it when another
- * says that the request failed, before its handler hears of it. So these two are watched from outside: whoever comes
- * after all listeners finds the span, and whoever comes before them finds it still open. Without listeners undici says
- * nothing, and nothing is watched.
+ * OpenTelemetry's instrumentation makes its span when a request is announced in one channel, and ends it when others say
+ * that it is complete or has failed, before its handler hears of it. So these are watched from outside: whoever comes
+ * after all listeners of the first finds the span, and whoever comes before those of the others finds it still open.
+ * Without listeners undici says nothing, and nothing is watched.
  */
 function watchRequests(patches: Patches, onMade: (request: object) => void): void {
   watchChannel(patches, 'undici:request:create', (message, publish) => {
     publish();
     observe(() => onMade(message.request));
+  });
+  watchChannel(patches, 'undici:request:trailers', (message, publish) => {
+    observe(() => requests.get(message.request)?.permit.success());
+    publish();
   });
   watchChannel(patches, 'undici:request:error', (message, publish) => {
     // Once aborted, its handler has heard of its end and hears no more.

@@ -4,7 +4,7 @@ import { serve } from './servers.js';
 
 /** A value as OTLP has it in JSON: one key that says its type. */
 type OtlpValue = Record<string, string | number | boolean>;
-interface OtlpAttribute {
+export interface OtlpAttribute {
   readonly key: string;
   readonly value: OtlpValue;
 }
@@ -24,6 +24,8 @@ export interface CollectedSpan {
 
 export interface Collector {
   readonly spans: CollectedSpan[];
+  /** Spans as they came: OTLP. */
+  readonly resourceSpans: ResourceSpans[];
   /** Where exporters send to: for `OTEL_EXPORTER_OTLP_ENDPOINT`. */
   readonly endpoint: string;
   /** The newest sum or gauge of a name and labels. */
@@ -52,10 +54,12 @@ export function exportingTo({ endpoint }: Collector): NodeJS.ProcessEnv {
 export async function serveCollector(): Promise<Collector> {
   const arrivals = new EventEmitter();
   const spans: CollectedSpan[] = [];
+  const resourceSpans: ResourceSpans[] = [];
   const points = new Map<string, { attributes: Attributes; value: number }[]>();
   const { origin } = await serve((req, res) => {
     void json(req).then((payload) => {
       takeSpans(payload as Payload, spans);
+      resourceSpans.push(...((payload as Payload).resourceSpans ?? []));
       takePoints(payload as Payload, points);
       res.setHeader('content-type', 'application/json').end('{}');
       arrivals.emit('arrival');
@@ -63,6 +67,7 @@ export async function serveCollector(): Promise<Collector> {
   });
   return {
     spans,
+    resourceSpans,
     endpoint: origin,
     metric: (name, labels) =>
       points
@@ -74,13 +79,21 @@ export async function serveCollector(): Promise<Collector> {
   };
 }
 
+/** OTLP in JSON. */
+export interface ResourceSpans {
+  readonly resource: { readonly attributes: readonly OtlpAttribute[] };
+  readonly scopeSpans: { readonly scope: { name: string; version?: string }; readonly spans: OtlpSpan[] }[];
+}
+
 interface Payload {
-  readonly resourceSpans?: { scopeSpans: { scope: { name: string }; spans: OtlpSpan[] }[] }[];
+  readonly resourceSpans?: ResourceSpans[];
   readonly resourceMetrics?: { scopeMetrics: { metrics: OtlpMetric[] }[] }[];
 }
-interface OtlpSpan extends Omit<CollectedSpan, 'attributes' | 'events' | 'scope'> {
+export interface OtlpSpan extends Omit<CollectedSpan, 'attributes' | 'events' | 'scope'> {
+  readonly startTimeUnixNano: string;
+  readonly endTimeUnixNano: string;
   readonly attributes: OtlpAttribute[];
-  readonly events: { name: string; attributes: OtlpAttribute[] }[];
+  readonly events: { readonly timeUnixNano: string; readonly name: string; readonly attributes: OtlpAttribute[] }[];
 }
 interface OtlpMetric {
   readonly name: string;
