@@ -1,4 +1,6 @@
 import { readFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { context, diag, propagation, trace } from '@opentelemetry/api';
 import { hasDiagLogger, log } from './log.js';
 
@@ -28,23 +30,40 @@ export const SDK_FILES: readonly string[] = ['sdk-node', 'sdk-trace-node', 'sdk-
 );
 
 const BRINGS_SDK = /@opentelemetry\/(sdk-|auto-instrumentations-)/;
+const IMPORTS_FILE = /(?:from|import|require)[\s(]*['"](\.{1,2}\/[^'"]+)['"]/g;
 
 /**
- * Whether the environment asks for traces, exporters named and none of them `none`, and the command line does not name
- * somebody else to make them: a package, or a file that speaks of one.
+ * Whether the environment asks for traces, exporters named and none of them `none`, and nobody else will make them: no
+ * package on the command line, and no file that speaks of one, there or where the program begins. ES modules are not seen
+ * to load, so that it has to be known before.
  */
-export function wantsTraces(env: NodeJS.ProcessEnv = process.env, args: readonly string[] = process.execArgv): boolean {
+export function wantsTraces(
+  env: NodeJS.ProcessEnv = process.env,
+  args: readonly string[] = process.execArgv,
+  program = process.argv[1],
+): boolean {
   const exporters = (env.OTEL_TRACES_EXPORTER ?? '').split(',').map((name) => name.trim());
   const disabled = env.OTEL_SDK_DISABLED?.trim().toLowerCase() === 'true';
   if (disabled || exporters.every((name) => name === '') || exporters.includes('none')) return false;
   const words = [...args, ...(env.NODE_OPTIONS ?? '').split(' ')];
-  return !words.some((word) => BRINGS_SDK.test(word) || BRINGS_SDK.test(readIfFile(word.replace(/^--\w+=/, ''))));
+  const files = [...words.map((word) => word.replace(/^--\w+=/, '')), program ?? ''].map(toPath);
+  return !words.some((word) => BRINGS_SDK.test(word)) && !files.some(bringsSdk);
 }
 
-/** What an argument such as `./tracing.mjs` names; ES modules are not seen to load, so that it has to be known before. */
+/** Whether a file speaks of an SDK, or one that it loads itself does. */
+function bringsSdk(file: string): boolean {
+  const text = readIfFile(file);
+  const loaded = Array.from(text.matchAll(IMPORTS_FILE), ([, name]) => join(dirname(file), name!));
+  return BRINGS_SDK.test(text) || loaded.some((name) => BRINGS_SDK.test(readIfFile(name)));
+}
+
+function toPath(name: string): string {
+  return name.startsWith('file:') && URL.canParse(name) ? fileURLToPath(name) : name;
+}
+
 function readIfFile(name: string): string {
   try {
-    return readFileSync(name.startsWith('file:') ? new URL(name) : name, 'utf8');
+    return readFileSync(name, 'utf8');
   } catch {
     return '';
   }
