@@ -148,11 +148,16 @@ function watchChannel(
   name: string,
   around: (message: RequestMessage, publish: () => void) => void,
 ): void {
-  patches.replace(channel(name), 'publish', () => function (this: Channel, message) {
-    // A channel changes its class with its first listener.
-    const { publish } = Object.getPrototypeOf(this) as Channel;
-    around(message as RequestMessage, () => publish.call(this, message));
-  });
+  patches.replace(
+    channel(name),
+    'publish',
+    () =>
+      function (this: Channel, message) {
+        // A channel changes its class with its first listener.
+        const { publish } = Object.getPrototypeOf(this) as Channel;
+        around(message as RequestMessage, () => publish.call(this, message));
+      },
+  );
 }
 
 /** Runs what only looks at a request. */

@@ -29,7 +29,12 @@ describe('the story of one circuit, healthy, open, half-open and closed again', 
       nodeArgs: ['--require', fixture('clock.cjs'), ...PRELOAD],
       program: fixture('app.cjs'),
       ipc: true,
-      env: { ...exportingTo(collector), INVENTORY: inventory.origin, OTEL_SERVICE_NAME: 'shop', OTEL_LOG_LEVEL: undefined },
+      env: {
+        ...exportingTo(collector),
+        INVENTORY: inventory.origin,
+        OTEL_SERVICE_NAME: 'shop',
+        OTEL_LOG_LEVEL: undefined,
+      },
     });
     const port = Number((await app.prints('stdout', /listening on (\d+)/))[1]);
     ports = { [inventory.port]: 8080, [port]: 3000 };
@@ -87,7 +92,9 @@ function normalised(resourceSpans: readonly ResourceSpans[], ports: Readonly<Rec
   const scopes = resourceSpans.flatMap(({ scopeSpans }) => scopeSpans);
   const spans = scopes.flatMap(({ scope, spans }) => spans.map((span) => ({ scope, span })));
   const path = ({ attributes }: { attributes: readonly OtlpAttribute[] }) =>
-    Number(/\d+$/.exec(String(Object.values(attributes.find(({ key }) => /^url\.(path|full)$/.test(key))!.value)[0]))![0]);
+    Number(
+      /\d+$/.exec(String(Object.values(attributes.find(({ key }) => /^url\.(path|full)$/.test(key))!.value)[0]))![0],
+    );
   spans.sort((a, b) => path(a.span) - path(b.span) || a.span.kind - b.span.kind);
 
   let text = JSON.stringify(
@@ -148,5 +155,8 @@ function withFullWait(attribute: OtlpAttribute): OtlpAttribute {
 
 /** An id that is not the beginning of another one's. */
 function hex(id: number, digits: number): string {
-  return id.toString(16).padStart(2, '0').repeat(digits / 2);
+  return id
+    .toString(16)
+    .padStart(2, '0')
+    .repeat(digits / 2);
 }

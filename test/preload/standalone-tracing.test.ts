@@ -36,7 +36,13 @@ describe('stand-alone tracing', () => {
   async function installAlone(...also: readonly string[]): Promise<string> {
     folder = await mkdtemp(join(tmpdir(), 'otel-breaker-alone-'));
     const modules = join(folder, 'node_modules');
-    const needed = ['@opentelemetry/api', '@opentelemetry/exporter-prometheus', '@opentelemetry/sdk-metrics', 'valibot', 'yaml'];
+    const needed = [
+      '@opentelemetry/api',
+      '@opentelemetry/exporter-prometheus',
+      '@opentelemetry/sdk-metrics',
+      'valibot',
+      'yaml',
+    ];
     for (const name of [...needed, ...also]) {
       await mkdir(dirname(join(modules, name)), { recursive: true });
       await symlink(join(ROOT, 'node_modules', name), join(modules, name));
@@ -67,7 +73,12 @@ describe('stand-alone tracing', () => {
     it(`gives way to an SDK that the application brings after all: ${kind}`, async () => {
       const collector = await serveCollector();
       const SDK = join(ROOT, 'test/fixtures/coexistence/matrix/sdk');
-      const { stdout, stderr } = await run({ ...exportingTo(collector), OTEL_LOG_LEVEL: 'debug', SDK }, ROOT, source, kind);
+      const { stdout, stderr } = await run(
+        { ...exportingTo(collector), OTEL_LOG_LEVEL: 'debug', SDK },
+        ROOT,
+        source,
+        kind,
+      );
       expect(stdout + stderr).to.match(/brings an OpenTelemetry SDK: stand-alone tracing gives way/);
       expect(stdout + stderr).not.to.match(/duplicate|overwrit/i);
       const events = collector.spans.flatMap((span) => span.events.map(({ name }) => name));
@@ -78,7 +89,9 @@ describe('stand-alone tracing', () => {
   it('prints spans where OTEL_TRACES_EXPORTER is console', async () => {
     const { stdout } = await run({ OTEL_TRACES_EXPORTER: 'console' });
     expect(stdout).to.contain('called: ECONNREFUSED');
-    expect(stdout).to.match(/name: 'GET'/).and.to.match(/name: 'circuit_breaker.state_transition'/);
+    expect(stdout)
+      .to.match(/name: 'GET'/)
+      .and.to.match(/name: 'circuit_breaker.state_transition'/);
   });
 
   it('names the packages that are missing, and the process runs all the same', async () => {

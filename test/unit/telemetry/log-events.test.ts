@@ -52,7 +52,9 @@ describe('OTEL_BREAKER_EVENTS', () => {
     ['log', [], EVENTS],
     ['both', EVENTS, EVENTS],
   ] as const) {
-    const where = [onSpan.length > 0 && 'on spans', logged.length > 0 && 'as log records'].filter(Boolean).join(' and ');
+    const where = [onSpan.length > 0 && 'on spans', logged.length > 0 && 'as log records']
+      .filter(Boolean)
+      .join(' and ');
     it(`${events ?? 'not set'}: ${where}`, () => {
       const found = tellTheStory(events);
       expect(found.onSpan).to.deep.equal(onSpan);
