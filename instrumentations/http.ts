@@ -70,7 +70,10 @@ const calls = hiddenProperty<HttpCall>();
  * answer that nobody reads.
  */
 export class HttpBreakerInstrumentation extends BreakerInstrumentation {
+  /** @throws ConfigError naming everything that is wrong with the rules given, or with the rules file */
+  constructor(config?: BreakerInstrumentationConfig);
   /** @internal @param guard for tests */
+  constructor(config?: BreakerInstrumentationConfig, guard?: Guard);
   constructor(config: BreakerInstrumentationConfig = {}, guard?: Guard) {
     super('http', config, guard);
   }
@@ -152,6 +155,10 @@ export class HttpBreakerInstrumentation extends BreakerInstrumentation {
         },
     );
 
+    // Requests inherit theirs. Looked up with every event, for those who replace it after us.
+    const parent = Object.getPrototypeOf(request) as { readonly emit: (...args: unknown[]) => boolean };
+    const isInherited = !Object.hasOwn(request, 'emit');
+
     patches.replace(
       request,
       'emit',
@@ -161,7 +168,7 @@ export class HttpBreakerInstrumentation extends BreakerInstrumentation {
           if (event === 'error' && this.protocol) admitLate(this);
           const call = calls.get(this);
           if (call !== undefined && !call.permit.settled) observe(this, call, event, args[0]);
-          return Reflect.apply(emit, this, [event, ...args]);
+          return Reflect.apply(isInherited ? parent.emit : emit, this, [event, ...args]);
         } as Request['emit'],
     );
 
@@ -210,6 +217,7 @@ function observe(req: Request, call: HttpCall, event: string | symbol, argument:
   try {
     if (event === 'response') {
       const res = argument as http.IncomingMessage;
+      // Node parses headers when they are first asked for.
       settleByStatus(call.permit, res.statusCode!, (name) => res.headers[name] as string | undefined);
       settleBeforeSpanEnds(res, call);
     } else if (event === 'upgrade') call.permit.success();

@@ -48,7 +48,8 @@ const FAILURE_NAMES: ReadonlySet<string> = new Set([
   'ParserError',
 ]);
 const TIMEOUT_MESSAGE = /^(Command timed out|Socket timeout\. )/;
-const FAILURE_MESSAGE = /^(All sentinels are unreachable|Protocol error)/;
+// ioredis asks for a report whenever it cannot read what came; each parser has its own words before that.
+const FAILURE_MESSAGE = /^All sentinels are unreachable|\. Please report this\.?$/;
 const REDIRECTIONS_MESSAGE = /^Too many Cluster redirections\. Last error: (?:\w*Error: )?(.*)/s;
 
 /** What the error of a command says of the server. */

@@ -82,7 +82,10 @@ interface RedisConstructor extends Constructor<Client> {
  * ioredis connects and reconnects by itself, untouched; that it cannot is evidence too.
  */
 export class IoredisBreakerInstrumentation extends BreakerInstrumentation {
+  /** @throws ConfigError naming everything that is wrong with the rules given, or with the rules file */
+  constructor(config?: BreakerInstrumentationConfig);
   /** @internal @param guard for tests */
+  constructor(config?: BreakerInstrumentationConfig, guard?: Guard);
   constructor(config: BreakerInstrumentationConfig = {}, guard?: Guard) {
     super('ioredis', config, guard);
   }
@@ -355,27 +358,25 @@ function watch(client: Client, command: Command, permit: Permit, blocking: boole
   if (permit.settled) return;
   const { resolve, reject } = command;
 
-  function watchedResolve(value: unknown): unknown {
+  // Without names and methods of their own, as those of ioredis are: commands get printed.
+  command.resolve = (value) => {
     giveBack();
     if (blocking && ranIntoOwnLimit(command, value)) permit.ignore();
     else permit.success();
     return resolve.call(command, value);
-  }
-
-  function watchedReject(error: Error): void {
+  };
+  command.reject = (error) => {
     giveBack();
     settleByError(client, command, permit, blocking, error);
     reject.call(command, error);
-  }
+  };
+  const { resolve: watchedResolve, reject: watchedReject } = command;
 
   // Whoever has wrapped them meanwhile keeps ours inside: settled, they only hand on.
   function giveBack(): void {
     if (command.resolve === watchedResolve) command.resolve = resolve;
     if (command.reject === watchedReject) command.reject = reject;
   }
-
-  command.resolve = watchedResolve;
-  command.reject = watchedReject;
 }
 
 /** Never throws: the error must reach the caller. */

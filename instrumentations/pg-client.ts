@@ -136,10 +136,14 @@ export function patchClient(patches: Patches, { prototype, Query }: ClientClass,
         if (admission instanceof CircuitOpenError) return nextTick(callback, admission);
         if (admission.settled) return connect.call(this, callback);
         standing.set(this, admission);
-        connect.call(this, (error, ...results) => {
+        const settle = (error: unknown) => {
           if (error) settleConnection(this, admission, error);
           else if (given === undefined) takeStanding(this)?.success();
-          callback(error, ...results);
+        };
+        // pg calls it as a method of the client.
+        connect.call(this, function (this: unknown, error, ...results) {
+          settle(error);
+          Reflect.apply(callback, this, [error, ...results]);
         });
       },
   );

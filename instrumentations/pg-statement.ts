@@ -1,4 +1,6 @@
-const LEADING_SPACE_AND_COMMENTS = String.raw`^(?:[\s;]|--[^\n]*\n|/\*[^]*?\*/)*`;
+// A comment is written out as what can stand in it: were it "anything up to an end", each further comment would double the
+// ways to read them all, and the time that takes.
+const LEADING_SPACE_AND_COMMENTS = String.raw`^(?:[\s;]|--[^\n]*\n|/\*[^*]*\*+(?:[^/*][^*]*\*+)*/)*`;
 
 const CLEANS_UP = new RegExp(
   LEADING_SPACE_AND_COMMENTS +

@@ -1,5 +1,5 @@
-import { diag } from '@opentelemetry/api';
 import type { Guard } from '../src/guard.js';
+import { log } from '../src/telemetry/log.js';
 import { BreakerInstrumentation, type BreakerInstrumentationConfig } from './breaker-instrumentation.js';
 import type { Patches } from './patch.js';
 import { isClientClass, patchClient, type Client, type Door } from './pg-client.js';
@@ -13,7 +13,10 @@ type ConnectionParameters = new (options: object) => Pick<Client, 'host' | 'port
  * pg-native is left alone: its calls run in C, and their ends do not pass where ours are seen.
  */
 export class PgBreakerInstrumentation extends BreakerInstrumentation {
+  /** @throws ConfigError naming everything that is wrong with the rules given, or with the rules file */
+  constructor(config?: BreakerInstrumentationConfig);
   /** @internal @param guard for tests */
+  constructor(config?: BreakerInstrumentationConfig, guard?: Guard);
   constructor(config: BreakerInstrumentationConfig = {}, guard?: Guard) {
     super('pg', config, guard);
   }
@@ -63,5 +66,5 @@ export class PgBreakerInstrumentation extends BreakerInstrumentation {
 }
 
 function leaveAlone(library: string): void {
-  diag.warn(`This version of ${library} is not built as otel-breaker knows it: its calls are not guarded`);
+  log.warn(`this version of ${library} is not built as otel-breaker knows it, its calls are not guarded`);
 }

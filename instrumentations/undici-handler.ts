@@ -208,7 +208,10 @@ const watching: Watching = {
       call.abort(reason);
       abort(reason);
     };
-    return this.handler.onConnect!(watchedAbort, context);
+    // Clients send no context, and a handler may count its arguments.
+    return arguments.length < 2
+      ? this.handler.onConnect!(watchedAbort)
+      : this.handler.onConnect!(watchedAbort, context);
   },
   onUpgrade(status, headers, socket) {
     this.call.upgrade(status, rawHeader(headers));

@@ -64,7 +64,10 @@ const NOBODYS = new UndiciCall(undefined, undefined, {}, () => undefined);
  * at one target; below it there are queues, sockets and DNS, none of which a rejected call touches.
  */
 export class UndiciBreakerInstrumentation extends BreakerInstrumentation {
+  /** @throws ConfigError naming everything that is wrong with the rules given, or with the rules file */
+  constructor(config?: BreakerInstrumentationConfig);
   /** @internal @param guard for tests */
+  constructor(config?: BreakerInstrumentationConfig, guard?: Guard);
   constructor(config: BreakerInstrumentationConfig = {}, guard?: Guard) {
     super('undici', config, guard);
   }

@@ -3,10 +3,12 @@ import { MODES, oneOf, type ConfigProblem, type Mode } from './breaker/options.j
 import { CONFIG_VARIABLE } from './rules/load.js';
 import { MODE_VARIABLE } from './rules/rule-set.js';
 import { log } from './telemetry/log.js';
+import { TRACES_VARIABLE } from './telemetry/standalone-tracing.js';
 
 export const STRICT_VARIABLE = 'OTEL_BREAKER_CONFIG_STRICT';
 const METRICS = ['auto', 'off'] as const;
 const CONSOLE = ['local', 'network', 'off'] as const;
+const TRACES = ['auto', 'local'] as const;
 const HEALTH = ['any_open', 'all_open', 'never'] as const;
 
 /** Who may see the console: programs of this machine, whoever reaches the port, or nobody. */
@@ -32,6 +34,8 @@ export interface Environment {
   readonly metrics: (typeof METRICS)[number];
   /** Where events go: onto spans, into the Logs API, or both. */
   readonly events: (typeof EVENTS)[number];
+  /** Whether traces are made for the console where nobody else makes any. */
+  readonly traces: (typeof TRACES)[number];
   readonly prometheusHost: string;
   readonly prometheusPort: number;
   readonly console: ConsoleReach;
@@ -83,6 +87,7 @@ export function readEnvironment(env: NodeJS.ProcessEnv = process.env): Environme
     watch: flag('OTEL_BREAKER_WATCH', 'it would not be known whether to read changed rules') ?? true,
     metrics: disabled ? 'off' : (metrics ?? 'auto'),
     events: choice('OTEL_BREAKER_EVENTS', EVENTS, 'it would not be known where events go') ?? 'span',
+    traces: choice(TRACES_VARIABLE, TRACES, 'it would not be known whether to make traces') ?? 'auto',
     prometheusHost: env.OTEL_EXPORTER_PROMETHEUS_HOST || DEFAULT_PROMETHEUS_HOST,
     prometheusPort: port('OTEL_EXPORTER_PROMETHEUS_PORT') ?? DEFAULT_PROMETHEUS_PORT,
     console: choice('OTEL_BREAKER_CONSOLE', CONSOLE, 'it would not be known who may see the console') ?? 'local',

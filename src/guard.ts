@@ -4,7 +4,7 @@ import { diagnostics } from './breaker/diagnostics.js';
 import { CircuitOpenError } from './breaker/errors.js';
 import type { CircuitBreakerRegistry } from './breaker/registry.js';
 import { CLOSED } from './breaker/state.js';
-import type { Resolution, RuleSet } from './rules/rule-set.js';
+import type { Explanation, Resolution, RuleSet } from './rules/rule-set.js';
 import type { Target } from './target.js';
 import { log } from './telemetry/log.js';
 
@@ -35,8 +35,10 @@ const SUPPRESS_TRACING = createContextKey('OpenTelemetry SDK Context Key SUPPRES
 const MAX_CACHED_HOSTS = 4_096;
 // Ports and databases of one host, gone through one by one.
 const MAX_CACHED_PER_HOST = 64;
-// A call must not wait for a search through any number of breakers that are all in use.
+// A call must not wait for a search through any number of breakers that are all in use …
 const MAX_LOOKS_FOR_IDLE = 2_048;
+// … nor, after a search in vain, each call to a further target for the next one.
+const LOOKS_PER_CALL = 8;
 
 /** The only door that instrumentations use: target → rule → breaker → permit. */
 export class Guard {
@@ -46,6 +48,7 @@ export class Guard {
   #previous = new Map<string, Entry[]>();
   readonly #made = new Map<CircuitBreaker, Made>();
   #removals: number;
+  #callsUntilSearch = 0;
   #broken = false;
   #saidFull = false;
 
@@ -122,8 +125,7 @@ export class Guard {
   /** Whether a call to a target would be rejected now, but for the time that opens the way to a probe. */
   refuses(target: Target): boolean {
     try {
-      const breaker = this.#breakerFor(target);
-      return breaker?.state === 'open' && breaker.config.mode === 'enforce';
+      return this.#breakerFor(target)?.isRejecting ?? false;
     } catch (error) {
       this.#stepAside(error);
       return false;
@@ -137,6 +139,13 @@ export class Guard {
     const resolution = this.rules.resolve(target);
     this.#forgetHost(target.host);
     return this.registry.get(resolution.name) ?? this.#add(target, resolution);
+  }
+
+  /** Where everything about a breaker comes from; `undefined` where the guard did not make it. */
+  explain(breaker: CircuitBreaker): Explanation | undefined {
+    const made = this.#made.get(breaker);
+    const explanation = made && this.rules.explain(made.target);
+    return explanation?.name === breaker.name ? explanation : undefined;
   }
 
   /**
@@ -185,17 +194,24 @@ export class Guard {
   }
 
   /**
-   * Removes one breaker of ours that is closed, has no call under way and had none since it was last looked at: the
+   * Removes one breaker of ours that rejects nobody, has no call under way and had none since it was last looked at: the
    * search goes round, and those in use are passed over once.
    */
   #evictIdle(): boolean {
+    if (this.#callsUntilSearch > 0) {
+      this.#callsUntilSearch--;
+      return false;
+    }
     let looks = 0;
+    const inVain = () => {
+      this.#callsUntilSearch = Math.floor(looks / LOOKS_PER_CALL);
+      return false;
+    };
     for (const [breaker, made] of this.#made) {
-      if (looks++ === MAX_LOOKS_FOR_IDLE) return false;
-      const { success, failure, ignored, inFlight } = breaker.tally;
+      if (looks++ === MAX_LOOKS_FOR_IDLE) return inVain();
+      const { success, failure, ignored } = breaker.tally;
       const calls = success + failure + ignored;
-      const idle = breaker.state === 'closed' && inFlight === 0;
-      if (idle && calls <= made.calls) {
+      if (breaker.isForgettable && calls <= made.calls) {
         this.#evict(breaker, made.target.host);
         return true;
       }
@@ -203,7 +219,7 @@ export class Guard {
       this.#made.delete(breaker);
       if (this.registry.get(breaker.name) !== breaker) continue;
       this.#made.set(breaker, { target: made.target, calls });
-      if (looks >= 2 * this.#made.size) return false;
+      if (looks >= 2 * this.#made.size) return inVain();
     }
     return this.#made.size < this.rules.maxBreakers;
   }

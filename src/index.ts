@@ -11,7 +11,7 @@ export type {
   Verdict,
   WhenOpen,
 } from './breaker/options.js';
-export { presets } from './breaker/presets.js';
+export { presets, type Preset } from './breaker/presets.js';
 export { CircuitBreakerRegistry, globalRegistry, type HealthCheck, type StateCounts } from './breaker/registry.js';
 export type { CircuitState } from './breaker/state.js';
 export { CircuitBreakerDbWrapper, CircuitBreakerRedis } from './helpers/client-wrappers.js';

@@ -6,7 +6,7 @@ import { STRICT_VARIABLE } from './environment.js';
 import { getRuntime, loadRules } from './runtime.js';
 import { log, printWithoutDiag } from './telemetry/log.js';
 import type { SpanCapture } from './telemetry/span-capture.js';
-import { SDK_FILES, startStandaloneTracing, wantsTraces } from './telemetry/standalone-tracing.js';
+import { SDK_FILES, startStandaloneTracing, wantsTraces, type TracesAskedBy } from './telemetry/standalone-tracing.js';
 import { PACKAGE } from './version.js';
 
 // `--require`, `--import` and NODE_OPTIONS can name us several times, each time with a copy of its own.
@@ -32,13 +32,16 @@ function start(): void {
   // Threads say nothing that their process has not said.
   log[isMainThread ? 'info' : 'debug'](`guarding ${clients.join(', ')}${rules}`);
   if (isMainThread) runtime.publishAlone();
-  if (wantsTraces() && !runtime.spans.watch()) traceAlone(runtime.spans);
+  else runtime.publishThroughMainThread();
+  const traces = wantsTraces();
+  if (traces !== undefined && !runtime.spans.watch()) traceAlone(traces, runtime.spans);
 }
 
 /** Sets up tracing for an application that has none, until it turns out that it has. */
-function traceAlone(spans: SpanCapture): void {
-  const tracing = startStandaloneTracing();
+function traceAlone(askedBy: TracesAskedBy, spans: SpanCapture): void {
+  const tracing = startStandaloneTracing(askedBy);
   if (tracing === undefined) return;
+  spans.watch();
   const patches = new Patches();
   const withdraw = () => {
     patches.undo();

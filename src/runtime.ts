@@ -1,40 +1,62 @@
 import { basename } from 'node:path';
 import type { MeterProvider } from '@opentelemetry/api';
+import type { CircuitBreaker } from './breaker/circuit-breaker.js';
 import type * as Console from './console/console.js';
 import type { LiveSource } from './console/live.js';
 import type * as Server from './console/server.js';
 import { diagnostics } from './breaker/diagnostics.js';
+import { ConfigError } from './breaker/errors.js';
 import { globalRegistry, type CircuitBreakerRegistry } from './breaker/registry.js';
 import { readEnvironment, type Environment } from './environment.js';
 import { Guard } from './guard.js';
 import { checkedSection, LiveRules } from './rules/live-rules.js';
+import { Panic } from './panic.js';
 import type { RulesConfig } from './rules/rule.js';
-import { RuleSet } from './rules/rule-set.js';
+import { RuleSet, type Explanation } from './rules/rule-set.js';
 import { log } from './telemetry/log.js';
-import { BreakerMetrics } from './telemetry/metrics.js';
+import { isClusterWorker, listenToWorkers, reportToPrimary } from './telemetry/cluster.js';
+import { BreakerMetrics, type BreakerNumbers } from './telemetry/metrics.js';
 import { createPrometheusPage } from './telemetry/own-exporter.js';
-import { MetricsPublisher, type OwnExporter } from './telemetry/providers.js';
+import { GRACE_OF_WORKERS_MS, MetricsPublisher, type OwnExporter } from './telemetry/providers.js';
 import { createLogEvents } from './telemetry/log-events.js';
 import { SpanCapture } from './telemetry/span-capture.js';
 import { SpanEvents } from './telemetry/span-events.js';
 import { createTraceRing, type TraceRing } from './telemetry/trace-ring.js';
+import { listenToThreads, reportToMainThread } from './telemetry/threads.js';
 import { TransitionLog } from './telemetry/transition-log.js';
+import { labelled, type Report, type Reporter } from './telemetry/workers.js';
 
 /** The graph of everything that one process needs: its breakers, the guard before them, and their telemetry. */
 export interface Runtime {
   readonly registry: CircuitBreakerRegistry;
   readonly guard: Guard;
+  /** Whether so many circuits opened at once that none rejects. */
+  readonly panic: Panic;
+  /** The guard, and those that have rules of their own before those of the process. */
+  readonly guards: Guard[];
+  /** What the rules say of a breaker; `undefined` where none of the guards made it. */
+  explain(breaker: CircuitBreaker): Explanation | undefined;
   /** The last changes of state. */
   readonly transitions: TransitionLog;
-  /** The latest traces in which breakers did something: a span processor, to be added where a tracer provider is made. */
+  /**
+   * The latest traces in which breakers did something. While a console is open, the spans of any tracer provider reach
+   * it; nobody has to add it to one.
+   */
   readonly traces: TraceRing;
   /** The client spans of other instrumentations. */
   readonly spans: SpanCapture;
   readonly environment: Environment;
   /** The rules in force. */
   readonly rules: LiveRules;
-  /** Opens a port of our own where the application brings no metrics provider. */
+  /** What metrics say of the breakers here and, under a label of their own, in other threads and cluster workers. */
+  numbers(): Promise<readonly BreakerNumbers[]>;
+  /**
+   * Opens a port of our own where the application brings no metrics provider. A cluster worker leaves that to its primary,
+   * where that is under the preload, too.
+   */
   publishAlone(): void;
+  /** Leaves metrics to the main thread, where the application brings no provider to this one. */
+  publishThroughMainThread(): void;
   /** Metrics leave through this provider from now on. */
   publishTo(provider: MeterProvider): void;
   /** Takes telemetry off the registry and closes what was opened. */
@@ -51,44 +73,114 @@ export function createRuntime(registry: CircuitBreakerRegistry, environment: Env
   });
   const transitions = new TransitionLog();
   const traces = createTraceRing();
+  const panic = new Panic(registry, (change, context) => {
+    log.warn(
+      change.active
+        ? `${change.reason}: something nearer than they are must be broken. No call is rejected until it clears`
+        : `${change.reason}: open circuits reject calls again`,
+    );
+    events.onPanic(change, context);
+  });
   const publishes = environment.metrics !== 'off';
+  const reporters: Reporter[] = [];
+  const stops: (() => void)[] = [];
+  let mainThread: ReturnType<typeof reportToMainThread> | undefined;
 
   diagnostics.report = (message, error) => log.error(message, error);
   registry.observe({
     onAdded: (breaker) => {
       spans.watch();
+      breaker.timeCalls();
+      panic.watch(breaker);
       if (!publishes) return;
       metrics.add(breaker);
       publisher.start();
       publisher.look();
+      mainThread?.begin();
     },
-    onRemoved: (breaker) => metrics.remove(breaker),
+    onRemoved: (breaker) => {
+      panic.forget(breaker);
+      metrics.remove(breaker);
+    },
     onFailure: (breaker, context) => events.onFailure(breaker, context),
     onProbe: (breaker, context) => events.onProbe(breaker, context),
-    onTransition: (breaker, transition, context) =>
-      transitions.record(breaker, transition, events.onTransition(breaker, transition, context)),
+    onTransition: (breaker, transition, context) => {
+      transitions.record(breaker, transition, events.onTransition(breaker, transition, context));
+      panic.onTransition(breaker, transition, context);
+    },
     onRejection: (breaker, rejection, enforced, context) => events.onRejection(breaker, rejection, enforced, context),
   });
 
   const guard = new Guard(registry, new RuleSet());
+  const guards = [guard];
+  const explain = (breaker: CircuitBreaker) => {
+    for (const each of guards) {
+      const explanation = each.explain(breaker);
+      if (explanation !== undefined) return explanation;
+    }
+    return undefined;
+  };
   const rules = new LiveRules(environment, {
     onReload: ({ origin }) => log.info(`new rules from ${origin} are in force`),
     onBadReload: (error) =>
       log.error('the rules file has changed and cannot be taken; the rules before stay in force', error),
     onWatchFailed: (error) => log.warn('the rules file cannot be watched; changes need a restart', error),
   });
-  rules.use((ruleSet) => guard.useRules(ruleSet));
+  rules.use((ruleSet) => {
+    guard.useRules(ruleSet);
+    panic.threshold = ruleSet.panicThreshold;
+  });
+
+  /** Those that leave through nobody else. */
+  function ownNumbers(): BreakerNumbers[] {
+    publisher.look();
+    return publisher.hasProvider ? [] : metrics.numbers();
+  }
+
+  async function reports(): Promise<Report[]> {
+    return (await Promise.all(reporters.map((reporter) => reporter.reports()))).flat();
+  }
+
+  async function numbers(): Promise<BreakerNumbers[]> {
+    const others = labelled(await reports());
+    return [...metrics.numbers(), ...others];
+  }
 
   return {
     registry,
     guard,
+    guards,
+    explain,
     spans,
     environment,
     rules,
+    panic,
     transitions,
     traces,
+    numbers,
     publishAlone: () => {
-      if (publishes) publisher.start(() => openOwnExporter(environment, { registry, transitions, traces }));
+      if (!publishes || reporters.length > 0) return;
+      const inCluster = isClusterWorker();
+      reporters.push(listenToThreads());
+      if (!inCluster) {
+        reporters.push(
+          listenToWorkers(() => {
+            publisher.look();
+            return !publisher.hasProvider;
+          }),
+        );
+      }
+      stops.push(...reporters.map((reporter) => () => reporter.stop()));
+      const own = () => openOwnExporter(environment, { registry, panic, transitions, traces, spans, numbers, explain });
+      publisher.start(own, inCluster ? GRACE_OF_WORKERS_MS : undefined);
+      if (!inCluster) return;
+      const tell = async () => [{ worker: '', breakers: ownNumbers() }, ...(await reports())];
+      stops.push(reportToPrimary(tell, () => publisher.yield()));
+    },
+    publishThroughMainThread: () => {
+      if (!publishes || mainThread !== undefined) return;
+      mainThread = reportToMainThread(ownNumbers);
+      stops.push(() => mainThread?.stop());
     },
     publishTo: (provider) => {
       if (publishes) publisher.publishTo(provider);
@@ -97,6 +189,7 @@ export function createRuntime(registry: CircuitBreakerRegistry, environment: Env
       registry.observe(undefined);
       spans.stop();
       rules.stop();
+      for (const stop of stops.splice(0)) stop();
       return publisher.stop();
     },
   };
@@ -129,13 +222,22 @@ export function loadRules({ rules, environment }: Runtime): void {
  * @param owner whose rules they are, for errors
  * @throws ConfigError naming everything that is wrong with the rules, or with the rules file
  */
-export function getGuard(owner: string, { mode, defaults, rules, maxBreakers }: RulesConfig = {}): Guard {
+export function getGuard(
+  owner: string,
+  { mode, defaults, rules, maxBreakers, panicThreshold }: RulesConfig = {},
+): Guard {
   const runtime = getRuntime();
   loadRules(runtime);
+  if (panicThreshold !== undefined) {
+    const consequence = 'it is about all targets of the process together, and would have no effect here';
+    const allowed = 'Put it into the rules file, or give it to configure().';
+    throw new ConfigError(owner, [{ path: 'panicThreshold', value: panicThreshold, consequence, allowed }]);
+  }
   const given = Object.entries({ mode, defaults, rules, maxBreakers }).filter(([, value]) => value !== undefined);
   if (given.length === 0) return runtime.guard;
   const own = checkedSection(owner, Object.fromEntries(given));
   const guard = new Guard(runtime.registry, new RuleSet());
+  runtime.guards.push(guard);
   runtime.rules.use((ruleSet) => guard.useRules(ruleSet), own);
   return guard;
 }
@@ -153,10 +255,10 @@ export function configure(config: RulesConfig): void {
 /** Opens the port of the preload: metrics and, behind them, the console. @internal */
 export async function openOwnExporter(
   environment: Environment,
-  source: LiveSource,
+  source: LiveSource & Pick<Runtime, 'numbers' | 'spans' | 'explain'>,
 ): Promise<(OwnExporter & { readonly url: string }) | undefined> {
   const { prometheusHost, prometheusPort, adminToken, health } = environment;
-  const page = createPrometheusPage();
+  const page = createPrometheusPage(source.numbers);
   // Loaded where it is used: most services bring an exporter of their own, and nobody may ever look at the console.
   const { startConsole } = require('./console/server.js') as typeof Server;
   try {
@@ -171,11 +273,12 @@ export async function openOwnExporter(
         return createConsole({ ...source, service: serviceName(), adminToken, health });
       },
     });
+    const unfeed = environment.console === 'off' ? undefined : source.spans.feed(source.traces);
     log.info(`metrics at ${server.url}/metrics${environment.console === 'off' ? '' : ` (console at ${server.url}/)`}`);
     return {
       url: server.url,
-      provider: page.provider,
       stop: async () => {
+        unfeed?.();
         await Promise.all([server.close(), page.stop()]);
       },
     };
@@ -192,7 +295,7 @@ function serviceName(): string {
 
 function explainPort(error: NodeJS.ErrnoException, host: string, port: number): void {
   if (error.code === 'EADDRINUSE') {
-    // A forked child or a cluster worker: its parent was here first, under the same preload.
+    // A forked child: its parent was here first, under the same preload.
     const level = process.send === undefined ? 'warn' : 'debug';
     log[level](
       `port ${port} on ${host} is taken, perhaps by another service under this preload or by a Prometheus exporter of ` +

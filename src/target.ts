@@ -33,6 +33,8 @@ export function targetLabels({ system, scheme, host, port }: Target): Readonly<R
 }
 
 const SYSTEMS_BY_SCHEME: Readonly<Record<string, { system: System; scheme: string; port: number }>> = {
+  // No property that every object has.
+  __proto__: null as never,
   http: { system: 'http', scheme: 'http', port: 80 },
   https: { system: 'http', scheme: 'https', port: 443 },
   redis: { system: 'redis', scheme: 'redis', port: 6379 },

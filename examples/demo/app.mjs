@@ -1,5 +1,5 @@
 // A plain service: one route for each client it uses. It knows nothing of circuit breakers.
-import { createServer, request } from 'node:http';
+import http from 'node:http';
 
 const { HTTP_UPSTREAM, FETCH_UPSTREAM, IOREDIS_UPSTREAM, PG_UPSTREAM, PORT = '0' } = process.env;
 
@@ -11,9 +11,10 @@ pool?.on('error', () => {});
 const lookUp = {
   http: () =>
     new Promise((resolve, reject) => {
-      request(HTTP_UPSTREAM, (answer) => {
-        answer.resume().on('end', () => resolve(answer.statusCode));
-      })
+      http
+        .request(HTTP_UPSTREAM, (answer) => {
+          answer.resume().on('end', () => resolve(answer.statusCode));
+        })
         .on('error', reject)
         .end();
     }),
@@ -26,7 +27,7 @@ const lookUp = {
   pg: async () => (await pool.query('SELECT 1 AS one')).rows[0].one,
 };
 
-const server = createServer(async (incoming, outgoing) => {
+const server = http.createServer(async (incoming, outgoing) => {
   const call = lookUp[incoming.url.slice(1)];
   try {
     outgoing.end(JSON.stringify({ answer: await call() }));

@@ -1,7 +1,7 @@
 /**
  * The main job in half a minute: a plain app under the preload, whose dependencies die and come back.
  *
- *     npm run demo                       http; Ctrl-C ends it
+ *     npm run demo                       http; the server dies again and again until Ctrl-C, to be seen in a browser
  *     npm run demo -- --client fetch     through fetch; also ioredis and pg, against real servers
  *     npm run demo -- --client all       all four in one app
  *     npm run demo -- --once             ends by itself, with exit code 0 if all went as told
@@ -21,6 +21,8 @@ const REQUESTS_PER_SECOND = 20;
 const HEALTHY_SECONDS = 5;
 const DEAD_SECONDS = 9;
 const RECOVERED_SECONDS = 10;
+// Long enough to be looked at.
+const DEAD_AGAIN_SECONDS = 40;
 
 /** Something the app depends on, that can die and come back at the same address. */
 interface Dependency {
@@ -50,22 +52,21 @@ async function main(): Promise<void> {
   const dependencies = new Map<Client, Dependency>();
   for (const client of clients) dependencies.set(client, await START[client](client));
 
-  const app = start('app.mjs', ['--require', 'otel-breaker/register'], mergedEnv([...dependencies.values()]));
-  const [appUrl, metricsUrl] = await Promise.all([firstLine(app.stdout!), metricsAddress(app.stderr!)]);
-  say(`app started with: node --require otel-breaker/register app.mjs`);
-  say(`metrics at ${metricsUrl}`);
+  const app = start('app.mjs', ['--require', 'otel-breaker/register'], {
+    ...mergedEnv([...dependencies.values()]),
+    OTEL_SERVICE_NAME: 'demo',
+    OTEL_BREAKER_TRACES: 'local',
+  });
+  const [appUrl, consoleUrl] = await Promise.all([firstLine(app.stdout!), consoleAddress(app.stderr!)]);
+  say(`app started with: OTEL_BREAKER_TRACES=local node --require otel-breaker/register app.mjs`);
+  say(`open ${consoleUrl} in a browser and watch`);
+  const metricsUrl = new URL('metrics', consoleUrl).href;
 
   const account = new Account(clients, appUrl, metricsUrl);
   await account.watch(HEALTHY_SECONDS);
-  for (const [client, dependency] of dependencies) {
-    await dependency.kill();
-    say(`the server behind ${client} was killed`);
-  }
+  await killAll(dependencies);
   await account.watch(DEAD_SECONDS);
-  for (const [client, dependency] of dependencies) {
-    await dependency.comeBack();
-    say(`the server behind ${client} is back`);
-  }
+  await bringBackAll(dependencies);
   await account.watch(RECOVERED_SECONDS);
   const complete = await account.conclude();
 
@@ -75,9 +76,27 @@ async function main(): Promise<void> {
     if (!complete) process.exitCode = 1;
     return;
   }
-  say(`look for yourself: curl ${metricsUrl}   (Ctrl-C ends the demo)`);
-  // Traffic goes on, so that there is something to look at.
-  for (;;) await account.watch(60, { quiet: true });
+  say(`it goes on like this: see the circuit open at ${consoleUrl}   (Ctrl-C ends the demo)`);
+  for (;;) {
+    await killAll(dependencies);
+    await account.watch(DEAD_AGAIN_SECONDS, { quiet: true });
+    await bringBackAll(dependencies);
+    await account.watch(RECOVERED_SECONDS, { quiet: true });
+  }
+}
+
+async function killAll(dependencies: ReadonlyMap<Client, Dependency>): Promise<void> {
+  for (const [client, dependency] of dependencies) {
+    await dependency.kill();
+    say(`the server behind ${client} was killed`);
+  }
+}
+
+async function bringBackAll(dependencies: ReadonlyMap<Client, Dependency>): Promise<void> {
+  for (const [client, dependency] of dependencies) {
+    await dependency.comeBack();
+    say(`the server behind ${client} is back`);
+  }
 }
 
 function clientsOf(name: string): readonly Client[] {
@@ -232,17 +251,20 @@ async function firstLine(stream: NodeJS.ReadableStream): Promise<string> {
   return line;
 }
 
-/** Waits for the line in which the preload tells its address, and shows everything it says. */
-function metricsAddress(stderr: NodeJS.ReadableStream): Promise<string> {
+/** Waits for the line in which the preload tells the address of its page, and shows everything it says. */
+function consoleAddress(stderr: NodeJS.ReadableStream): Promise<string> {
   return new Promise((resolve, reject) => {
     const lines = createInterface(stderr);
     lines.on('line', (line) => {
       say(line);
-      const address = /metrics at (\S+)/.exec(line)?.[1];
+      const address = /console at (\S+)\)/.exec(line)?.[1];
       if (address !== undefined) resolve(address);
-      else if (line.includes('is taken')) reject(new Error('The demo needs the metrics port: see the line above.'));
+      else if (line.includes('is taken'))
+        reject(
+          new Error('The demo needs this port: OTEL_EXPORTER_PROMETHEUS_PORT=9465 npm run demo takes another one.'),
+        );
     });
-    lines.once('close', () => reject(new Error('The app ended before it told where its metrics are.')));
+    lines.once('close', () => reject(new Error('The app ended before it told where its page is.')));
   });
 }
 

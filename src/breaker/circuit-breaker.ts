@@ -1,6 +1,15 @@
 import { resolveConfig, type BreakerConfig } from './config.js';
 import { diagnostics } from './diagnostics.js';
-import { CircuitOpenError, ConfigError, formatSeconds, isAbort, isTimeout, withoutStack } from './errors.js';
+import {
+  CircuitOpenError,
+  ConfigError,
+  formatSeconds,
+  isAbort,
+  isOwnTrouble,
+  isTimeout,
+  withoutStack,
+} from './errors.js';
+import { eventLoop, type LoopWatch } from './loop-watch.js';
 import type { BreakerOptions } from './options.js';
 import { SlowCallWatch } from './slow-call-watch.js';
 import { CLOSED, HALF_OPEN, OPEN, STATE_NAMES, type CircuitState, type StateCode } from './state.js';
@@ -31,7 +40,7 @@ export interface BreakerObserver {
   onProbe?(breaker: CircuitBreaker, context: unknown): void;
   /** @param context what the call that caused it was acquired with */
   onTransition(breaker: CircuitBreaker, transition: Transition, context: unknown): void;
-  /** @param enforced false where mode `observe` let the call through all the same */
+  /** @param enforced false where mode `observe`, or panic, let the call through all the same */
   onRejection(breaker: CircuitBreaker, rejection: CircuitOpenError, enforced: boolean, context: unknown): void;
 }
 
@@ -40,13 +49,19 @@ export interface DurationRecorder {
   record(ms: number): void;
 }
 
+/** What a breaker has counted and where it stands, at one moment. */
 export interface BreakerStats {
   readonly name: string;
   readonly state: CircuitState;
+  /** Failures since the last success, as far as they have a say; 0 once the circuit has closed. */
   readonly consecutiveFailures: number;
+  /** Successes since the last failure or change of state. */
   readonly consecutiveSuccesses: number;
+  /** Changes of state since the breaker was made. */
   readonly transitionCount: number;
+  /** The last change of state; when the breaker was made, where there was none. */
   readonly lastStateChange: Date;
+  /** Calls since the breaker was made, by what became of them, and those under way. */
   readonly calls: {
     readonly success: number;
     readonly failure: number;
@@ -70,6 +85,8 @@ export interface BreakerSeams {
   readonly wallNow: () => number;
   /** At least 0, below 1. */
   readonly random: () => number;
+  /** Whether we could listen while a call waited. */
+  readonly loop: LoopWatch;
 }
 
 // Captured at load: the fake timers of an application's tests must not freeze its breakers.
@@ -77,6 +94,7 @@ const realSeams: BreakerSeams = {
   now: performance.now.bind(performance),
   wallNow: Date.now,
   random: Math.random,
+  loop: eventLoop,
 };
 
 /** Everything a breaker has counted since it was made; plain numbers, read by a scrape. */
@@ -87,7 +105,7 @@ export class Tally {
   inFlight = 0;
   rejectedOpen = 0;
   rejectedHalfOpen = 0;
-  /** What mode `observe` would have rejected. */
+  /** What would have been rejected, but for mode `observe` or panic. */
   unenforcedOpen = 0;
   unenforcedHalfOpen = 0;
 }
@@ -121,7 +139,8 @@ export class Permit {
   }
 
   /**
-   * The call failed. `isFailure` of the breaker's options has the last word on what that means.
+   * The call failed. `isFailure` of the breaker's options has the last word on what that means; without it, a cause that
+   * says that our own machine could not make the call (such as `EMFILE`) is ignored.
    *
    * @param cause becomes the `cause` of rejections if this failure opens the circuit
    * @param retryAfterMs the target asked to be left alone for so long: the circuit opens at once
@@ -132,7 +151,10 @@ export class Permit {
     this.breaker.settleFailure(this, cause, retryAfterMs);
   }
 
-  /** The call ran out of time: a failure, or ignored where `countTimeouts` is false. */
+  /**
+   * The call ran out of time: a failure; ignored where `countTimeouts` is false, and where our own event loop was blocked
+   * for a good part of that time.
+   */
   timeout(cause?: unknown): void {
     if (this.settled) return;
     this.settled = true;
@@ -163,6 +185,8 @@ export class CircuitBreaker {
   transitions: number[] | undefined;
   /** @internal */
   observer: BreakerObserver | undefined;
+  /** @internal Asked, where a call is about to be rejected, whether something nearer than the target is broken. */
+  isPanic: ((now: number) => boolean) | undefined;
 
   readonly #seams: BreakerSeams;
   #config: BreakerConfig;
@@ -180,6 +204,9 @@ export class CircuitBreaker {
   #timed = false;
   #openFor = 0;
   #openUntil = 0;
+  // By hand, or because the target asked for it: not a conclusion of ours, which could be wrong.
+  #openOnDemand = false;
+  #rejectedAt = -Infinity;
   #openings = 0;
   #openedReason = '';
   #openedCause: unknown;
@@ -201,10 +228,12 @@ export class CircuitBreaker {
     this.#watchSlowCalls();
   }
 
+  /** What it goes by in the registry, in metrics and in errors. */
   get name(): string {
     return this.#name;
   }
 
+  /** Reading it changes nothing: an open circuit whose time is up is open until the next call asks. */
   get state(): CircuitState {
     return STATE_NAMES[this.#state];
   }
@@ -214,6 +243,13 @@ export class CircuitBreaker {
     return this.#state;
   }
 
+  /** @internal Whether forgetting it would let no call through that it would reject now, and lose no call under way. */
+  get isForgettable(): boolean {
+    if (this.tally.inFlight > 0) return false;
+    return this.#state !== OPEN || this.#seams.now() >= this.#openUntil;
+  }
+
+  /** Its options, complete; durations in milliseconds. */
   get config(): BreakerConfig {
     return this.#config;
   }
@@ -274,7 +310,8 @@ export class CircuitBreaker {
     if (this.#config.mode === 'off') return UNGUARDED;
     if (this.#state !== CLOSED || this.#slowCalls !== undefined) return this.#acquireWatched(context, longRunning);
     this.tally.inFlight++;
-    return new Permit(this, this.#generation, this.#timed ? startTime(this.#seams.now(), longRunning) : NaN, context);
+    const startedAt = this.#timed ? this.#startTime(this.#seams.now(), longRunning) : NaN;
+    return new Permit(this, this.#generation, startedAt, context);
   }
 
   /**
@@ -304,6 +341,7 @@ export class CircuitBreaker {
     return permit;
   }
 
+  /** What it has counted and where it stands. Changes nothing. */
   stats(): BreakerStats {
     const { tally } = this;
     const now = this.#seams.now();
@@ -338,6 +376,7 @@ export class CircuitBreaker {
   /** Opens the circuit until `reset()`. */
   forceOpen(): void {
     const now = this.#seams.now();
+    this.#openOnDemand = true;
     if (this.#state === OPEN) {
       this.#openFor = this.#openUntil = Infinity;
       this.#openedReason = 'opened by hand';
@@ -378,10 +417,31 @@ export class CircuitBreaker {
     if (config.slowCallDuration !== previous.slowCallDuration) this.#watchSlowCalls();
   }
 
+  /** @internal From now on it is known of each call when it started. */
+  timeCalls(): void {
+    this.#timed = true;
+  }
+
   /** @internal From now on, the duration of each call goes there. */
   recordDurations(recorder: DurationRecorder | undefined): void {
     this.#durations = recorder;
-    this.#timed = recorder !== undefined;
+    if (recorder !== undefined) this.timeCalls();
+  }
+
+  /** @internal Whether the circuit is open since calls failed: not by hand, and not because the target asked for it. */
+  get isTripped(): boolean {
+    return this.#state === OPEN && !this.#openOnDemand;
+  }
+
+  /** @internal Whether a call to come would be rejected now, but for the time that opens the way to a probe. */
+  get isRejecting(): boolean {
+    return this.#state === OPEN && this.#enforces(this.#seams.now());
+  }
+
+  /** @internal Whether there were calls within the window, rejected ones included, or are some now. */
+  hadCalls(now: number): boolean {
+    this.#window.rotate(now);
+    return this.#window.calls > 0 || this.tally.inFlight > 0 || now - this.#rejectedAt < this.#config.window;
   }
 
   /** @internal */
@@ -427,6 +487,7 @@ export class CircuitBreaker {
     // Not zero, and not NaN, of which no time is ever up.
     if (retryAfterMs! > 0) {
       const openFor = Math.min(retryAfterMs!, this.#config.maxOpenDuration);
+      this.#openOnDemand = true;
       this.#open(now, openFor, `the target asked to wait ${formatSeconds(retryAfterMs!)}`, cause, permit.context);
     } else if (this.#state === HALF_OPEN) {
       this.#open(now, this.#nextOpenDuration(), 'a probe failed', cause, permit.context);
@@ -437,7 +498,10 @@ export class CircuitBreaker {
 
   /** @internal */
   settleTimeout(permit: Permit, cause: unknown): void {
-    if (this.#config.countTimeouts || this.#config.isFailure !== undefined) this.settleFailure(permit, cause);
+    const { countTimeouts, isFailure } = this.#config;
+    const counts =
+      isFailure !== undefined || (countTimeouts && !this.#seams.loop.excuses(permit.startedAt, this.#seams.now()));
+    if (counts) this.settleFailure(permit, cause);
     else this.settleIgnored(permit);
   }
 
@@ -482,7 +546,7 @@ export class CircuitBreaker {
 
   #judge(cause: unknown): boolean | 'ignored' {
     const { isFailure } = this.#config;
-    if (isFailure === undefined) return true;
+    if (isFailure === undefined) return isOwnTrouble(cause) ? 'ignored' : true;
     try {
       const verdict = isFailure(cause);
       return verdict === false || verdict === 'ignored' ? verdict : true;
@@ -515,13 +579,21 @@ export class CircuitBreaker {
 
   #admit(now: number, generation: number, context: unknown, longRunning: boolean): Permit {
     this.tally.inFlight++;
-    return new Permit(this, generation, startTime(now, longRunning), context);
+    return new Permit(this, generation, this.#startTime(now, longRunning), context);
+  }
+
+  #startTime(now: number, longRunning: boolean): number {
+    const { loop } = this.#seams;
+    if (now >= loop.due) loop.look(now);
+    // NaN is slower than nothing and older than nothing: every comparison with it is false.
+    return longRunning ? NaN : now;
   }
 
   #reject(now: number, context: unknown, longRunning: boolean): Permit | CircuitOpenError {
     const { tally } = this;
-    const enforced = this.#config.mode === 'enforce';
+    const enforced = this.#enforces(now);
     const open = this.#state === OPEN;
+    this.#rejectedAt = now;
     if (enforced) tally[open ? 'rejectedOpen' : 'rejectedHalfOpen']++;
     else tally[open ? 'unenforcedOpen' : 'unenforcedHalfOpen']++;
 
@@ -533,6 +605,11 @@ export class CircuitBreaker {
     );
     this.#tellObserver((observer) => observer.onRejection(this, rejection, enforced, context));
     return enforced ? rejection : this.#admit(now, NO_VERDICT, context, longRunning);
+  }
+
+  #enforces(now: number): boolean {
+    if (this.#config.mode !== 'enforce') return false;
+    return this.#openOnDemand || this.isPanic?.(now) !== true;
   }
 
   /** A probe that was silent for too long gives its slot back; whatever it brings later has no verdict. */
@@ -656,7 +733,9 @@ export class CircuitBreaker {
     this.#consecutiveSuccesses = 0;
     this.#slowCalls?.clear();
     this.#probes = state === HALF_OPEN ? [] : undefined;
-    if (state !== CLOSED) return;
+    if (state === OPEN) return;
+    this.#openOnDemand = false;
+    if (state === HALF_OPEN) return;
     this.#window.clear();
     this.#consecutiveFailures = 0;
     this.#openings = 0;
@@ -698,11 +777,6 @@ function checkName(name: unknown): void {
   throw new ConfigError('CircuitBreaker', [
     { path: 'name', value: name, consequence, allowed: 'Use a string that is not empty.' },
   ]);
-}
-
-// NaN is slower than nothing and older than nothing: every comparison with it is false.
-function startTime(now: number, longRunning: boolean): number {
-  return longRunning ? NaN : now;
 }
 
 function isThenable<T>(value: T | PromiseLike<T>): value is PromiseLike<T> {

@@ -5,39 +5,14 @@ import {
   nearestKey,
   OPTIONS,
   parseDuration,
+  type BreakerConfig,
   type BreakerOptions,
   type ConfigProblem,
   type Duration,
-  type Mode,
-  type PresetName,
-  type Verdict,
-  type WhenOpen,
 } from './options.js';
 import { presets } from './presets.js';
 
-/** A breaker's options, complete and checked; durations in milliseconds. Can be given as options again. */
-export interface BreakerConfig {
-  readonly preset: PresetName;
-  readonly mode: Mode;
-  readonly failureThreshold: number;
-  readonly failureRateThreshold: number;
-  readonly minimumCalls: number;
-  readonly window: number;
-  readonly slowCallDuration?: number;
-  readonly slowCallRateThreshold: number;
-  readonly openDuration: number;
-  readonly maxOpenDuration: number;
-  readonly openBackoff: number;
-  readonly openJitter: number;
-  readonly halfOpenMaxCalls: number;
-  readonly successThreshold: number;
-  readonly halfOpenTimeout: number;
-  readonly countTimeouts: boolean;
-  readonly failureStatuses: readonly (number | string)[];
-  readonly honorRetryAfter: boolean;
-  readonly whenOpen?: WhenOpen;
-  readonly isFailure?: (cause: unknown) => Verdict;
-}
+export type { BreakerConfig } from './options.js';
 
 const DEFAULT_MAX_OPEN_DURATION = 5 * 60_000;
 const DEFAULT_HALF_OPEN_TIMEOUT = 30_000;

@@ -144,6 +144,24 @@ function isTimeoutItself(error: unknown): error is Error {
   return name === 'TimeoutError' || TIMEOUT_CODES.has(code);
 }
 
+const OWN_TROUBLE_CODES: ReadonlySet<unknown> = new Set([
+  // No file descriptors left, in the process or the machine; no memory; no local ports.
+  'EMFILE',
+  'ENFILE',
+  'ENOMEM',
+  'ENOBUFS',
+  'EADDRNOTAVAIL',
+]);
+
+/** Whether an error, or one of its causes, says that our own machine could not make the call. */
+export function isOwnTrouble(error: unknown): boolean {
+  return findCause(error, isOwnTroubleItself) !== undefined;
+}
+
+function isOwnTroubleItself(error: unknown): error is Error {
+  return OWN_TROUBLE_CODES.has((error as { code?: unknown }).code);
+}
+
 /** Whether an error says that the caller gave up. A timeout is not one, although it too arrives as an abort. */
 export function isAbort(error: unknown): boolean {
   return !isTimeout(error) && findCause(error, isAbortItself) !== undefined;

@@ -10,6 +10,7 @@ export type WhenOpen = 'throw' | 'respond';
 /** The word on one failed call: it counts against the target (`true`), for it (`false`: the target did answer), or not at all. */
 export type Verdict = boolean | 'ignored';
 
+/** The names of `presets`. */
 export type PresetName = 'default' | 'httpApi' | 'llmService' | 'database' | 'notifications' | 'cache';
 
 /**
@@ -58,6 +59,30 @@ export interface BreakerOptions {
   whenOpen?: WhenOpen | undefined;
   /** The verdict on a failed call's cause, in code only. Takes precedence over every built-in classification. */
   isFailure?: ((cause: unknown) => Verdict) | undefined;
+}
+
+/** A breaker's options, complete and checked; durations in milliseconds. Can be given as options again. */
+export interface BreakerConfig {
+  readonly preset: PresetName;
+  readonly mode: Mode;
+  readonly failureThreshold: number;
+  readonly failureRateThreshold: number;
+  readonly minimumCalls: number;
+  readonly window: number;
+  readonly slowCallDuration?: number;
+  readonly slowCallRateThreshold: number;
+  readonly openDuration: number;
+  readonly maxOpenDuration: number;
+  readonly openBackoff: number;
+  readonly openJitter: number;
+  readonly halfOpenMaxCalls: number;
+  readonly successThreshold: number;
+  readonly halfOpenTimeout: number;
+  readonly countTimeouts: boolean;
+  readonly failureStatuses: readonly (number | string)[];
+  readonly honorRetryAfter: boolean;
+  readonly whenOpen?: WhenOpen;
+  readonly isFailure?: (cause: unknown) => Verdict;
 }
 
 export type OptionKey = keyof BreakerOptions;

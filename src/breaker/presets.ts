@@ -1,4 +1,4 @@
-import type { BreakerOptions, PresetName, WhenOpen } from './options.js';
+import type { BreakerConfig, BreakerOptions, PresetName, WhenOpen } from './options.js';
 
 const SECOND = 1_000;
 
@@ -26,12 +26,18 @@ const base = {
   honorRetryAfter: false,
 } as const satisfies BreakerOptions;
 
-function preset<Name extends PresetName, Own extends BreakerOptions>(name: Name, own: Own) {
+/** A named set of defaults; durations in milliseconds. What is left out follows from `openDuration`, or is off. */
+export type Preset = Omit<
+  BreakerConfig,
+  'maxOpenDuration' | 'halfOpenTimeout' | 'slowCallDuration' | 'whenOpen' | 'isFailure'
+>;
+
+function preset(name: PresetName, own: Partial<Preset>): Preset {
   return Object.freeze({ preset: name, ...base, ...own });
 }
 
-/** The named sets of defaults; durations in milliseconds. Each can be given as options: `new CircuitBreaker('mail', presets.notifications)`. */
-export const presets = Object.freeze({
+/** The named sets of defaults. Each can be given as options: `new CircuitBreaker('mail', presets.notifications)`. */
+export const presets: Readonly<Record<PresetName, Preset>> = Object.freeze({
   default: preset('default', {}),
   httpApi: preset('httpApi', { openDuration: 30 * SECOND }),
   llmService: preset('llmService', {
@@ -56,7 +62,7 @@ export const presets = Object.freeze({
     halfOpenMaxCalls: 4,
     minimumCalls: 15,
   }),
-}) satisfies Readonly<Record<PresetName, BreakerOptions>>;
+});
 
 /** What a preset itself says, without what all of them share: this much it means where it is named in a rule. */
 export function ownNumbers(name: PresetName): BreakerOptions {

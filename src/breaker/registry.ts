@@ -1,12 +1,14 @@
 import { CircuitBreaker, type BreakerObserver, type BreakerStats } from './circuit-breaker.js';
 import type { BreakerOptions } from './options.js';
 
+/** How many circuits are in which state. */
 export interface StateCounts {
   readonly closed: number;
   readonly open: number;
   readonly halfOpen: number;
 }
 
+/** The breakers of a registry at a glance. */
 export interface HealthCheck extends StateCounts {
   /** No circuit is open. */
   readonly healthy: boolean;
@@ -26,6 +28,7 @@ export class CircuitBreakerRegistry implements Iterable<CircuitBreaker> {
   /** @internal Grows with every breaker that leaves, so that whoever keeps references knows when to look again. */
   removals = 0;
 
+  /** How many breakers there are. */
   get size(): number {
     return this.#breakers.size;
   }
@@ -40,6 +43,7 @@ export class CircuitBreakerRegistry implements Iterable<CircuitBreaker> {
     return this.#breakers.get(name) ?? this.#add(new CircuitBreaker(name, options));
   }
 
+  /** The breaker of that name, where there is one. */
   get(name: string): CircuitBreaker | undefined {
     return this.#breakers.get(name);
   }
@@ -60,7 +64,11 @@ export class CircuitBreakerRegistry implements Iterable<CircuitBreaker> {
     this.#add(breaker);
   }
 
-  /** @returns whether there was one; calls under way in it go on */
+  /**
+   * Takes a breaker out, and its metrics with it.
+   *
+   * @returns whether there was one; calls under way in it go on
+   */
   remove(name: string): boolean {
     const breaker = this.#breakers.get(name);
     if (breaker === undefined) return false;
@@ -79,32 +87,39 @@ export class CircuitBreakerRegistry implements Iterable<CircuitBreaker> {
     return true;
   }
 
+  /** Takes all breakers out. */
   clear(): void {
     for (const name of this.listNames()) this.remove(name);
   }
 
+  /** The names of all breakers, in the order they came. */
   listNames(): string[] {
     return [...this.#breakers.keys()];
   }
 
+  /** `stats()` of all breakers. */
   getAllStats(): BreakerStats[] {
     return Array.from(this, (breaker) => breaker.stats());
   }
 
+  /** Closes every circuit: see `CircuitBreaker.reset`. */
   resetAll(): void {
     for (const breaker of this) breaker.reset();
   }
 
+  /** How many circuits are in which state. */
   stateCounts(): StateCounts {
     const counts = { closed: 0, open: 0, half_open: 0 };
     for (const breaker of this) counts[breaker.state]++;
     return { closed: counts.closed, open: counts.open, halfOpen: counts.half_open };
   }
 
+  /** Whether any circuit is open; half-open ones do not count. */
   hasOpenCircuits(): boolean {
     return this.stateCounts().open > 0;
   }
 
+  /** Healthy means that no circuit is open. */
   healthCheck(): HealthCheck {
     const counts = this.stateCounts();
     return { healthy: counts.open === 0, total: this.size, ...counts };

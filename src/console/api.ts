@@ -106,6 +106,10 @@ export interface Snapshot {
   readonly version: string;
   /** Whether circuits can be opened and reset from here, with a token. */
   readonly admin: boolean;
+  /** Why no call is rejected just now although circuits are open; `null` where they reject. */
+  readonly panic: string | null;
+  /** Whether anybody makes spans in this process. */
+  readonly tracing: boolean;
   readonly breakers: readonly BreakerView[];
   /** The newest first. */
   readonly transitions: readonly TransitionView[];
@@ -116,6 +120,7 @@ export interface Snapshot {
 /** Once a second: what is different since the last time. */
 export interface Tick {
   readonly now: string;
+  readonly panic: string | null;
   readonly changed: readonly BreakerView[];
   readonly removed: readonly string[];
 }
@@ -128,6 +133,8 @@ export interface Health {
   readonly closed: number;
   readonly open: number;
   readonly halfOpen: number;
+  /** Why no call is rejected just now although circuits are open; `null` where they reject. */
+  readonly panic: string | null;
 }
 
 export const ACTIONS = ['open', 'reset', 'observe', 'enforce'] as const;

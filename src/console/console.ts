@@ -1,6 +1,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { CircuitBreaker } from '../breaker/circuit-breaker.js';
 import type { HealthRule } from '../environment.js';
+import type { Explanation } from '../rules/rule-set.js';
 import { log } from '../telemetry/log.js';
 import { PACKAGE } from '../version.js';
 import { hasToken, isSameOrigin } from './access.js';
@@ -11,7 +12,7 @@ import { LiveEvents, type LiveSource } from './live.js';
 import { toOtlp } from './otlp.js';
 import { PageFiles } from './page-files.js';
 import type { Console } from './server.js';
-import { viewBreaker, viewBreakerInFull, viewTrace, type Explanation } from './views.js';
+import { viewBreaker, viewBreakerInFull, viewTrace } from './views.js';
 
 export interface ConsoleSource extends LiveSource {
   /** What the process calls itself. */
@@ -20,7 +21,7 @@ export interface ConsoleSource extends LiveSource {
   /** Without it, the console is read-only. */
   readonly adminToken: string | undefined;
   /** What the rules know of a breaker. */
-  readonly explain?: (breaker: CircuitBreaker) => Explanation | undefined;
+  readonly explain: (breaker: CircuitBreaker) => Explanation | undefined;
 }
 
 const BREAKERS = '/breakers/';
@@ -48,7 +49,7 @@ export function createConsole(source: ConsoleSource): Console {
       }),
     '/events': (request, response) => live.serve(request, response),
     '/healthz': (_, response, url) => {
-      const health = judgeHealth(source.health, registry, url.searchParams.getAll('breaker'));
+      const health = judgeHealth(source.health, registry, url.searchParams.getAll('breaker'), source.panic.reason);
       sendJson(response, health.healthy ? 200 : 503, health);
     },
     '/traces': (_, response) => sendJson(response, 200, { traces: traces.traces().map(viewTrace) }),
@@ -75,11 +76,7 @@ export function createConsole(source: ConsoleSource): Console {
     if (path.startsWith(BREAKERS)) {
       const breaker = breakerNamed(path.slice(BREAKERS.length));
       if (breaker === undefined) return sendText(response, 404, 'There is no such breaker. /breakers lists them\n');
-      return sendJson(
-        response,
-        200,
-        viewBreakerInFull(breaker, transitions.latest(breaker), source.explain?.(breaker)),
-      );
+      return sendJson(response, 200, viewBreakerInFull(breaker, transitions.latest(breaker), source.explain(breaker)));
     }
     notFound(response);
   }

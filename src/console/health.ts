@@ -7,9 +7,16 @@ import type { Health } from './api.js';
  *
  * Breakers in mode `observe` are counted, but have no say: they promise to change nothing.
  *
+ * In panic nothing is rejected, and the verdict stays what it is by the circuits: something is wrong.
+ *
  * @param names look at these alone; a breaker that does not exist yet has nothing against it
  */
-export function judgeHealth(rule: HealthRule, breakers: Iterable<CircuitBreaker>, names: readonly string[]): Health {
+export function judgeHealth(
+  rule: HealthRule,
+  breakers: Iterable<CircuitBreaker>,
+  names: readonly string[],
+  panic?: string,
+): Health {
   const counts = { closed: 0, open: 0, half_open: 0 };
   let enforcing = 0;
   let rejecting = 0;
@@ -28,5 +35,6 @@ export function judgeHealth(rule: HealthRule, breakers: Iterable<CircuitBreaker>
     closed: counts.closed,
     open: counts.open,
     halfOpen: counts.half_open,
+    panic: panic ?? null,
   };
 }

@@ -26,6 +26,9 @@ export interface State {
   readonly service: string;
   readonly version: string;
   readonly admin: boolean;
+  /** Why no call is rejected just now although circuits are open. */
+  readonly panic: string | null;
+  readonly tracing: boolean;
   /** The server's clock, in milliseconds since 1970: "in 12 s" must not depend on how this machine's clock is set. */
   readonly now: number;
   readonly rows: ReadonlyMap<string, Row>;
@@ -41,6 +44,8 @@ export const EMPTY: State = {
   service: '',
   version: '',
   admin: false,
+  panic: null,
+  tracing: false,
   now: 0,
   rows: new Map(),
   transitions: [],
@@ -66,7 +71,7 @@ export function reduce(state: State, message: Message): State {
       return { connected: true, loaded: true, now: Date.parse(now), rows, ...rest };
     }
     case 'tick': {
-      const { changed, removed } = message.data;
+      const { panic, changed, removed } = message.data;
       const now = Date.parse(message.data.now);
       const seconds = Math.max((now - state.now) / 1_000, 0.001);
       const changes = new Map(changed.map((view) => [view.name, view]));
@@ -75,7 +80,7 @@ export function reduce(state: State, message: Message): State {
         if (!removed.includes(name)) rows.set(name, advance(row, changes.get(name), seconds));
       }
       for (const view of changed) if (!rows.has(view.name)) rows.set(view.name, { view, rates: [] });
-      return { ...state, connected: true, now, rows };
+      return { ...state, connected: true, now, panic, rows };
     }
     case 'transition': {
       const { data } = message;

@@ -1,5 +1,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { CircuitBreakerRegistry } from '../breaker/registry.js';
+import type { Panic } from '../panic.js';
+import type { SpanCapture } from '../telemetry/span-capture.js';
 import type { TraceRing } from '../telemetry/trace-ring.js';
 import type { TransitionLog } from '../telemetry/transition-log.js';
 import { SECURITY_HEADERS, sendText } from './answer.js';
@@ -18,8 +20,10 @@ const MAX_TRACES_PER_TICK = 10;
 
 export interface LiveSource {
   readonly registry: CircuitBreakerRegistry;
+  readonly panic: Pick<Panic, 'reason'>;
   readonly transitions: TransitionLog;
   readonly traces: TraceRing;
+  readonly spans: Pick<SpanCapture, 'watch'>;
 }
 
 /**
@@ -65,10 +69,12 @@ export class LiveEvents {
   }
 
   snapshot(): Snapshot {
-    const { registry, transitions, traces } = this.#source;
+    const { registry, panic, transitions, traces, spans } = this.#source;
     return {
       now: new Date().toISOString(),
       ...this.#about,
+      panic: panic.reason ?? null,
+      tracing: spans.watch(),
       breakers: Array.from(registry, viewBreaker),
       transitions: transitions.latest().map(viewTransition),
       traces: traces.traces().map(viewTrace),
@@ -109,7 +115,8 @@ export class LiveEvents {
       if (before.get(name) !== text) changed.push(view);
     }
     const removed = [...before.keys()].filter((name) => !this.#told.has(name));
-    const tick: Tick = { now: new Date().toISOString(), changed, removed };
+    const panic = this.#source.panic.reason ?? null;
+    const tick: Tick = { now: new Date().toISOString(), panic, changed, removed };
     this.#tell(event('tick', tick));
 
     if (this.#changedTraces.size === 0) return;

@@ -24,6 +24,8 @@ export interface ConsoleOptions {
   readonly metrics: Handler;
   /** Makes the rest, when somebody asks for it for the first time. */
   readonly open: () => Console;
+  /** How long a request may take to arrive, in milliseconds; default 10,000. A connection may be idle three times as long. */
+  readonly patience?: number;
 }
 
 export interface ConsoleServer {
@@ -34,6 +36,11 @@ export interface ConsoleServer {
 
 const METRICS_PATH = '/metrics';
 
+// A request of ours is a few hundred bytes and has no body worth waiting for.
+const PATIENCE_MS = 10_000;
+// The application's own files and sockets come from the same few thousand.
+const MAX_CONNECTIONS = 100;
+
 /**
  * A small server for people and scrapers: its door. It never keeps the process alive.
  *
@@ -42,10 +49,16 @@ const METRICS_PATH = '/metrics';
  * @throws the error of `listen`, where the address cannot be had
  */
 export function startConsole(options: ConsoleOptions): Promise<ConsoleServer> {
-  const { host, port, reach, hosts, metrics } = options;
+  const { host, port, reach, hosts, metrics, patience = PATIENCE_MS } = options;
   let console: Console | undefined;
 
-  const server = createServer((request, response) => {
+  const limits = {
+    headersTimeout: patience,
+    requestTimeout: patience,
+    keepAliveTimeout: patience / 2,
+    connectionsCheckingInterval: patience / 2,
+  };
+  const server = createServer(limits, (request, response) => {
     const path = (request.url ?? '/').split('?', 1)[0]!;
     const boundToLoopback = isLoopback(request.socket.localAddress);
     if (path === METRICS_PATH && !boundToLoopback) {
@@ -86,6 +99,9 @@ export function startConsole(options: ConsoleOptions): Promise<ConsoleServer> {
     } else sendText(response, 405, 'Read only\n', { allow: 'GET, HEAD' });
   }
 
+  // Pages are sent something every second.
+  server.setTimeout(3 * patience);
+  server.maxConnections = MAX_CONNECTIONS;
   server.on('connection', (socket) => socket.unref());
   return new Promise((resolve, reject) => {
     server.once('error', reject);

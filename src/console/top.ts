@@ -190,6 +190,7 @@ export function draw(state: State, colour: boolean, height: number, width: numbe
     `${printable(state.service) || 'otel-breaker'}: ${summary.join(', ')}${note && `   ${note}`}`,
     width,
   );
+  const panic = state.panic === null ? '' : fit(`panic, no call is rejected: ${printable(state.panic)}`, width);
 
   const changes = state.transitions.slice(0, TIMELINE_LINES).map(({ at, name, to, reason }) => {
     const text = `${clock(at)}  ${STATE_SIGNS[to]} ${STATE_WORDS[to].padEnd(9)}  ${printable(name)}: ${printable(reason)}`;
@@ -201,7 +202,7 @@ export function draw(state: State, colour: boolean, height: number, width: numbe
   const hidden = rows.length - shown.length;
   return [
     paint('strong', head),
-    '',
+    panic && paint('open', panic),
     paint(
       'quiet',
       fit(line(['breaker', 'state', 'next probe', 'failing', 'calls', 'rejected'], 'last seconds'), width),

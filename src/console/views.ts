@@ -1,16 +1,10 @@
 import type { HrTime } from '@opentelemetry/api';
 import type { CircuitBreaker } from '../breaker/circuit-breaker.js';
 import { presets } from '../breaker/presets.js';
+import type { ExplainedOption, Explanation } from '../rules/rule-set.js';
 import { startOf, type RingSpan, type RingTrace } from '../telemetry/trace-ring.js';
 import type { TransitionRecord } from '../telemetry/transition-log.js';
 import type { BreakerDetail, BreakerView, OptionView, SpanView, TraceView, TransitionView } from './api.js';
-
-/** What the rules know of a breaker. */
-export interface Explanation {
-  /** The rule that matched: `rules[1] of otel-breaker.yaml`. */
-  readonly rule?: string | undefined;
-  readonly options: readonly { readonly key: string; readonly value: unknown; readonly source: string }[];
-}
 
 export function viewBreaker(breaker: CircuitBreaker): BreakerView {
   const { lastStateChange, openUntil, ...stats } = breaker.stats();
@@ -40,7 +34,7 @@ export function viewBreakerInFull(
 
 function viewOptions({ config }: CircuitBreaker, explanation: Explanation | undefined): OptionView[] {
   const preset: Readonly<Record<string, unknown>> = presets[config.preset];
-  const explained = new Map(explanation?.options.map((option) => [option.key, option]));
+  const explained = new Map<string, ExplainedOption>(explanation?.options.map((option) => [option.key, option]));
   return Object.entries(config).map(([key, value]: [string, unknown]) => {
     const shown = typeof value === 'function' ? 'a function' : value;
     const known = explained.get(key);

@@ -1,5 +1,5 @@
 import type { CircuitState } from '../breaker/state.js';
-import type { SpanEventView, TraceView } from './api.js';
+import type { SpanEventView, SpanView, TraceView } from './api.js';
 
 export const STATE_WORDS: Readonly<Record<CircuitState, string>> = {
   closed: 'closed',
@@ -12,6 +12,7 @@ export const STATE_SIGNS: Readonly<Record<CircuitState, string>> = { closed: 'â—
 
 const TRANSITION = 'circuit_breaker.state_transition';
 const REJECTED = 'circuit_breaker.rejected';
+const PANIC = 'circuit_breaker.panic';
 
 /** One of our events on a span, in words. */
 export interface BreakerEvent {
@@ -25,12 +26,17 @@ export interface BreakerEvent {
 
 /** @returns `undefined` where the event is none of ours */
 export function breakerEvent({ name, attributes }: SpanEventView): BreakerEvent | undefined {
-  if (name !== TRANSITION && name !== REJECTED) return undefined;
+  if (name !== TRANSITION && name !== REJECTED && name !== PANIC) return undefined;
   const text = (key: string) => textOf(attributes[`circuit_breaker.${key}`]);
   const [breaker, reason, to] = [text('name'), text('reason'), text('state.to') as CircuitState];
   if (name === TRANSITION) {
     const title = `${breaker}: ${STATE_WORDS[text('state.from') as CircuitState]} â†’ ${STATE_WORDS[to]}`;
     return { kind: to, breaker, title, reason, openedBy: undefined };
+  }
+  if (name === PANIC) {
+    const begins = attributes['circuit_breaker.panic'] === true;
+    const title = begins ? 'panic: no call is rejected' : 'panic is over: circuits reject again';
+    return { kind: begins ? 'open' : 'closed', breaker, title, reason, openedBy: undefined };
   }
   const [traceId, spanId] = [text('opened_by.trace_id'), text('opened_by.span_id')];
   const enforced = attributes['circuit_breaker.enforced'] !== false;
@@ -45,6 +51,12 @@ export function breakerEvent({ name, attributes }: SpanEventView): BreakerEvent 
 
 export function breakerEvents({ spans }: TraceView): BreakerEvent[] {
   return spans.flatMap(({ events }) => events.map(breakerEvent)).filter((event) => event !== undefined);
+}
+
+/** Instrumentations name a span `GET` where they know no route; its path says more. */
+export function titleOf({ name, attributes }: SpanView): string {
+  const where = textOf(attributes['url.path'] ?? attributes['server.address']);
+  return /^[A-Z]+$/.test(name) && where !== '' ? `${name} ${where}` : name;
 }
 
 export function textOf(value: unknown): string {

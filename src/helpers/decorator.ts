@@ -6,6 +6,7 @@ import { namedBreaker } from '../named-breaker.js';
 // eslint-disable-next-line @typescript-eslint/no-explicit-any
 type AsyncFunction = (this: any, ...args: any[]) => PromiseLike<any>;
 
+/** Options of the breaker before a method. */
 export interface CircuitBreakerDecoratorOptions extends BreakerOptions {
   /** Name of the breaker. Default: class and method, as in `PaymentService.charge`; a subclass then has its own. */
   name?: string;

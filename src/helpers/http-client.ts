@@ -4,6 +4,7 @@ import { settleByStatus } from '../http-outcome.js';
 import { namedBreaker, type NamedBreakerOptions } from '../named-breaker.js';
 import { ignoreIfDropped, settleAtEnd, settleByError } from '../settle.js';
 
+/** Which breaker the client has, and what all of its requests share. */
 export interface CircuitBreakerHttpClientOptions extends NamedBreakerOptions {
   /** What relative addresses are relative to. */
   baseUrl?: string | URL;
@@ -65,14 +66,17 @@ export class CircuitBreakerHttpClient {
     return response;
   }
 
+  /** `fetch` with the method GET. */
   get(address: string | URL, init?: Init): Promise<Response> {
     return this.fetch(address, { ...init, method: 'GET' });
   }
 
+  /** `fetch` with the method HEAD. */
   head(address: string | URL, init?: Init): Promise<Response> {
     return this.fetch(address, { ...init, method: 'HEAD' });
   }
 
+  /** `fetch` with the method DELETE. */
   delete(address: string | URL, init?: Init): Promise<Response> {
     return this.fetch(address, { ...init, method: 'DELETE' });
   }

@@ -10,6 +10,7 @@ export type AsyncMethod<T> = {
     : never;
 }[keyof T & string];
 
+/** Which breaker guards a client, and which of its methods. */
 export interface ProtectOptions<T extends object> extends NamedBreakerOptions {
   /**
    * The methods whose calls go through the breaker; those of a part of the client by their path: `chat.completions.create`.
@@ -33,7 +34,7 @@ export type Protected<T extends object> = T & {
  *
  * A call ends when its promise settles; where it brings a stream (an async iterable), when that ends: a stream that
  * breaks is a failure, one whose reader stops early has no verdict. A promise with methods of its own (the `APIPromise`
- * of openai and @anthropic-ai/sdk, a query builder) stays that object, and is not started by being looked at.
+ * of `openai` and `@anthropic-ai/sdk`, a query builder) stays that object, and is not started by being looked at.
  *
  * An open circuit rejects with `CircuitOpenError`; a method that returns its stream at once, as an event emitter, throws it.
  *

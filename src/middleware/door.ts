@@ -3,7 +3,8 @@ import { CircuitOpenError, withoutStack } from '../breaker/errors.js';
 import { HttpStatusError, isFailureStatus } from '../http-outcome.js';
 import { namedBreaker, type NamedBreakerOptions } from '../named-breaker.js';
 
-export interface CircuitBreakerMiddlewareOptions extends NamedBreakerOptions {
+/** Which breaker the door has, and who passes by it. */
+export interface DoorOptions extends NamedBreakerOptions {
   /**
    * Requests that pass unguarded and uncounted, by their path: a string means exactly that path. Default: `healthChecks`,
    * since a service whose health check is refused would be restarted for a trouble that is not its own.
@@ -40,7 +41,7 @@ export class Door {
   readonly #skips: (path: string) => boolean;
   readonly #inbounds = new WeakMap<object, Inbound>();
 
-  constructor({ skip = healthChecks, ...options }: CircuitBreakerMiddlewareOptions) {
+  constructor({ skip = healthChecks, ...options }: DoorOptions) {
     this.breaker = namedBreaker(options);
     this.#skips = typeof skip === 'function' ? skip : (path) => skip.some((pattern) => matches(pattern, path));
   }

@@ -10,10 +10,12 @@ export type Next = (error?: unknown) => void;
 /** A request as Node makes it. Express and Nest keep the address there that they were asked for. */
 export type NodeRequest = IncomingMessage & { originalUrl?: string };
 
+/** As much of a Fastify request as is used. */
 export interface FastifyRequestLike {
   readonly raw: IncomingMessage;
 }
 
+/** As much of a Fastify reply as is used. */
 export interface FastifyReplyLike {
   readonly raw: ServerResponse;
   code(status: number): unknown;
@@ -21,6 +23,7 @@ export interface FastifyReplyLike {
   send(body: string): unknown;
 }
 
+/** As much of a Fastify instance as is used. */
 export interface FastifyLike {
   addHook(
     name: 'onRequest',
@@ -32,6 +35,7 @@ export interface FastifyLike {
   ): unknown;
 }
 
+/** As much of a Koa context as is used. */
 export interface KoaContextLike {
   readonly req: IncomingMessage;
   readonly res: ServerResponse;
@@ -40,6 +44,7 @@ export interface KoaContextLike {
   set(headers: Record<string, string>): unknown;
 }
 
+/** As much of a Hono context as is used. */
 export interface HonoContextLike {
   readonly req: { readonly path: string; readonly raw: Request };
   readonly res: Response;

@@ -1,6 +1,6 @@
-import type { ServerResponse } from 'node:http';
+import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { CircuitBreaker } from '../breaker/circuit-breaker.js';
-import { Door, type CircuitBreakerMiddlewareOptions as DoorOptions } from './door.js';
+import { Door, type DoorOptions } from './door.js';
 import {
   fastifyFace,
   handlerFace,
@@ -25,6 +25,7 @@ export type {
   NodeRequest,
 } from './faces.js';
 
+/** Which breaker guards the routes, and which requests pass it by. */
 export interface CircuitBreakerMiddlewareOptions extends DoorOptions {
   /** Gets the errors of a `handler` on a plain `http` server, which are answered with 502. Default: prints them, as Express does. */
   onError?: (error: unknown) => void;
@@ -50,7 +51,9 @@ export interface CircuitBreakerMiddleware {
    * A request listener, or a route of Express 4, that may be asynchronous. Where the rejection of a promise would leave
    * the request hanging, it goes to `next`; on a plain server, which has none, it is answered with 502.
    */
-  readonly handler: ReturnType<typeof handlerFace>;
+  readonly handler: <Req extends IncomingMessage, Res extends ServerResponse>(
+    route: (request: Req, response: Res, next: Next) => unknown,
+  ) => (request: Req, response: Res, next?: Next) => void;
   /** A plugin. */
   readonly fastify: (instance: FastifyLike, options: unknown, done: () => void) => void;
   readonly koa: (context: KoaContextLike, next: () => Promise<unknown>) => Promise<void>;

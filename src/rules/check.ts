@@ -1,5 +1,5 @@
 import { unknownKey } from '../breaker/config.js';
-import { checkOption, isOptionKey, oneOf, OPTIONS, type BreakerOptions } from '../breaker/options.js';
+import { checkOption, isOptionKey, oneOf, OPTIONS } from '../breaker/options.js';
 import { formatPath, type Finding, type Path } from './finding.js';
 import { checkGlob, checkHostPattern } from './match.js';
 import { checkMeaning } from './meaning.js';
@@ -46,7 +46,7 @@ function findUnknownKeys(config: unknown, code: boolean): Finding[] {
     if (!isDictionary(value)) return;
     for (const key of Object.keys(value)) {
       if (known.includes(key)) continue;
-      const words = isOptionKey(key) && !path.includes('match') ? misplaced(key, path, value[key]) : undefined;
+      const words = path.includes('match') ? undefined : misplaced(key, path, value[key]);
       findings.push({ path: [...path, key], value: value[key], ...(words ?? unknownKey(key, known)), key: true });
     }
   }
@@ -64,8 +64,12 @@ function findUnknownKeys(config: unknown, code: boolean): Finding[] {
   return findings;
 }
 
-/** An option that exists, but not here. */
-function misplaced(key: keyof BreakerOptions, path: Path, value: unknown): Words | undefined {
+/** What exists, but not here. */
+function misplaced(key: string, path: Path, value: unknown): Words | undefined {
+  if (!isOptionKey(key)) {
+    if (!(RULES_KEYS as readonly string[]).includes(key)) return undefined;
+    return { consequence: 'it would have no effect here', allowed: 'It stands at the top level: take it out of here.' };
+  }
   if (OPTIONS[key].kind === 'function') return checkOption(key, typeof value === 'function' ? undefined : value);
   if (path.length > 0) return undefined;
   return {
@@ -112,9 +116,18 @@ function wordsFor(path: Path, value: unknown): Words {
         consequence: 'no automatic breaker could be made, or no limit be kept',
         allowed: 'Use a whole number of 1 or more.',
       };
+    case 'panicThreshold':
+      return panicWords(value);
     default:
       return { consequence: 'it cannot be read', allowed: 'Look at otel-breaker/schema.json for what may stand here.' };
   }
+}
+
+function panicWords(value: unknown): Words {
+  const percent = typeof value === 'number' && value > 1 && value <= 100 ? `: write ${value} % as ${value / 100}` : '';
+  const allowed = `Use a number above 0 and at most 1${percent} (1 turns panic off).`;
+  if (value === 0) return { consequence: 'the first circuits to open would end all rejecting', allowed };
+  return { consequence: percent === '' ? 'a share is a part of 1' : 'no share is ever above 1', allowed };
 }
 
 function matchWords(field: keyof RuleMatch, value: unknown): Words {

@@ -4,18 +4,25 @@ import type { Explanation } from './rule-set.js';
 
 /** An explanation as people read it: the rule, the breaker, and a table of options. */
 export function formatExplanation(target: Target, explanation: Explanation, file: string | undefined): string {
-  const { name, rule, shared, options } = explanation;
+  const { name, rule, shared, options, panicThreshold } = explanation;
   const head = [
     ['target', `${targetName(target)} (${target.system})`],
     ['rules', file ?? 'no file'],
     ['rule', rule ?? 'none matches'],
     ['breaker', `${name}${shared ? ' (may be shared with other targets)' : ''}`],
+    ['panic', describePanic(panicThreshold)],
   ];
   const order = Object.keys(OPTIONS);
   const rows = options
     .toSorted((a, b) => order.indexOf(a.key) - order.indexOf(b.key))
     .map(({ key, value, source }) => [key, formatValue(key, value), source]);
   return `${table(head)}\n\n${table([['option', 'value', 'from'], ...rows])}\n`;
+}
+
+function describePanic({ value, source }: Explanation['panicThreshold']): string {
+  const words =
+    value === 1 ? 'off' : `none rejects where more than ${Number((value * 100).toFixed(1))} % of targets open at once`;
+  return `${words} (${source})`;
 }
 
 function formatValue(key: string, value: unknown): string {

@@ -27,9 +27,10 @@ interface Pattern {
 let net: typeof import('node:net') | undefined;
 
 const NO_CAPTURES: readonly string[] = [];
-// With more wildcards, a hostile name could keep the regular expression busy for seconds.
+// Each further one makes a long name more work to fit.
 const MAX_WILDCARDS = 4;
 const MAX_TEXT = 512;
+const NOWHERE = 1;
 
 /** Host names as they are compared: in small letters, addresses in their one canonical form, without brackets. */
 export function normalizeHost(host: string): string {
@@ -134,18 +135,44 @@ function glob(pattern: string): Pattern {
   if (!pattern.includes('*')) {
     return { test: (text) => (text === pattern ? NO_CAPTURES : undefined), captures: 0, exact: pattern };
   }
-  const source = pattern.replace(/\*\*|\*|[^*]+/g, (part) => {
-    if (part === '**') return '(.+)';
-    return part === '*' ? '([^.]+)' : part.replace(/[\\^$.*+?()[\]{}|/-]/g, '\\$&');
-  });
-  const regexp = new RegExp(`^${source}$`);
+  const pieces = pattern.match(/\*\*|\*|[^*]+/g)!;
   const afterStars = pattern.slice(pattern.lastIndexOf('*') + 1);
   const dot = afterStars.indexOf('.');
   return {
-    test: (text) => (text.length <= MAX_TEXT ? regexp.exec(text)?.slice(1) : undefined),
+    test: (text) => (text.length <= MAX_TEXT && text.endsWith(afterStars) ? fitPieces(pieces, text) : undefined),
     captures: countCaptures(pattern),
     ...(dot >= 0 && dot < afterStars.length - 1 && { suffix: afterStars.slice(dot + 1) }),
   };
+}
+
+/**
+ * What the stars stand for: the first one for as much as it can, then the next. Not by a regular expression: names come from
+ * the network, and one that nearly fits would keep it busy for half a minute. Here a place that led nowhere is not tried again.
+ */
+function fitPieces(pieces: readonly string[], text: string): readonly string[] | undefined {
+  const captures: string[] = [];
+  const places = text.length + 1;
+  const led = new Uint8Array(pieces.length * places);
+
+  function fitsFrom(index: number, start: number): boolean {
+    const piece = pieces[index];
+    if (piece === undefined) return start === text.length;
+    if (led[index * places + start] === NOWHERE) return false;
+    if (!piece.startsWith('*')) {
+      if (text.startsWith(piece, start) && fitsFrom(index + 1, start + piece.length)) return true;
+    } else {
+      const dot = piece === '*' ? text.indexOf('.', start) : -1;
+      for (let end = dot < 0 ? text.length : dot; end > start; end--) {
+        if (!fitsFrom(index + 1, end)) continue;
+        captures.unshift(text.slice(start, end));
+        return true;
+      }
+    }
+    led[index * places + start] = NOWHERE;
+    return false;
+  }
+
+  return fitsFrom(0, 0) ? captures : undefined;
 }
 
 export function listOf<T>(value: T | readonly T[] | undefined): readonly T[] | undefined {

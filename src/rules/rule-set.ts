@@ -3,7 +3,7 @@ import type { BreakerOptions, Mode, OptionKey, PresetName } from '../breaker/opt
 import { ownNumbers, presets } from '../breaker/presets.js';
 import { targetLabels, targetName, type System, type Target } from '../target.js';
 import { Matcher, MatchIndex } from './match.js';
-import { DEFAULT_MAX_BREAKERS, type Rule, type RulesConfig } from './rule.js';
+import { DEFAULT_MAX_BREAKERS, DEFAULT_PANIC_THRESHOLD, type Rule, type RulesConfig } from './rule.js';
 
 /** What the rules say of one target. */
 export interface Resolution {
@@ -34,6 +34,8 @@ export interface Explanation extends Resolution {
   /** The rule that matched: `rules[1] of otel-breaker.yaml`; `undefined` where none did. */
   readonly rule: string | undefined;
   readonly options: readonly ExplainedOption[];
+  /** What holds for all targets together, and where it came from. */
+  readonly panicThreshold: { readonly value: number; readonly source: string };
 }
 
 /** Options and where they stand. */
@@ -59,6 +61,7 @@ export const MODE_VARIABLE = 'OTEL_BREAKER_MODE';
 /** Which options for which target. */
 export class RuleSet {
   readonly maxBreakers: number;
+  readonly panicThreshold: number;
   readonly #sections: readonly RulesSection[];
   readonly #mode: Mode | undefined;
   readonly #index: MatchIndex<CompiledRule>;
@@ -72,6 +75,7 @@ export class RuleSet {
     this.#sections = sections;
     this.#mode = mode;
     this.maxBreakers = firstOf(sections, 'maxBreakers') ?? DEFAULT_MAX_BREAKERS;
+    this.panicThreshold = firstOf(sections, 'panicThreshold') ?? DEFAULT_PANIC_THRESHOLD;
     let index = 0;
     this.#index = new MatchIndex(
       sections.flatMap(({ origin, config }) =>
@@ -115,7 +119,10 @@ export class RuleSet {
       value: value as unknown,
       source: sources.get(key) ?? 'follows from openDuration',
     }));
-    return { ...resolution, rule: rule?.source, options };
+    const section = this.#sections.find(({ config }) => config.panicThreshold !== undefined);
+    const source = section === undefined ? 'default' : `panicThreshold of ${section.origin}`;
+    const panicThreshold = { value: this.panicThreshold, source };
+    return { ...resolution, rule: rule?.source, options, panicThreshold };
   }
 }
 

@@ -30,8 +30,20 @@ export interface RulesConfig {
   rules?: readonly Rule[] | undefined;
   /** So many automatic breakers at most; default 1000. */
   maxBreakers?: number | undefined;
+  /**
+   * Where more than this share of at least four unrelated targets opens within ten seconds, something nearer is broken,
+   * and no call is rejected until it clears. Above 0, at most 1; default 0.5; 1 turns it off.
+   */
+  panicThreshold?: number | undefined;
 }
 
 export const DEFAULT_MAX_BREAKERS = 1_000;
+export const DEFAULT_PANIC_THRESHOLD = 0.5;
 
-export const RULES_KEYS: readonly (keyof RulesConfig)[] = ['mode', 'defaults', 'rules', 'maxBreakers'];
+export const RULES_KEYS: readonly (keyof RulesConfig)[] = [
+  'mode',
+  'defaults',
+  'rules',
+  'maxBreakers',
+  'panicThreshold',
+];

@@ -119,6 +119,17 @@ export function rulesSchema(code: boolean) {
         v.description('So many automatic breakers at most; default 1000.'),
       ),
     ),
+    panicThreshold: v.optional(
+      v.pipe(
+        v.number(),
+        v.gtValue(0),
+        v.maxValue(1),
+        v.description(
+          'Where more than this share of at least four unrelated targets opens within ten seconds, something nearer is ' +
+            'broken, and no call is rejected until it clears. Default 0.5; 1 turns it off.',
+        ),
+      ),
+    ),
   });
 }
 

@@ -15,6 +15,12 @@ const HAND_OVER_AT = 256;
 // the process would stand still meanwhile.
 const MAX_REPLAY = 100_000;
 
+/** How long all calls of a breaker took: how many by bucket, and the sum in seconds. */
+export interface DurationTotals {
+  readonly counts: readonly number[];
+  readonly sum: number;
+}
+
 /** Durations of one breaker's calls, in buckets. */
 export class Durations implements DurationRecorder {
   // Made with the first call: most breakers of a large registry have made none.
@@ -48,6 +54,14 @@ export class Durations implements DurationRecorder {
     (this.#handedOver ??= new Buckets()).take(waiting);
   }
 
+  /** All calls there were, handed over or not; `undefined` where there were none. */
+  totals(): DurationTotals | undefined {
+    if (this.#waiting === undefined) return undefined;
+    const all = new Buckets();
+    for (const some of [this.#waiting, this.#handedOver]) if (some !== undefined) all.add(some);
+    return { counts: Array.from(all.counts), sum: all.sums.reduce((sum, ms) => sum + ms, 0) / 1_000 };
+  }
+
   /** Begins again from the first call, for a receiver that has heard of none. */
   replay(): void {
     if (this.#waiting === undefined) return;
@@ -59,17 +73,22 @@ export class Durations implements DurationRecorder {
 
 /** How many calls took how long, by bucket. */
 class Buckets {
-  readonly counts = new Uint32Array(BUCKETS);
+  // Not of 32 bits: a busy process would have them full within days.
+  readonly counts = new Float64Array(BUCKETS);
   readonly sums = new Float64Array(BUCKETS);
   total = 0;
 
-  /** Moves what another holds into this one. */
-  take(other: Buckets): void {
+  add(other: Buckets): void {
     for (let bucket = 0; bucket < BUCKETS; bucket++) {
       this.counts[bucket]! += other.counts[bucket]!;
       this.sums[bucket]! += other.sums[bucket]!;
     }
     this.total += other.total;
+  }
+
+  /** Moves what another holds into this one. */
+  take(other: Buckets): void {
+    this.add(other);
     other.counts.fill(0);
     other.sums.fill(0);
     other.total = 0;

@@ -31,12 +31,21 @@ export const log: Readonly<Record<Level, (message: string, ...details: unknown[]
   debug: (message, ...details) => write('debug', message, details),
 };
 
-function write(level: Level, message: string, details: unknown[]): void {
+function write(level: Level, text: string, details: unknown[]): void {
+  const message = oneLine(text);
   if (hasDiagLogger()) diagLogger[level](message, ...details);
   else if (LEVELS[level] <= printUpTo) {
-    const text = [message, ...details.map((detail) => (detail instanceof Error ? detail.message : String(detail)))];
-    process.stderr.write(`${PACKAGE.name}: ${text.join(': ')}\n`);
+    const all = [message, ...details.map((detail) => (detail instanceof Error ? detail.message : String(detail)))];
+    process.stderr.write(`${PACKAGE.name}: ${all.join(': ')}\n`);
   }
+}
+
+/** Names of hosts stand in messages, and a line end in one must not look like the next line of a log. */
+function oneLine(text: string): string {
+  return text.replace(
+    /[\u0000-\u001f\u007f-\u009f\u2028\u2029]/g,
+    (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`,
+  );
 }
 
 /** Whether OpenTelemetry's diag has a logger to write to. */

@@ -1,10 +1,26 @@
 import type { Attributes, BatchObservableResult, Meter, MeterProvider, Observable } from '@opentelemetry/api';
-import type { CircuitBreaker } from '../breaker/circuit-breaker.js';
-import { CLOSED, OPEN, STATE_NAMES, TRANSITIONS } from '../breaker/state.js';
+import type { CircuitBreaker, Tally } from '../breaker/circuit-breaker.js';
+import { CLOSED, OPEN, STATE_NAMES, TRANSITIONS, type StateCode } from '../breaker/state.js';
 import { PACKAGE } from '../version.js';
-import { DURATION_BOUNDS, Durations } from './durations.js';
+import { DURATION_BOUNDS, Durations, type DurationTotals } from './durations.js';
+import { log } from './log.js';
 
 type Observe = (value: number, attributes: Attributes) => void;
+
+/** What six of the seven metrics are made of. */
+interface Counted {
+  readonly stateCode: StateCode;
+  readonly tally: Readonly<Tally>;
+  readonly transitions: readonly number[] | undefined;
+}
+
+/** All that metrics say of one breaker, as plain data that can cross to another thread or process. */
+export interface BreakerNumbers extends Counted {
+  /** Its name among them. */
+  readonly labels: Attributes;
+  /** `undefined` where no call succeeded or failed yet. */
+  readonly durations: DurationTotals | undefined;
+}
 
 interface ObservedInstrument {
   /** The Prometheus exporter makes `_` of each `.`, and adds `_total` to a counter. */
@@ -12,11 +28,11 @@ interface ObservedInstrument {
   readonly kind: 'gauge' | 'counter';
   readonly description: string;
   /** Tells the values of one breaker. */
-  readonly observe: (breaker: CircuitBreaker, labels: Attributes, observe: Observe) => void;
+  readonly observe: (breaker: Counted, labels: Attributes, observe: Observe) => void;
 }
 
 /** Six of the seven metrics, as numbers read from a breaker at each collection; the seventh is the histogram below. */
-const OBSERVED: readonly ObservedInstrument[] = [
+export const OBSERVED: readonly ObservedInstrument[] = [
   {
     name: 'circuit_breaker.state',
     kind: 'gauge',
@@ -75,26 +91,34 @@ const OBSERVED: readonly ObservedInstrument[] = [
   },
 ];
 
-const DURATION = {
+export const DURATION = {
   name: 'circuit_breaker.call.duration_seconds',
   description: 'Duration of calls that succeeded or failed',
-};
+  unit: 's',
+} as const;
+
+// A provider keeps every series it was ever told of, about 2 KB for each breaker; breakers come and go with the hosts that
+// are called.
+const MAX_NAMES = 10_000;
 
 interface Attachment {
   readonly meter: Meter;
   readonly instruments: readonly Observable[];
   readonly observe: (result: BatchObservableResult) => void;
   readonly record: (seconds: number, labels: Attributes) => void;
+  /** Of all breakers that it was told of, gone ones as well. */
+  readonly names: Set<string>;
 }
 
 /**
- * Publishes the seven metrics of a set of breakers through the instruments of whatever provider there is.
+ * The seven metrics of a set of breakers: through the instruments of the application's provider, or as plain numbers.
  *
  * Nothing is recorded during a call: breakers keep plain numbers, and one callback reads them at each collection.
  */
 export class BreakerMetrics {
   readonly #durations = new Map<CircuitBreaker, Durations>();
   #attachment: Attachment | undefined;
+  #saidFull = false;
 
   add(breaker: CircuitBreaker): void {
     const durations = new Durations((full) => this.#handOver(breaker, full));
@@ -109,6 +133,17 @@ export class BreakerMetrics {
     breaker.recordDurations(undefined);
   }
 
+  /** What there is to tell of each breaker now. */
+  numbers(): BreakerNumbers[] {
+    return Array.from(this.#durations, ([breaker, durations]) => ({
+      labels: labelsOf(breaker),
+      stateCode: breaker.stateCode,
+      tally: breaker.tally,
+      transitions: breaker.transitions,
+      durations: durations.totals(),
+    }));
+  }
+
   /** Moves to a provider: everything counted so far is seen there too. */
   attach(provider: MeterProvider): void {
     this.detach();
@@ -121,7 +156,7 @@ export class BreakerMetrics {
     );
     const histogram = meter.createHistogram(DURATION.name, {
       description: DURATION.description,
-      unit: 's',
+      unit: DURATION.unit,
       advice: { explicitBucketBoundaries: [...DURATION_BOUNDS] },
     });
     this.#attachment = {
@@ -129,6 +164,7 @@ export class BreakerMetrics {
       instruments,
       observe: (result) => this.#observe(result, instruments),
       record: (seconds, labels) => histogram.record(seconds, labels),
+      names: new Set(),
     };
     for (const durations of this.#durations.values()) durations.replay();
     meter.addBatchObservableCallback(this.#attachment.observe, [...instruments]);
@@ -143,6 +179,7 @@ export class BreakerMetrics {
 
   #observe(result: BatchObservableResult, instruments: readonly Observable[]): void {
     for (const [breaker, durations] of this.#durations) {
+      if (!this.#hasRoomFor(breaker)) continue;
       const labels = labelsOf(breaker);
       OBSERVED.forEach((instrument, index) => {
         const observable = instruments[index]!;
@@ -154,10 +191,27 @@ export class BreakerMetrics {
   }
 
   #handOver(breaker: CircuitBreaker, durations: Durations): void {
-    if (this.#attachment === undefined) return;
+    if (this.#attachment === undefined || !this.#hasRoomFor(breaker)) return;
     const { record } = this.#attachment;
     const labels = labelsOf(breaker);
     durations.handOver((seconds) => record(seconds, labels));
+  }
+
+  #hasRoomFor({ name }: CircuitBreaker): boolean {
+    const { names } = this.#attachment!;
+    if (names.has(name)) return true;
+    if (names.size >= MAX_NAMES) {
+      if (!this.#saidFull) {
+        log.warn(
+          `metrics of ${MAX_NAMES} circuit breakers have been published, and a provider forgets none: further ones are not. ` +
+            'Let targets share a breaker by the name of a rule',
+        );
+      }
+      this.#saidFull = true;
+      return false;
+    }
+    names.add(name);
+    return true;
   }
 }
 

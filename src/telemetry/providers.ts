@@ -2,6 +2,7 @@ import { createNoopMeter, metrics as metricsApi, type MeterProvider } from '@ope
 import { PACKAGE } from '../version.js';
 import { log } from './log.js';
 import type { BreakerMetrics } from './metrics.js';
+import { isTracingAlone } from './standalone-tracing.js';
 
 // Captured at load: an application's fake timers must not decide when metrics leave.
 const { setImmediate, setTimeout } = globalThis;
@@ -21,7 +22,6 @@ const realTimers: Timers = {
 
 /** A place for metrics to leave from, where the application has none. */
 export interface OwnExporter {
-  readonly provider: MeterProvider;
   stop(): Promise<void>;
 }
 
@@ -32,6 +32,9 @@ const GRACE_MS = 500;
 // … and how long when it has at least loaded what it would need for one.
 const GRACE_WITH_SDK_MS = 5_000;
 
+/** How long a process waits that is likely to have its numbers told by another one. */
+export const GRACE_OF_WORKERS_MS = 5_000;
+
 /**
  * Finds out where metrics leave.
  *
@@ -41,11 +44,14 @@ const GRACE_WITH_SDK_MS = 5_000;
  * of our own start.
  */
 export class MetricsPublisher {
+  /** That of the application. */
   #provider: MeterProvider | undefined;
   #own: OwnExporter | undefined;
   #startOwn: (() => Promise<OwnExporter | undefined>) | undefined;
+  #grace = GRACE_MS;
   #startedAt = 0;
   #running = false;
+  #yielded = false;
 
   /** @param timers for tests */
   constructor(
@@ -53,11 +59,18 @@ export class MetricsPublisher {
     private readonly timers: Timers = realTimers,
   ) {}
 
+  /** Whether metrics leave through a provider of the application. */
+  get hasProvider(): boolean {
+    return this.#provider !== undefined;
+  }
+
   /**
    * @param startOwn starts an exporter where the application brings none; without it, metrics wait for a provider
+   * @param grace milliseconds that the application has for that; more where it has loaded an SDK
    */
-  start(startOwn?: () => Promise<OwnExporter | undefined>): void {
+  start(startOwn?: () => Promise<OwnExporter | undefined>, grace?: number): void {
     this.#startOwn ??= startOwn;
+    this.#grace = grace ?? this.#grace;
     if (this.#running && startOwn === undefined) return;
     this.#running = true;
     this.#startedAt = this.timers.now();
@@ -66,7 +79,7 @@ export class MetricsPublisher {
 
   /** Looks once more, now: called where something happens anyway. */
   look(): void {
-    if (!this.#running || (this.#provider !== undefined && this.#own === undefined)) return;
+    if (!this.#running || this.#provider !== undefined) return;
     const provider = metricsApi.getMeterProvider();
     if (isReal(provider)) this.publishTo(provider);
   }
@@ -75,16 +88,22 @@ export class MetricsPublisher {
   publishTo(provider: MeterProvider): void {
     if (provider === this.#provider || !isReal(provider)) return;
     this.#provider = provider;
-    const own = this.#own;
-    this.#own = undefined;
-    if (own !== undefined) {
+    if (this.#own !== undefined) {
       log.info(
         'Found the metrics provider of the application: metrics leave there from now on, and our own port is free again. ' +
           'If its exporter wanted that port and could not have it, set OTEL_EXPORTER_PROMETHEUS_PORT to another one',
       );
-      void stopQuietly(own);
     }
+    this.yield();
     this.metrics.attach(provider);
+  }
+
+  /** Does without an exporter of our own from now on: another process publishes our numbers, or a provider does. */
+  yield(): void {
+    const own = this.#own;
+    this.#own = this.#startOwn = undefined;
+    this.#yielded = true;
+    if (own !== undefined) void stopQuietly(own);
   }
 
   async stop(): Promise<void> {
@@ -100,12 +119,12 @@ export class MetricsPublisher {
     this.look();
     if (this.#provider === undefined && this.#graceIsOver()) void this.#open();
     const next = LOOKS_MS[index + 1];
-    if (next === undefined || (this.#provider !== undefined && this.#own === undefined)) return;
+    if (next === undefined || this.#provider !== undefined) return;
     this.timers.after(next - LOOKS_MS[index]!, () => this.#lookAt(index + 1));
   }
 
   #graceIsOver(): boolean {
-    const grace = applicationHasSdk() ? GRACE_WITH_SDK_MS : GRACE_MS;
+    const grace = applicationHasSdk() ? Math.max(this.#grace, GRACE_WITH_SDK_MS) : this.#grace;
     // Timers are no more exact than a millisecond.
     return this.timers.now() - this.#startedAt >= grace - 1;
   }
@@ -121,10 +140,8 @@ export class MetricsPublisher {
       log.error('metrics are not published', error);
     }
     if (own === undefined) return;
-    if (!this.#running || this.#provider !== undefined) return stopQuietly(own);
+    if (!this.#running || this.#yielded) return stopQuietly(own);
     this.#own = own;
-    this.#provider = own.provider;
-    this.metrics.attach(own.provider);
   }
 }
 
@@ -143,5 +160,6 @@ function isReal(provider: MeterProvider): boolean {
 
 /** Whether the application has loaded an SDK with metrics: we load ours only after this was asked. */
 function applicationHasSdk(): boolean {
+  if (isTracingAlone()) return false;
   return Object.keys(require.cache).some((path) => path.replaceAll('\\', '/').includes('/@opentelemetry/sdk-metrics/'));
 }

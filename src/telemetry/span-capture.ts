@@ -1,5 +1,7 @@
 import { SpanKind, trace, type Span, type SpanContext, type Tracer, type TracerProvider } from '@opentelemetry/api';
+import { diagnostics } from '../breaker/diagnostics.js';
 import { PACKAGE } from '../version.js';
+import type { RingSpan, TraceRing } from './trace-ring.js';
 
 type StartSpan = (this: Tracer, ...args: Parameters<Tracer['startSpan']>) => Span;
 
@@ -18,6 +20,9 @@ interface ScopedSpan extends Span {
  */
 export class SpanCapture {
   #last: ScopedSpan | undefined;
+  #feeds: Pick<TraceRing, 'onStart' | 'onEnd'> | undefined;
+  #spanClass: { end: Span['end'] } | undefined;
+  #unwatchEnd: (() => void) | undefined;
   #unwatch: (() => void) | undefined;
 
   /**
@@ -29,13 +34,17 @@ export class SpanCapture {
     if (this.#unwatch !== undefined) return true;
     const tracer = realTracer();
     if (tracer === undefined) return false;
-    const owner = ownerOfStartSpan(tracer);
+    const owner = ownerOf(tracer as { startSpan: StartSpan }, 'startSpan');
     const { startSpan } = owner;
     const remember = (span: Span) => (this.#last = span);
+    const feed = (span: Span) => {
+      if (this.#feeds !== undefined && span.isRecording()) this.#feed(span);
+    };
 
     const watched: StartSpan = function (this: Tracer, name, options, context) {
       const span = startSpan.call(this, name, options, context);
       if (options?.kind === SpanKind.CLIENT) remember(span);
+      feed(span);
       return span;
     };
     owner.startSpan = watched;
@@ -57,9 +66,62 @@ export class SpanCapture {
     return span.isRecording() && isOfThisCall(span) ? span : undefined;
   }
 
+  /**
+   * Spans go to this processor as well, whoever has set up the SDK: one that runs takes no further processors.
+   *
+   * @returns a function that ends it
+   */
+  feed(processor: Pick<TraceRing, 'onStart' | 'onEnd'>): () => void {
+    this.#feeds = processor;
+    this.watch();
+    return () => {
+      this.#feeds = undefined;
+      this.#stopWatchingEnd();
+    };
+  }
+
   stop(): void {
     this.#unwatch?.();
     this.#unwatch = this.#last = undefined;
+    this.#stopWatchingEnd();
+  }
+
+  /** For spans that record; those of the SDK tell, once they have ended, what they recorded. */
+  #feed(span: Span): void {
+    const spanClass = ownerOf(span as { end: Span['end'] }, 'end');
+    if (spanClass !== this.#spanClass) this.#watchEnd(spanClass);
+    harmlessly(() => this.#feeds?.onStart(span));
+  }
+
+  #watchEnd(spanClass: { end: Span['end'] }): void {
+    this.#stopWatchingEnd();
+    const { end } = spanClass;
+    const ended = (span: Span) => harmlessly(() => this.#feeds?.onEnd(span as Span & RingSpan));
+
+    const watched = function (this: Span, ...args: Parameters<Span['end']>): void {
+      const isFirst = this.isRecording();
+      end.apply(this, args);
+      if (isFirst && 'resource' in this) ended(this);
+    };
+    spanClass.end = watched;
+    this.#spanClass = spanClass;
+    this.#unwatchEnd = () => {
+      if (spanClass.end === watched) spanClass.end = end;
+    };
+  }
+
+  #stopWatchingEnd(): void {
+    this.#unwatchEnd?.();
+    this.#unwatchEnd = this.#spanClass = undefined;
+  }
+}
+
+/** Who starts and ends spans must not notice a fault of ours. */
+function harmlessly(act: () => void): void {
+  try {
+    act();
+  } catch (error) {
+    diagnostics.report('A span is missing from the console', error);
   }
 }
 
@@ -80,8 +142,9 @@ function delegateOf(provider: TracerProvider & { getDelegate?(): TracerProvider 
   return provider.getDelegate?.() ?? provider;
 }
 
-function ownerOfStartSpan(tracer: Tracer): { startSpan: StartSpan } {
-  let owner: { startSpan: StartSpan } = tracer;
-  while (!Object.hasOwn(owner, 'startSpan')) owner = Object.getPrototypeOf(owner) as Tracer;
+/** The prototype that a method stands on. */
+function ownerOf<Key extends string, Owner extends Record<Key, unknown>>(object: Owner, key: Key): Owner {
+  let owner = object;
+  while (!Object.hasOwn(owner, key)) owner = Object.getPrototypeOf(owner) as Owner;
   return owner;
 }

@@ -11,6 +11,7 @@ import {
 import type { BreakerObserver, CircuitBreaker, Transition } from '../breaker/circuit-breaker.js';
 import type { CircuitOpenError } from '../breaker/errors.js';
 import { CLOSED } from '../breaker/state.js';
+import type { PanicChange } from '../panic.js';
 import { PACKAGE } from '../version.js';
 import type { CallContext } from './call-context.js';
 import type { EmitLog } from './log-events.js';
@@ -18,10 +19,11 @@ import type { SpanCapture } from './span-capture.js';
 
 const TRANSITION = 'circuit_breaker.state_transition';
 const REJECTED = 'circuit_breaker.rejected';
+const PANIC = 'circuit_breaker.panic';
 
 /** Whether an event on a span is one of ours. */
 export function isBreakerEvent(name: string): boolean {
-  return name === TRANSITION || name === REJECTED;
+  return name === TRANSITION || name === REJECTED || name === PANIC;
 }
 
 /** Whether an event on a span tells of a change of state. */
@@ -52,7 +54,7 @@ class Trail {
 }
 
 interface Event {
-  readonly name: typeof TRANSITION | typeof REJECTED;
+  readonly name: typeof TRANSITION | typeof REJECTED | typeof PANIC;
   readonly attributes: () => Attributes;
   /** What a span of our own for it looks like, where no other records the call. */
   readonly spanName: () => string;
@@ -136,6 +138,17 @@ export class SpanEvents implements BreakerObserver {
       kind: SpanKind.CLIENT,
       link: openedBy,
       isError: enforced,
+    });
+  }
+
+  /** So many circuits opened that none rejects any more, or they do again. */
+  onPanic({ breaker, active, reason }: PanicChange, context: unknown): void {
+    this.#write(breaker, context, {
+      name: PANIC,
+      attributes: () => ({ [NAME]: breaker.name, 'circuit_breaker.panic': active, 'circuit_breaker.reason': reason }),
+      spanName: () => PANIC,
+      kind: SpanKind.INTERNAL,
+      isError: false,
     });
   }
 

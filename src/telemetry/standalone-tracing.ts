@@ -32,22 +32,36 @@ export const SDK_FILES: readonly string[] = ['sdk-node', 'sdk-trace-node', 'sdk-
 const BRINGS_SDK = /@opentelemetry\/(sdk-|auto-instrumentations-)/;
 const IMPORTS_FILE = /(?:from|import|require)[\s(]*['"](\.{1,2}\/[^'"]+)['"]/g;
 
+/** The variable that asks for traces which the console shows and nobody else gets. */
+export const TRACES_VARIABLE = 'OTEL_BREAKER_TRACES';
+const EXPORTER_VARIABLE = 'OTEL_TRACES_EXPORTER';
+
+/** The variable by which traces are asked for. */
+export type TracesAskedBy = typeof TRACES_VARIABLE | typeof EXPORTER_VARIABLE;
+
 /**
- * Whether the environment asks for traces, exporters named and none of them `none`, and nobody else will make them: no
- * package on the command line, and no file that speaks of one, there or where the program begins. ES modules are not seen
- * to load, so that it has to be known before.
+ * Whether the environment asks for traces, exporters named and none of them `none`, or the console's alone, and nobody else
+ * will make them: no package on the command line, and no file that speaks of one, there or where the program begins. ES
+ * modules are not seen to load, so that it has to be known before.
+ *
+ * @returns the variable that asks
  */
 export function wantsTraces(
   env: NodeJS.ProcessEnv = process.env,
   args: readonly string[] = process.execArgv,
   program = process.argv[1],
-): boolean {
-  const exporters = (env.OTEL_TRACES_EXPORTER ?? '').split(',').map((name) => name.trim());
-  const disabled = env.OTEL_SDK_DISABLED?.trim().toLowerCase() === 'true';
-  if (disabled || exporters.every((name) => name === '') || exporters.includes('none')) return false;
+): TracesAskedBy | undefined {
+  const askedBy = traceVariable(env);
+  if (askedBy === undefined || env.OTEL_SDK_DISABLED?.trim().toLowerCase() === 'true') return undefined;
   const words = [...args, ...(env.NODE_OPTIONS ?? '').split(' ')];
   const files = [...words.map((word) => word.replace(/^--\w+=/, '')), program ?? ''].map(toPath);
-  return !words.some((word) => BRINGS_SDK.test(word)) && !files.some(bringsSdk);
+  return words.some((word) => BRINGS_SDK.test(word)) || files.some(bringsSdk) ? undefined : askedBy;
+}
+
+function traceVariable(env: NodeJS.ProcessEnv): TracesAskedBy | undefined {
+  const exporters = (env[EXPORTER_VARIABLE] ?? '').split(',').map((name) => name.trim());
+  if (exporters.some((name) => name !== '') && !exporters.includes('none')) return EXPORTER_VARIABLE;
+  return env[TRACES_VARIABLE]?.trim().toLowerCase() === 'local' ? TRACES_VARIABLE : undefined;
 }
 
 /** Whether a file speaks of an SDK, or one that it loads itself does. */
@@ -69,12 +83,31 @@ function readIfFile(name: string): string {
   }
 }
 
+let running = false;
+
+/** Whether the SDK that is loaded is one that we have set up. */
+export function isTracingAlone(): boolean {
+  return running;
+}
+
+/** NodeSDK sets up no tracing without a processor. Spans reach the console by another way. */
+const NOWHERE = {
+  onStart: () => {},
+  onEnd: () => {},
+  forceFlush: () => Promise.resolve(),
+  shutdown: () => Promise.resolve(),
+};
+
 /**
- * Starts OpenTelemetry's NodeSDK for traces alone, as `OTEL_TRACES_EXPORTER` and its other variables have it.
+ * Starts OpenTelemetry's NodeSDK for traces alone: as `OTEL_TRACES_EXPORTER` and its other variables have it, or such as
+ * stay in this process, of which its calls carry no trace either.
  *
  * @returns `undefined` where a package is missing; a message has named it
  */
-export function startStandaloneTracing(env: NodeJS.ProcessEnv = process.env): StandaloneTracing | undefined {
+export function startStandaloneTracing(
+  askedBy: TracesAskedBy,
+  env: NodeJS.ProcessEnv = process.env,
+): StandaloneTracing | undefined {
   const sdkModule = load<typeof import('@opentelemetry/sdk-node')>(SDK);
   const instrumentations = INSTRUMENTATIONS.map(([packageName, className]) => {
     const module = load<Record<string, new () => Instrumentation>>(packageName);
@@ -84,20 +117,26 @@ export function startStandaloneTracing(env: NodeJS.ProcessEnv = process.env): St
   const missing = [sdkModule === undefined ? SDK : '', instrumentations.length === 0 ? INSTRUMENTATIONS[0]![0] : ''];
   if (missing.some((name) => name !== '')) {
     log.warn(
-      `OTEL_TRACES_EXPORTER is set, but there is nothing to make traces with. Run: npm install ${missing.join(' ').trim()}`,
+      `${askedBy} is set, but there is nothing to make traces with. Run: npm install ${missing.join(' ').trim()}`,
     );
     return undefined;
   }
   const hadLogger = hasDiagLogger();
   const sdk = withoutLogs(env, () => {
-    const made = new sdkModule!.NodeSDK({ instrumentations: instrumentations as never, metricReaders: [] });
+    const made = new sdkModule!.NodeSDK({
+      instrumentations: instrumentations as never,
+      metricReaders: [],
+      ...(askedBy === TRACES_VARIABLE && { spanProcessors: [NOWHERE], textMapPropagator: null }),
+    });
     made.start();
     return made;
   });
   forget(SDK_FILES);
   flushAtExit(() => sdk.shutdown());
+  running = true;
   return {
     withdraw: () => {
+      running = false;
       for (const instrumentation of instrumentations) instrumentation.disable();
       for (const api of [trace, context, propagation]) api.disable();
       // NodeSDK sets one where OTEL_LOG_LEVEL is set; the next SDK would complain of it.

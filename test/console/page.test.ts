@@ -9,7 +9,9 @@ import { handleRequest, refuse, startService, type Service } from './service.js'
 const PAYMENTS = 'https://payments.example.com';
 const TOKEN = 'a-token-of-the-tests';
 
-describe('console page', () => {
+describe('console page', function () {
+  // A busy machine takes its time to start a browser and to draw.
+  this.timeout(120_000);
   let browser: Browser;
   let service: Service;
   let page: Page;
@@ -28,6 +30,7 @@ describe('console page', () => {
 
   async function open(options: Parameters<Browser['newPage']>[0] = {}, path = ''): Promise<void> {
     page = await browser.newPage(options);
+    page.setDefaultTimeout(60_000);
     requests = [];
     complaints = [];
     page.on('request', (request) => requests.push(request.url()));
@@ -326,11 +329,11 @@ describe('console page', () => {
     await inPage('watch-work.js');
     const busy = breakers.slice(0, 5);
     await during(
-      () => busy.forEach(succeed),
+      () => busy.forEach((breaker) => succeed(breaker)),
       () => page.evaluate('globalThis.work.touches(5)'),
     );
     await during(
-      () => breakers.forEach(succeed),
+      () => breakers.forEach((breaker) => succeed(breaker)),
       async () => {
         await page.evaluate('globalThis.work.touches(500)');
         // Under load all over, a filter still does what is typed.

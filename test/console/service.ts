@@ -22,13 +22,11 @@ export async function startService(env: NodeJS.ProcessEnv = {}): Promise<Service
   const runtime = createRuntime(new CircuitBreakerRegistry(), environment);
   const provider = new BasicTracerProvider({
     resource: resourceFromAttributes({ 'service.name': 'shop' }),
-    spanProcessors: [runtime.traces],
   });
   trace.setGlobalTracerProvider(provider);
   context.setGlobalContextManager(new AsyncLocalStorageContextManager());
   const exporter = await openOwnExporter(environment, runtime);
   if (exporter === undefined) throw new Error('The console could not listen.');
-  runtime.publishTo(exporter.provider);
   return {
     url: exporter.url,
     runtime,

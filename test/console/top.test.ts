@@ -5,6 +5,7 @@ import { createServer } from 'node:net';
 import type { AddressInfo } from 'node:net';
 import { runTop } from '../../src/console/top.js';
 import { openCircuit, succeed } from '../support/breakers.js';
+import { target } from '../support/targets.js';
 import { startService, type Service } from './service.js';
 
 /** A terminal that keeps the screen it was last told to show. */
@@ -48,6 +49,17 @@ describe('otel-breaker top', () => {
     expect(printed).to.match(/^redis:\/\/cache:6379 \(observe\) +● closed/m);
     expect(printed).to.include('5 consecutive failures (threshold 5)');
     expect(printed).not.to.include('\x1b');
+  });
+
+  it('says why nothing is rejected where most circuits are open', async () => {
+    service = await startService();
+    for (const url of ['http://a', 'http://b', 'redis://c', 'postgresql://d']) {
+      openCircuit(service.runtime.guard.breakerOf(target(url)));
+    }
+    expect(await runTop(service.url, output)).to.equal(0);
+    expect(printed).to.match(
+      /^panic, no call is rejected: 4 of 4 unrelated targets opened within 10 s \(threshold 50 %\)$/m,
+    );
   });
 
   it('takes a port or host:port for an address', async () => {

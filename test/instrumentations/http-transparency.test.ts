@@ -2,7 +2,7 @@ import { expect } from 'chai';
 import http from 'node:http';
 import https from 'node:https';
 import net from 'node:net';
-import { once } from 'node:events';
+import { EventEmitter, once } from 'node:events';
 import { inspect } from 'node:util';
 import { Readable } from 'node:stream';
 import { text } from 'node:stream/consumers';
@@ -138,6 +138,22 @@ describe('http transparency', () => {
           .join(),
       ).not.to.match(/permit|breaker/i);
       await closeOf(req);
+    });
+
+    it('events on their way through whatever has replaced the method that requests inherit, before us or after us', async () => {
+      const { port } = await serve((_, res) => res.end());
+      const { emit } = EventEmitter.prototype;
+      const seen: (string | symbol)[] = [];
+      EventEmitter.prototype.emit = function (this: EventEmitter, event: string | symbol, ...args: unknown[]) {
+        if (this instanceof http.ClientRequest) seen.push(event);
+        return Reflect.apply(emit, this, [event, ...args]) as boolean;
+      };
+      try {
+        await get({ host, port });
+      } finally {
+        EventEmitter.prototype.emit = emit;
+      }
+      expect(seen).to.include.members(['socket', 'finish', 'response', 'close']);
     });
 
     it('the arguments of the agent, untouched and the same objects', async () => {

@@ -1,12 +1,14 @@
 import { expect } from 'chai';
 import type { Redis } from 'ioredis';
 import { once } from 'node:events';
+import { connect, createServer } from 'node:net';
 import { IoredisBreakerInstrumentation } from '../../instrumentations/ioredis.js';
 import type { BreakerOptions } from '../../src/breaker/options.js';
 import { CircuitOpenError } from '../../src/guard.js';
 import { TestGuard } from '../support/guarded.js';
 import { Clients, heard, MAJORS, rejection } from '../support/ioredis.js';
 import { RedisServer } from '../support/redis-server.js';
+import { start } from '../support/servers.js';
 
 const OPTIONS: BreakerOptions = {
   failureThreshold: 5,
@@ -67,6 +69,31 @@ for (const { major, name } of MAJORS) {
     async function callUntilClosed(redis: Redis): Promise<void> {
       while (breaker().state !== 'closed') await redis.ping().catch(ignore);
     }
+
+    it('opens by answers that are not of Redis', async () => {
+      let garbled = false;
+      const between = await start(
+        createServer((socket) => {
+          const upstream = connect(server.port, server.host);
+          socket.on('error', ignore).on('data', (request) => {
+            if (garbled) socket.end('HTTP/1.1 400 Bad Request\r\n\r\n');
+            else upstream.write(request);
+          });
+          upstream
+            .on('error', ignore)
+            .pipe(socket)
+            .on('close', () => upstream.destroy());
+        }),
+        'redis',
+      );
+      const redis = clients.redis(between.port, { ...QUICK_RETRY, maxRetriesPerRequest: 0 });
+      await redis.ping();
+      garbled = true;
+      while (guard.only.state === 'closed') await rejection(redis.get('key'));
+      expect(guard.only.stats().calls).to.include({ success: 1, ignored: 0 });
+      clients.release();
+      await between.stop();
+    });
 
     it('opens by failing reconnections alone, and counts none of them as rejected', async () => {
       await ready();

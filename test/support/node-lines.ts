@@ -5,22 +5,32 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { ROOT } from './child.js';
 
-const NODE22 = join(ROOT, 'test/lines/node22');
-const OTEL3 = join(ROOT, 'test/lines/otel3');
+const NODE22 = 'test/lines/node22';
+const OTEL3 = 'test/lines/otel3';
+const LATER = join(ROOT, NODE22, 'node_modules');
+const PLATFORMS = join(ROOT, 'test/lines/platforms/node_modules');
 
 /** The Nodes of later lines, and undici 8, which runs on them only. */
 export const LATER_LINES = {
-  undici8: join(NODE22, 'node_modules/undici'),
+  undici8: join(LATER, 'undici'),
   nodes: {
-    'Node 22': join(NODE22, 'node_modules/node22/bin/node'),
-    'Node 24': join(NODE22, 'node_modules/node24/bin/node'),
+    'Node 22': join(LATER, 'node22/bin/node'),
+    'Node 24': join(LATER, 'node24/bin/node'),
+  },
+} as const;
+
+/** The oldest Node and the oldest pg that are supported, and the last Node of their line. */
+export const OLDEST = {
+  pg: join(PLATFORMS, 'pg'),
+  nodes: {
+    'Node 20.6': join(PLATFORMS, 'node20-oldest/bin/node'),
+    'Node 20': join(PLATFORMS, 'node20/bin/node'),
   },
 } as const;
 
 /** Installs them where they are not. They are binaries for Linux on x64, where these tests run. */
-export function installLaterLines(): Promise<void> {
-  return install(NODE22);
-}
+export const installLaterLines = (): Promise<void> => install(NODE22);
+export const installPlatforms = (): Promise<void> => install('test/lines/platforms');
 
 /** A Node and the packages of OpenTelemetry that go with it. */
 export interface OtelLine {
@@ -36,8 +46,8 @@ const FIXTURES = join(ROOT, 'test/fixtures/coexistence/matrix');
 const otel3 = (name: string, node: string): OtelLine => ({
   name,
   node,
-  cwd: OTEL3,
-  fixtures: join(OTEL3, 'node_modules/matrix'),
+  cwd: join(ROOT, OTEL3),
+  fixtures: join(ROOT, OTEL3, 'node_modules/matrix'),
 });
 
 /** The line of this package's own development dependencies, and the next. */
@@ -50,7 +60,7 @@ export const OTEL_LINES: readonly OtelLine[] = [
 /** Installs the later line where it is not, and puts the build of this package into it as an application would have it. */
 export async function installOtelLines(): Promise<void> {
   await Promise.all([installLaterLines(), install(OTEL3)]);
-  const ours = join(OTEL3, 'node_modules/otel-breaker');
+  const ours = join(ROOT, OTEL3, 'node_modules/otel-breaker');
   const [, later] = OTEL_LINES;
   await Promise.all([ours, later!.fixtures].map((folder) => rm(folder, { recursive: true, force: true })));
   // Copies, not links: Node would follow a link and find the packages of this line.
@@ -60,10 +70,11 @@ export async function installOtelLines(): Promise<void> {
 }
 
 async function install(folder: string): Promise<void> {
-  if (existsSync(join(folder, 'node_modules/.package-lock.json'))) return;
+  const cwd = join(ROOT, folder);
+  if (existsSync(join(cwd, 'node_modules/.package-lock.json'))) return;
   try {
-    await promisify(execFile)('npm', ['ci', '--no-audit', '--no-fund'], { cwd: folder });
+    await promisify(execFile)('npm', ['ci', '--no-audit', '--no-fund'], { cwd });
   } catch (error) {
-    throw new Error(`Cannot install what later lines of Node need. Try: cd ${folder} && npm ci`, { cause: error });
+    throw new Error(`Cannot install what these tests run on. Try: cd ${folder} && npm ci`, { cause: error });
   }
 }

@@ -15,6 +15,7 @@ const DEFAULTS = {
   consoleHosts: [],
   adminToken: undefined,
   health: 'any_open',
+  traces: 'auto',
 };
 
 describe('readEnvironment', () => {

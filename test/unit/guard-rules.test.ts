@@ -48,7 +48,7 @@ describe('Guard under rules', () => {
       expect(registry.listNames()).to.deep.equal(['http://busy', 'http://c', 'http://d']);
     });
 
-    it('never evicts one that is open or half-open, has a call in flight, or is not its own', () => {
+    it('never evicts one that rejects calls, has a call in flight, or is not its own', () => {
       const guard = guardWith({ maxBreakers: 2 });
       const own = registry.getOrCreate('made by hand');
       openCircuit(guard.breakerOf(target('http://open')));
@@ -59,6 +59,23 @@ describe('Guard under rules', () => {
       permit.success();
       expect(enter(guard, 'http://further')).to.not.equal(UNGUARDED);
       expect(registry.listNames()).to.deep.equal(['made by hand', 'http://open', 'http://further']);
+    });
+
+    it('evicts one that nobody called since its open time was over, and none that was opened by hand', () => {
+      const guard = guardWith({ maxBreakers: 2, defaults: { openDuration: 1 } });
+      guard.breakerOf(target('http://by-hand')).forceOpen();
+      openCircuit(guard.breakerOf(target('http://dead')));
+      while (enter(guard, 'http://further') === UNGUARDED);
+      expect(registry.listNames()).to.deep.equal(['http://by-hand', 'http://further']);
+    });
+
+    it('looks at a few breakers for each call, on the average, where none can be evicted', () => {
+      const guard = guardWith({ maxBreakers: 1_000 });
+      for (let host = 0; host < 1_000; host++) enter(guard, `http://in-flight-${host}`);
+      let looks = 0;
+      for (const { tally } of registry) Object.defineProperty(tally, 'inFlight', { get: () => (looks++, 1) });
+      for (let host = 0; host < 10_000; host++) expect(enter(guard, `http://further-${host}`)).to.equal(UNGUARDED);
+      expect(looks / 10_000).to.be.within(0.1, 10);
     });
 
     it('says once that calls go through unguarded', () => {

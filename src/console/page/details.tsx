@@ -110,7 +110,7 @@ export function Details({ state, row, onClose }: { state: State; row: Row; onClo
                 <tr key={key}>
                   <th scope="row">{key}</th>
                   <td>{Array.isArray(value) ? value.join(', ') : textOf(value)}</td>
-                  <td>{source ?? 'rules, code or console'}</td>
+                  <td>{source ?? 'code or console'}</td>
                 </tr>
               ))}
             </tbody>

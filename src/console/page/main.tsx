@@ -93,6 +93,11 @@ function App() {
         </p>
       </header>
       <Announcer state={state} />
+      {state.panic !== null && (
+        <p class="panic" role="alert">
+          Panic: no call is rejected. {state.panic}
+        </p>
+      )}
       <main>
         <Breakers state={state} onOpen={onOpen} />
         <Timeline state={state} onOpen={onOpen} onTrace={onTrace} />

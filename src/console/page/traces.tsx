@@ -1,7 +1,16 @@
 import { useEffect, useState } from 'preact/hooks';
 import type { SpanView, TraceView } from '../api.js';
 import type { State } from '../live-state.js';
-import { breakerEvent, breakerEvents, clock, milliseconds, STATE_SIGNS, textOf, type BreakerEvent } from '../words.js';
+import {
+  breakerEvent,
+  breakerEvents,
+  clock,
+  milliseconds,
+  STATE_SIGNS,
+  textOf,
+  titleOf,
+  type BreakerEvent,
+} from '../words.js';
 
 const MAX_SHOWN = 60;
 
@@ -28,7 +37,16 @@ export function Traces({
         )}
       </div>
       {trace === undefined ? (
-        <p class="empty">No trace with a breaker’s event yet. Traces show up here where this process records spans.</p>
+        <p class="empty">
+          No trace with a breaker’s event yet.
+          {state.loaded && !state.tracing && (
+            <>
+              {' '}
+              Nobody makes traces in this process: start it with <code>OTEL_BREAKER_TRACES=local</code> to see them
+              here.
+            </>
+          )}
+        </p>
       ) : (
         <div class="traces">
           <ul aria-label="Latest traces" class="trace-list">
@@ -57,7 +75,7 @@ function TraceItem({
   return (
     <li>
       <button type="button" aria-current={current ? 'true' : undefined} onClick={() => onTrace(trace.traceId)}>
-        <span class="when">{clock(trace.start)}</span> <span class="what">{trace.name}</span>{' '}
+        <span class="when">{clock(trace.start)}</span> <span class="what">{titleOf(trace.spans[0]!)}</span>{' '}
         <span class="long">{milliseconds(trace.durationMs)}</span>
         {first !== undefined && (
           <span class={`sum ${first.kind}`}>
@@ -92,7 +110,11 @@ function Waterfall({ trace, known, onTrace }: WaterfallProps) {
   const total = Math.max(trace.durationMs, 0.001);
 
   return (
-    <div class="waterfall" role="group" aria-label={`Trace ${trace.name}, ${milliseconds(trace.durationMs)}`}>
+    <div
+      class="waterfall"
+      role="group"
+      aria-label={`Trace ${titleOf(trace.spans[0]!)}, ${milliseconds(trace.durationMs)}`}
+    >
       <div class="scale" aria-hidden="true">
         {[0, 0.25, 0.5, 0.75, 1].map((part) => (
           <span key={part}>{milliseconds(total * part)}</span>
@@ -109,7 +131,7 @@ function Waterfall({ trace, known, onTrace }: WaterfallProps) {
               onClick={() => setSpanId(item.spanId)}
             >
               <span class="label" style={{ paddingInlineStart: `${Math.min(depth, 8) * 0.9}rem` }}>
-                {item.failed && <span class="failed">!</span>} {item.name}
+                {item.failed && <span class="failed">!</span>} {titleOf(item)}
               </span>
               <span class="track">
                 <span
@@ -156,7 +178,7 @@ function SpanDetail({
 }) {
   return (
     <div class="span-detail" aria-live="off">
-      <h3>{span.name}</h3>
+      <h3>{titleOf(span)}</h3>
       {span.events.map((event, index) => {
         const ours = breakerEvent(event);
         if (ours === undefined) return null;
@@ -200,7 +222,7 @@ function SpanDetail({
 function describe(span: SpanView): string {
   const events = span.events.map(breakerEvent).filter((event) => event !== undefined);
   return [
-    `${span.name}, ${span.kind}, ${milliseconds(span.durationMs)}${span.failed ? ', failed' : ''}`,
+    `${titleOf(span)}, ${span.kind}, ${milliseconds(span.durationMs)}${span.failed ? ', failed' : ''}`,
     ...events.map(({ title, reason }) => `${title}: ${reason}`),
   ].join('. ');
 }

@@ -1,8 +1,7 @@
-// Runs in the page. Notes which rows are touched, and the longest piece of work that kept the page from answering.
+// Runs in the page. Notes which rows are touched.
 const touched = new Set();
 const waiting = [];
 globalThis.work = {
-  longestMs: 0,
   /** Settles when so many rows have been touched; fails when more have. */
   touches: (rows) => new Promise((resolve, reject) => waiting.push({ rows, resolve, reject })),
 };
@@ -21,7 +20,3 @@ new MutationObserver((changes) => {
   characterData: true,
   attributes: true,
 });
-new PerformanceObserver((list) => {
-  for (const { duration } of list.getEntries())
-    globalThis.work.longestMs = Math.max(globalThis.work.longestMs, duration);
-}).observe({ type: 'longtask' });

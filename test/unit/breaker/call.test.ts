@@ -44,6 +44,17 @@ describe('CircuitBreaker.call', () => {
     });
   }
 
+  for (const code of ['EMFILE', 'ENFILE', 'ENOMEM', 'ENOBUFS', 'EADDRNOTAVAIL']) {
+    it(`ignores an error or a cause that says our own machine could not make the call: ${code}`, async () => {
+      const breaker = breakerUnderTest();
+      const own = named('Error', { code });
+      for (const error of [own, named('TypeError', { cause: own })]) {
+        expect(await errorOf(breaker.call(() => Promise.reject(error)))).to.equal(error);
+      }
+      expect(counts(breaker)).to.equal('0 success, 0 failure, 2 ignored, 0 rejected, 0 in flight');
+    });
+  }
+
   it('waits for anything that has a then, and asks it once', async () => {
     const breaker = breakerUnderTest();
     let asked = 0;

@@ -92,13 +92,3 @@ describe('the JSON schema', () => {
     });
   }
 });
-
-describe('the documentation', () => {
-  it('has the table of options as the code has it', () => {
-    const { FILE, table } = require('../../../scripts/options-table.cjs') as { FILE: string; table: () => string };
-    // Formatting pads the cells and escapes nothing: what counts is what stands in them.
-    const cells = (text: string) => text.replace(/ +/g, ' ').replace(/-{3,}/g, '---');
-    // Where this fails: npm run build && node scripts/options-table.cjs && npx prettier --write docs
-    expect(cells(readFileSync(FILE, 'utf8'))).to.contain(cells(table()));
-  });
-});

@@ -55,6 +55,17 @@ describe('rules in code', () => {
     expect(thresholdUnder(guardOf(all[0]!))).to.equal(6);
   });
 
+  it('set the threshold of panic for the process, not for one instrumentation', () => {
+    configure({ panicThreshold: 0.9 });
+    expect(getRuntime().panic.threshold).to.equal(0.9);
+    configure({});
+    expect(getRuntime().panic.threshold).to.equal(0.5);
+    expect(() => new HttpBreakerInstrumentation({ enabled: false, panicThreshold: 0.9 })).to.throw(
+      ConfigError,
+      'otel-breaker/http: panicThreshold: got 0.9; it is about all targets of the process',
+    );
+  });
+
   it('throw a ConfigError where they are bad, and change nothing', () => {
     configure(ruleWith(7));
     expect(() => configure(ruleWith(0))).to.throw(ConfigError, 'configure(): rules[0].failureThreshold: got 0;');

@@ -58,6 +58,17 @@ describe('Durations', () => {
     expect(handed).to.be.closeTo(sum / 1_000, 1e-9);
   });
 
+  it('tell how many there were of each length in all, handed over or not', () => {
+    const durations = neverFull();
+    expect(durations.totals()).to.equal(undefined);
+    for (const ms of [1, 90_000]) durations.record(ms);
+    handedOver(durations);
+    durations.record(3);
+    const counts = Array<number>(15).fill(0);
+    counts[0] = counts[1] = counts[14] = 1;
+    for (let time = 0; time < 2; time++) expect(durations.totals()).to.deep.equal({ counts, sum: 90.004 });
+  });
+
   it('say when there are enough to hand over', () => {
     let full = 0;
     const durations: Durations = new Durations((self) => {

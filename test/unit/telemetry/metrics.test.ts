@@ -15,6 +15,7 @@ import {
   waitUntilProbe,
 } from '../../support/breakers.js';
 import { FakeClock } from '../../support/clock.js';
+import { captureDiag } from '../../support/log.js';
 import { ManualReader, providerWithReaders } from '../../support/metrics.js';
 
 /** Breakers of one clock whose metrics leave through a provider with so many readers. */
@@ -196,6 +197,37 @@ describe('BreakerMetrics', () => {
     for (let index = 0; index < 2_500; index++) metrics.add(new CircuitBreaker(`target ${index}`));
     const states = (await reader.scrape()).filter((line) => line.startsWith('circuit_breaker.state{'));
     expect(states).to.have.length(2_500);
+  });
+
+  it('are of ten thousand breakers at most at one provider, which forgets none, and one warning says so', async () => {
+    const warnings = captureDiag();
+    const reader = new ManualReader();
+    const metrics = new BreakerMetrics();
+    metrics.attach(
+      new MeterProvider({ readers: [reader], views: [{ instrumentName: '*', aggregationCardinalityLimit: 20_000 }] }),
+    );
+    const first = new CircuitBreaker('first');
+    metrics.add(first);
+    succeed(first);
+    await reader.scrape();
+    for (let index = 1; index < 12_000; index++) {
+      const breaker = new CircuitBreaker(`target ${index}`);
+      metrics.add(breaker);
+      succeed(breaker);
+      metrics.remove(breaker);
+    }
+    const late = new CircuitBreaker('late');
+    metrics.add(late);
+    const { resourceMetrics } = await reader.collect();
+    const points = resourceMetrics.scopeMetrics.flatMap((scope) => scope.metrics).map((metric) => metric.dataPoints);
+    for (const series of points) expect(series).to.have.length.at.most(10_000);
+    const lines = await reader.scrape();
+    expect(lines).to.include('circuit_breaker.successful_calls{name="first"} 1');
+    expect(lines.join()).not.to.contain('late');
+    expect(warnings).to.have.length(1);
+    expect(warnings[0]).to.contain('10000 circuit breakers');
+    // What does not leave there is still told where numbers are read.
+    expect(metrics.numbers().map(({ labels }) => labels.name)).to.deep.equal(['first', 'late']);
   });
 
   describe('of a breaker that is removed', () => {

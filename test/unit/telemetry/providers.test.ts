@@ -16,18 +16,17 @@ async function succeededCalls(reader: ManualReader): Promise<number | undefined>
   return line === undefined ? undefined : Number(line.slice(SUCCEEDED.length));
 }
 
-/** A publisher with one breaker to tell of, and an exporter of its own that is not one. */
+/** A publisher with one breaker to tell of, and an exporter of its own that only counts what is done to it. */
 function publisherUnderTest() {
   const timers = new FakeTimers();
   const metrics = new BreakerMetrics();
   const publisher = new MetricsPublisher(metrics, timers);
   const breaker = new CircuitBreaker('target', {}, new FakeClock());
   metrics.add(breaker);
-  const own = { started: 0, stopped: 0, ...providerWithReaders(1) };
+  const own = { started: 0, stopped: 0 };
   const startOwn = async (): Promise<OwnExporter> => {
     own.started++;
     return {
-      provider: own.provider,
       stop: async () => {
         own.stopped++;
       },
@@ -77,14 +76,34 @@ describe('MetricsPublisher', () => {
   });
 
   it('starts its own exporter where none comes, five seconds after an SDK was loaded', async () => {
-    const { timers, publisher, breaker, own, startOwn } = publisherUnderTest();
+    const { timers, publisher, own, startOwn } = publisherUnderTest();
     publisher.start(startOwn);
-    succeed(breaker, 2);
     await timers.advance(4_999);
     expect(own.started).to.equal(0);
     await timers.advance(1);
-    expect(own.started).to.equal(1);
-    expect(await succeededCalls(own.readers[0]!)).to.equal(2);
+    expect([own.started, publisher.hasProvider]).to.deep.equal([1, false]);
+  });
+
+  it('starts none where another process has taken over before, and stops the one that it has', async () => {
+    for (const yieldsAt of [100, 10_000]) {
+      const { timers, publisher, own, startOwn } = publisherUnderTest();
+      publisher.start(startOwn);
+      await timers.advance(yieldsAt);
+      publisher.yield();
+      await timers.advance(60_000);
+      expect(own.stopped).to.equal(own.started);
+      expect(own.started).to.equal(yieldsAt > 5_000 ? 1 : 0);
+    }
+  });
+
+  it('stops its own exporter at once where another process took over while it was starting', async () => {
+    const { timers, publisher, own, startOwn } = publisherUnderTest();
+    publisher.start(async () => {
+      publisher.yield();
+      return startOwn();
+    });
+    await timers.advance(60_000);
+    expect([own.started, own.stopped]).to.deep.equal([1, 1]);
   });
 
   it('starts none where nobody said how', async () => {
@@ -109,7 +128,7 @@ describe('MetricsPublisher', () => {
     publisher.start(startOwn);
     succeed(breaker, 5);
     await timers.advance(5_000);
-    expect((await own.readers[0]!.durations('target'))!.count).to.equal(5);
+    expect(own.started).to.equal(1);
     const { provider, readers } = providerWithReaders(1);
     metricsApi.setGlobalMeterProvider(provider);
     succeed(breaker, 2);
@@ -185,13 +204,12 @@ describe('MetricsPublisher', () => {
     publisher.look();
     await timers.advance(60_000);
     expect(await readers[0]!.scrape()).to.deep.equal([]);
-    expect(await own.readers[0]!.scrape()).to.deep.equal([]);
   });
 
   it('says so where its own exporter does not stop cleanly', async () => {
     const lines = captureDiag();
-    const { timers, publisher, own } = publisherUnderTest();
-    publisher.start(async () => ({ provider: own.provider, stop: () => Promise.reject(new Error('stuck')) }));
+    const { timers, publisher } = publisherUnderTest();
+    publisher.start(async () => ({ stop: () => Promise.reject(new Error('stuck')) }));
     await timers.advance(5_000);
     await publisher.stop();
     expect(lines).to.deep.equal(['warn: our own metrics exporter did not stop cleanly Error: stuck']);

@@ -65,6 +65,28 @@ describe('SpanEvents', () => {
     ]);
   });
 
+  it('tell of panic on the span of the call that brought it about', () => {
+    const { spans } = startTracing();
+    const { breaker } = tracedBreaker();
+    const span = startSpan('call');
+    const reason = '3 of 5 unrelated targets opened within 10 s (threshold 50 %)';
+    const events = breaker.observer as SpanEvents;
+    events.onPanic({ active: true, reason, breaker }, new NamedCall(span, 'GET'));
+    span.end();
+    events.onPanic({ active: false, reason: 'over', breaker }, undefined);
+    const attributes = (active: boolean, why: string) => ({
+      'circuit_breaker.name': 'target',
+      'circuit_breaker.panic': active,
+      'circuit_breaker.reason': why,
+    });
+    expect(eventsOf(spanNamed(spans(), 'call'))).to.deep.equal([
+      { name: 'circuit_breaker.panic', attributes: attributes(true, reason) },
+    ]);
+    expect(eventsOf(spanNamed(spans(), 'circuit_breaker.panic'))).to.deep.equal([
+      { name: 'circuit_breaker.panic', attributes: attributes(false, 'over') },
+    ]);
+  });
+
   it('stand on the active span where the call has none, or one that has ended', () => {
     const { spans } = startTracing();
     const { breaker } = tracedBreaker({ failureThreshold: 1 });

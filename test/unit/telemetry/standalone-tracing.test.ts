@@ -17,14 +17,16 @@ describe('stand-alone tracing', () => {
     [undefined, false],
   ] as const) {
     it(`${wanted ? 'is wanted' : 'is not wanted'} where OTEL_TRACES_EXPORTER is ${JSON.stringify(exporter)}`, () => {
-      expect(wantsTraces({ OTEL_TRACES_EXPORTER: exporter }, [], 'app.js')).to.equal(wanted);
+      expect(wantsTraces({ OTEL_TRACES_EXPORTER: exporter }, [], 'app.js')).to.equal(
+        wanted ? 'OTEL_TRACES_EXPORTER' : undefined,
+      );
     });
   }
 
   const asked = { OTEL_TRACES_EXPORTER: 'otlp' };
 
   it('is not wanted where OpenTelemetry is disabled', () => {
-    expect(wantsTraces({ ...asked, OTEL_SDK_DISABLED: 'true' }, [])).to.equal(false);
+    expect(wantsTraces({ ...asked, OTEL_SDK_DISABLED: 'true' }, [])).to.equal(undefined);
   });
 
   for (const [what, args] of Object.entries({
@@ -34,20 +36,24 @@ describe('stand-alone tracing', () => {
     'a file with NodeSDK, in one word': [`--require=${fixture('sdk.cjs')}`],
   })) {
     it(`is not wanted where the command line brings ${what}`, () => {
-      expect(wantsTraces(asked, args)).to.equal(false);
-      expect(wantsTraces({ ...asked, NODE_OPTIONS: args.join(' ') }, [])).to.equal(false);
+      expect(wantsTraces(asked, args)).to.equal(undefined);
+      expect(wantsTraces({ ...asked, NODE_OPTIONS: args.join(' ') }, [])).to.equal(undefined);
     });
   }
 
   it('is not wanted where the program brings NodeSDK, or a file that it loads', () => {
-    expect(wantsTraces(asked, [], fixture('sdk.mjs'))).to.equal(false);
-    expect(wantsTraces(asked, [], fixture('app.cjs'))).to.equal(false);
-    expect(wantsTraces(asked, [], fixture('calls.cjs'))).to.equal(true);
+    expect(wantsTraces(asked, [], fixture('sdk.mjs'))).to.equal(undefined);
+    expect(wantsTraces(asked, [], fixture('app.cjs'))).to.equal(undefined);
+    expect(wantsTraces(asked, [], fixture('calls.cjs'))).to.equal('OTEL_TRACES_EXPORTER');
   });
 
   it("is wanted where the command line has the loader's hook alone, which ES modules need", () => {
-    expect(wantsTraces(asked, ['--import', fixture('hooks.mjs')])).to.equal(true);
-    expect(wantsTraces(asked, ['--experimental-loader=@opentelemetry/instrumentation/hook.mjs'])).to.equal(true);
-    expect(wantsTraces(asked, ['--require', 'otel-breaker/register', '--import', './no-such-file.mjs'])).to.equal(true);
+    expect(wantsTraces(asked, ['--import', fixture('hooks.mjs')])).to.equal('OTEL_TRACES_EXPORTER');
+    expect(wantsTraces(asked, ['--experimental-loader=@opentelemetry/instrumentation/hook.mjs'])).to.equal(
+      'OTEL_TRACES_EXPORTER',
+    );
+    expect(wantsTraces(asked, ['--require', 'otel-breaker/register', '--import', './no-such-file.mjs'])).to.equal(
+      'OTEL_TRACES_EXPORTER',
+    );
   });
 });

@@ -1,0 +1,61 @@
+// Which methods of clients the preload replaces, found out by comparing a process that has it with one that has not.
+import { execFileSync } from 'node:child_process';
+import { join } from 'node:path';
+
+const ROOT = join(__dirname, '..');
+
+/** Prints the text of every method of the classes whose prototypes are patched, as its process has them. */
+const METHODS = `
+  const http = require('node:http');
+  const { Redis, Cluster } = require('ioredis');
+  const { Client, Query, Pool } = require('pg');
+  const { Agent } = require('undici');
+  const clients = {
+    http: { Agent: http.Agent, ClientRequest: http.ClientRequest, IncomingMessage: http.IncomingMessage },
+    undici: { DispatcherBase: Object.getPrototypeOf(Agent) },
+    ioredis: { Redis, Cluster },
+    pg: { Client, Query, Pool: Object.getPrototypeOf(Pool) },
+  };
+  const methods = [];
+  for (const [client, classes] of Object.entries(clients)) {
+    for (const [name, { prototype }] of Object.entries(classes)) {
+      for (const [method, { value }] of Object.entries(Object.getOwnPropertyDescriptors(prototype))) {
+        if (typeof value === 'function') methods.push({ client, object: name + '.prototype', method, text: String(value) });
+      }
+    }
+  }
+  console.log(JSON.stringify(methods));
+`;
+
+interface Method {
+  readonly client: string;
+  readonly object: string;
+  readonly method: string;
+  readonly text: string;
+}
+
+function methodsOf(nodeArgs: readonly string[]): Method[] {
+  const stdout = execFileSync(process.execPath, [...nodeArgs, '--eval', METHODS], {
+    cwd: ROOT,
+    encoding: 'utf8',
+    env: { ...process.env, OTEL_BREAKER_METRICS: 'off', OTEL_LOG_LEVEL: 'none' },
+  });
+  return JSON.parse(stdout) as Method[];
+}
+
+/** Client, object and methods, in the order in which they are there. */
+export function patchedMethods(): (readonly [client: string, object: string, methods: readonly string[]])[] {
+  const plain = new Set(methodsOf([]).map(keyOf));
+  const patched = methodsOf(['--require', 'otel-breaker/register']).filter((method) => !plain.has(keyOf(method)));
+  const objects = new Map<string, { client: string; methods: string[] }>();
+  for (const { client, object, method } of patched) {
+    const known = objects.get(object);
+    if (known === undefined) objects.set(object, { client, methods: [method] });
+    else known.methods.push(method);
+  }
+  return Array.from(objects, ([object, { client, methods }]) => [client, object, methods.sort()]);
+}
+
+function keyOf({ object, method, text }: Method): string {
+  return `${object} ${method} ${text}`;
+}

@@ -1,0 +1,67 @@
+import type { ErrorAnswer } from './misbehaving-proxy.js';
+import { PostgresServer } from '../support/postgres-server.js';
+import { RedisServer } from '../support/redis-server.js';
+import { serve } from '../support/servers.js';
+
+/** The clients tried, and the package that each is of, where it is one. */
+export const CLIENTS = ['http', 'fetch', 'undici', 'ioredis', 'pg'] as const;
+export type ClientName = (typeof CLIENTS)[number];
+
+/** A real server, and how it says that it cannot work. */
+export interface Backend {
+  readonly port: number;
+  readonly scheme: string;
+  /** What follows the port in the name of its breaker. */
+  readonly path: string;
+  /** What a client has to be told besides host and port. */
+  readonly options: object;
+  readonly errorAnswer: ErrorAnswer;
+}
+
+export interface Backends {
+  of(client: ClientName): Backend;
+  stop(): Promise<void>;
+}
+
+export async function startBackends(): Promise<Backends> {
+  const web = await serve((_request, response) =>
+    response.end('an answer of some length, so that half of it is not all of it'),
+  );
+  const redis = await RedisServer.start();
+  const postgres = await PostgresServer.start();
+  await redis.command('SET', 'key', 'a value');
+  const byHttp: Backend = { port: web.port, scheme: 'http', path: '', options: {}, errorAnswer: unavailable };
+  const byRedis: Backend = { port: redis.port, scheme: 'redis', path: '', options: {}, errorAnswer: loading };
+  const { user, database } = postgres;
+  const byPostgres: Backend = {
+    port: postgres.port,
+    scheme: 'postgresql',
+    path: `/${database}`,
+    options: { user, database },
+    errorAnswer: shuttingDown,
+  };
+  return {
+    of: (client) => (client === 'ioredis' ? byRedis : client === 'pg' ? byPostgres : byHttp),
+    stop: async () => {
+      await Promise.all([web.stop(), redis.remove(), postgres.remove()]);
+    },
+  };
+}
+
+const unavailable: ErrorAnswer = () => ({
+  answer: Buffer.from('HTTP/1.1 503 Service Unavailable\r\nContent-Length: 4\r\n\r\nbusy'),
+  hangUp: false,
+});
+
+/** One for each command of the chunk: the length of an array of texts stands before each. */
+const loading: ErrorAnswer = (request) => {
+  const commands = request.toString('latin1').match(/\*\d+\r\n\$/g)?.length ?? 1;
+  return { answer: Buffer.from('-LOADING Redis is loading the dataset in memory\r\n'.repeat(commands)), hangUp: false };
+};
+
+const shuttingDown: ErrorAnswer = () => {
+  const fields = Buffer.from('SFATAL\0VFATAL\0C57P03\0Mthe database system is shutting down\0\0');
+  const length = Buffer.alloc(4);
+  length.writeUInt32BE(fields.length + 4);
+  return { answer: Buffer.concat([Buffer.from('E'), length, fields]), hangUp: true };
+};

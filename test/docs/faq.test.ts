@@ -1,0 +1,57 @@
+import { expect } from 'chai';
+import { judge as judgeRedis } from '../../instrumentations/ioredis-outcome.js';
+import { judge as judgePg } from '../../instrumentations/pg-outcome.js';
+import { CircuitBreaker } from '../../src/breaker/circuit-breaker.js';
+import { settleByStatus } from '../../src/http-outcome.js';
+import { Document } from './documents.js';
+
+const page = new Document('docs/faq.md');
+
+type Outcome = 'failure' | 'ignored' | 'success';
+
+function outcomeOfStatus(status: string): Outcome {
+  const breaker = new CircuitBreaker('target');
+  const permit = breaker.acquire();
+  settleByStatus(permit, Number(status), () => undefined);
+  // A good status leaves the rest to the body, which came.
+  permit.success();
+  const { failure, ignored } = breaker.stats().calls;
+  return failure === 1 ? 'failure' : ignored === 1 ? 'ignored' : 'success';
+}
+
+function outcomeOfReply(word: string): Outcome {
+  const error = Object.assign(new Error(`${word} and so on`), { name: 'ReplyError' });
+  const verdict = judgeRedis(error, { closedByUs: false, firstAttempt: false, blocking: false });
+  return verdict === 'neutral' ? 'ignored' : verdict === 'answered' ? 'success' : 'failure';
+}
+
+function outcomeOfState(code: string): Outcome {
+  const verdict = judgePg(Object.assign(new Error('whatever'), { code }));
+  return verdict === 'timeout' ? 'failure' : verdict;
+}
+
+const JUDGES: Readonly<Record<string, (code: string) => Outcome>> = {
+  'http, undici: an answer': outcomeOfStatus,
+  'Redis: a reply': outcomeOfReply,
+  'PostgreSQL: SQLSTATE': outcomeOfState,
+};
+const COLUMNS: readonly Outcome[] = ['failure', 'ignored', 'success'];
+
+describe('docs/faq.md', () => {
+  for (const [title, ...cells] of page.tableOf('What counts as a failure?').slice(1)) {
+    const outcomeOf = JUDGES[title!];
+    if (outcomeOf === undefined) continue;
+    it(`says rightly what counts as a failure: ${title!}`, () => {
+      COLUMNS.forEach((outcome, index) => {
+        const codes = cells[index]!.match(/\b(\d{3}|[A-Z]{3,}|[0-9][0-9A-Z]{4})\b/g) ?? [];
+        expect(codes).not.to.be.empty;
+        for (const code of codes) expect(outcomeOf(code), code).to.equal(outcome);
+      });
+    });
+  }
+
+  it('says that of each system', () => {
+    const rows = page.tableOf('What counts as a failure?').map(([title]) => title);
+    expect(rows).to.include.members(Object.keys(JUDGES));
+  });
+});

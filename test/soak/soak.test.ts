@@ -1,0 +1,25 @@
+import { expect } from 'chai';
+import { stopApps } from '../support/app.js';
+import { stopServers } from '../support/servers.js';
+import { growth, soak } from './soak.js';
+
+describe('soak, in short', () => {
+  afterEach(async () => {
+    await stopApps();
+    await stopServers();
+  });
+
+  it('leaves heap and handles as they were, and every call counted once', async function () {
+    this.timeout(0);
+    // That counts are right is judged by the process itself, at ten points on the way.
+    const { breakers, real } = await soak(50_000, 4_000, 1);
+    for (const stretch of [breakers, real]) {
+      expect(growth(stretch)).to.be.below(2_000_000);
+      const [first, ...others] = stretch.checkpoints.map(({ handles }) => handles.join());
+      for (const handles of others) expect(handles).to.equal(first);
+      // Circuits have opened, probed and closed.
+      expect(stretch.transitions).to.be.greaterThan(3);
+      expect(stretch.rejected).to.be.greaterThan(0);
+    }
+  });
+});

@@ -1,0 +1,97 @@
+import { join } from 'node:path';
+import { METRICS_ADDRESS, scrape, startApp } from '../support/app.js';
+import { PRELOAD } from '../support/child.js';
+import { Random } from '../support/random.js';
+import { serve, type Upstream } from '../support/servers.js';
+
+/** How many calls had which outcome, and what the process looked like at ten points on the way. */
+export interface Stretch {
+  readonly success: number;
+  readonly failure: number;
+  readonly ignored: number;
+  readonly rejected: number;
+  readonly transitions: number;
+  readonly checkpoints: readonly { readonly heap: number; readonly handles: readonly string[] }[];
+}
+
+export interface Soaked {
+  /** Calls through the guard, without a network. */
+  readonly breakers: Stretch;
+  /** Calls by http and fetch to real servers. */
+  readonly real: Stretch;
+  readonly scrapes: number;
+  readonly seconds: number;
+}
+
+const ORIGINS = 8;
+const FAULTS = ['reset', 'status', 'cut off', 'silence'] as const;
+
+/** A server of which 3 % of the answers go wrong, and after each 400 ten more in a row. */
+async function startFaulty(random: Random): Promise<Upstream> {
+  let answers = 0;
+  return serve((request, response) => {
+    const isDown = answers++ % 410 >= 400;
+    const fault = isDown ? 'status' : random.next() < 0.03 ? random.pick(FAULTS) : 'none';
+    if (request.url === '/close') response.setHeader('connection', 'close');
+    if (fault === 'none') response.end('body');
+    else if (fault === 'reset') request.socket.destroy();
+    else if (fault === 'status') response.writeHead(503).end('busy');
+    else if (fault === 'cut off') {
+      response.writeHead(200, { 'content-length': '100' }).write('part');
+      setImmediate(() => request.socket.destroy());
+    }
+    // And silence: the caller loses its patience.
+  });
+}
+
+/**
+ * Lets a process under the preload make so many calls, scraped all the while. The process ends with an error where a count
+ * is not what was done.
+ */
+export async function soak(calls: number, httpCalls: number, seed: number): Promise<Soaked> {
+  const began = performance.now();
+  const random = new Random(seed);
+  const upstreams = await Promise.all(Array.from({ length: ORIGINS }, () => startFaulty(random)));
+  const app = startApp({
+    nodeArgs: [...PRELOAD, '--expose-gc'],
+    env: {
+      CALLS: String(calls),
+      HTTP_CALLS: String(httpCalls),
+      SEED: String(seed),
+      ORIGINS: upstreams.map(({ origin }) => origin).join(' '),
+    },
+    program: join(__dirname, 'caller.cjs'),
+    ipc: true,
+  });
+  const address = (await app.prints('stderr', METRICS_ADDRESS))[1]!;
+  // Whatever a first scrape loads is there before the heap is looked at.
+  await scrape(address);
+  app.child.send('go');
+  const ended = app.ends().then((result) => {
+    state.running = false;
+    return result;
+  });
+  const state = { running: true, scrapes: 0 };
+  while (state.running) {
+    try {
+      await scrape(address);
+      state.scrapes++;
+      await new Promise((resolve) => setTimeout(resolve, 200));
+    } catch (error) {
+      // Right where it has ended by now, which may be heard later.
+      const stillThere = new Promise((_, reject) => void setTimeout(reject, 10_000, error).unref());
+      await Promise.race([ended, stillThere]);
+    }
+  }
+  const { code, stdout, stderr } = await ended;
+  await Promise.all(upstreams.map(({ stop }) => stop()));
+  if (code !== 0) throw new Error(`The soaked process ended with ${code}:\n${stderr}`);
+  const seconds = (performance.now() - began) / 1_000;
+  return { ...(JSON.parse(stdout) as Pick<Soaked, 'breakers' | 'real'>), scrapes: state.scrapes, seconds };
+}
+
+/** By how much the heap grew between the first and the last third, in bytes: the first checkpoint still warms up. */
+export function growth({ checkpoints }: Stretch): number {
+  const [, ...settled] = checkpoints.map(({ heap }) => heap);
+  return Math.min(...settled.slice(-3)) - Math.min(...settled.slice(0, 3));
+}

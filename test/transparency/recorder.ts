@@ -1,0 +1,95 @@
+import { createServer, connect, type AddressInfo, type Server, type Socket } from 'node:net';
+import { createServer as createTlsServer } from 'node:tls';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { CERTIFICATE } from '../support/servers.js';
+
+/** What one connection has brought, in the order of connections. */
+type Wire = string[];
+
+/**
+ * Doors to a server that write down every byte which comes through them: one of plain TCP, one of TLS, one on a unix
+ * socket. They are the same for both runs, so that not even a port differs.
+ */
+export class Recorder {
+  readonly #servers: Server[] = [];
+  readonly #open = new Set<Socket>();
+  #directory = '';
+  #wire: Buffer[][] = [];
+  #quiet: (() => void)[] = [];
+
+  private constructor(
+    private readonly upstream: number,
+    private readonly passesResets: boolean,
+  ) {}
+
+  /**
+   * @param upstream the port of the server behind the doors
+   * @param passesResets whether a reset on the far side is one on the near side; where the server resets only because
+   *   its client still speaks while it hangs up, it comes or comes not
+   */
+  static async start(upstream: number, passesResets: boolean): Promise<Recorder> {
+    const recorder = new Recorder(upstream, passesResets);
+    recorder.#directory = await mkdtemp(join(tmpdir(), 'otel-breaker-wire-'));
+    const relay = (socket: Socket) => recorder.#relay(socket);
+    recorder.#servers.push(
+      createServer({ allowHalfOpen: true }, relay).listen(0, '127.0.0.1'),
+      createTlsServer({ ...CERTIFICATE, allowHalfOpen: true }, relay).listen(0, '127.0.0.1'),
+      createServer({ allowHalfOpen: true }, relay).listen(recorder.socketPath),
+    );
+    await Promise.all(recorder.#servers.map((server) => new Promise((resolve) => server.once('listening', resolve))));
+    return recorder;
+  }
+
+  get port(): number {
+    return (this.#servers[0]!.address() as AddressInfo).port;
+  }
+
+  get tlsPort(): number {
+    return (this.#servers[1]!.address() as AddressInfo).port;
+  }
+
+  get socketPath(): string {
+    return join(this.#directory, 'socket');
+  }
+
+  /** What came since the last time, once every connection is closed: a number of sockets, and the bytes of each. */
+  async take(): Promise<Wire> {
+    if (this.#open.size > 0) await new Promise<void>((resolve) => this.#quiet.push(resolve));
+    const wire = this.#wire.splice(0);
+    return wire.map((chunks) => steady(Buffer.concat(chunks).toString('latin1')));
+  }
+
+  async stop(): Promise<void> {
+    for (const socket of this.#open) socket.destroy();
+    for (const server of this.#servers) server.close();
+    await rm(this.#directory, { recursive: true, force: true });
+  }
+
+  #relay(near: Socket): void {
+    const chunks: Buffer[] = [];
+    this.#wire.push(chunks);
+    this.#open.add(near);
+    const far = connect({ host: '127.0.0.1', port: this.upstream, allowHalfOpen: true });
+    near.on('data', (chunk) => chunks.push(chunk));
+    near.pipe(far).pipe(near);
+    near.on('error', () => far.resetAndDestroy());
+    far.on('error', () => (this.passesResets && !far.readableEnded ? near.resetAndDestroy() : near.end()));
+    // What still comes goes nowhere, and its end must be seen.
+    far.on('close', () => near.resume());
+    near.on('close', () => {
+      far.destroy();
+      this.#open.delete(near);
+      if (this.#open.size === 0) for (const resolve of this.#quiet.splice(0)) resolve();
+    });
+  }
+}
+
+/** What a client makes up anew each time. */
+function steady(bytes: string): string {
+  if (bytes.startsWith('\x16\x03')) return 'a TLS handshake';
+  // Frames of a WebSocket are masked by chance.
+  const text = bytes.replace(/(sec-websocket-key: )[^]*/i, '$1…').replace(/(-{4,}formdata-undici-)\d+/g, '$1…');
+  return text.length > 4_000 ? `${text.slice(0, 4_000)}… (${text.length})` : text;
+}

@@ -1,0 +1,124 @@
+// Runs every probe with and without the preload, on this Node and on later lines, and writes what differs into
+// docs/reliability.md. Run it after a build.
+import { readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { ROOT } from '../support/child.js';
+import { installLaterLines, LATER_LINES } from '../support/node-lines.js';
+import { compare, type Comparison } from './compare.js';
+import { CASES, KNOWN_DIFFERENCES, World, type Case } from './subjects.js';
+
+const FILE = join(ROOT, 'docs/reliability.md');
+const BEGIN = '<!-- transparency: written by npm run transparency -->';
+const END = '<!-- end of transparency -->';
+
+/** What was found for a client, in all the ways that it was loaded. */
+interface Finding {
+  readonly title: string;
+  readonly family: string;
+  readonly nodes: Set<string>;
+  readonly results: Comparison[];
+}
+
+/** A row of the table for a client; the same on every Node. */
+export function rowOf(title: string, family: string, results: readonly Comparison[]): string {
+  const [first] = results as readonly [Comparison, ...Comparison[]];
+  const known = Object.keys(KNOWN_DIFFERENCES[family] ?? {});
+  const differing = new Set(results.flatMap(({ differences }) => differences.map(({ probe }) => probe)));
+  const unknown = [...differing].filter((probe) => !known.includes(probe));
+  const frames = Math.max(...results.map((result) => result.frames));
+  return `| ${title} | ${first.probes.length} | ${first.exits.length} | ${unknown.length} | ${differing.size - unknown.length} | ${frames} |`;
+}
+
+function section(findings: readonly Finding[]): string {
+  const nodes = [...new Set(findings.flatMap((finding) => [...finding.nodes]))];
+  const rows = findings.map(({ title, family, results }) => rowOf(title, family, results));
+  const changed = findings.map(
+    ({ title, results }) => [title, new Set(results.flatMap((result) => patchedFunctions(result.changed)))] as const,
+  );
+  return [
+    `Loaded by \`require\` and by \`import\`, on ${nodes.join(', ')}.`,
+    '',
+    '| client | probes | programs run to their end | differences | known ones, below | frames of ours below a listener, at most |',
+    '| --- | --: | --: | --: | --: | --: |',
+    ...rows,
+    '',
+    'What differs, and why it cannot be helped:',
+    '',
+    ...Object.values(KNOWN_DIFFERENCES).flatMap((known) =>
+      Object.entries(known).map(([probe, reason]) => `- _${probe}_: ${reason}.`),
+    ),
+    '',
+    'Functions that have another source text, since it is ours: `toString()` shows it, and where one was a method it can',
+    'now be called with `new`. Name, length, place, and attributes are those of the original.',
+    '',
+    ...changed
+      .filter(([, paths]) => paths.size > 0)
+      .map(([title, paths]) => `- ${title}: ${[...paths].map((path) => `\`${path}\``).join(', ')}`),
+    '',
+    'The probes:',
+    '',
+    ...[...new Map(findings.map((finding) => [finding.family, finding])).values()].map(
+      ({ family, results }) => `- ${family}: ${results[0]!.probes.concat(results[0]!.exits).join('; ')}`,
+    ),
+  ].join('\n');
+}
+
+/** `ioredis.prototype.sendCommand`, and `(inherited before)` where it has become an own property. */
+function patchedFunctions(changed: Comparison['changed']): string[] {
+  const ownBefore = Object.keys(changed).filter(
+    (path) => changed[path]!.includes('source') && !path.endsWith('.constructor'),
+  );
+  const isPartOf = (path: string, whole: string) => path.startsWith(`${whole}.`);
+  const ownNow = Object.keys(changed).filter(
+    (path) => changed[path]![0] === 'own' && !Object.keys(changed).some((other) => isPartOf(path, other)),
+  );
+  return [...ownBefore, ...ownNow.map((path) => `${path} (inherited before)`)].map((path) =>
+    path.replaceAll('.__proto__', ''),
+  );
+}
+
+async function main(): Promise<void> {
+  await installLaterLines();
+  const world = new World();
+  const findings = new Map<string, Finding>();
+  let failed = false;
+  const look = async (one: Case, line: string, node?: string) => {
+    const result = await compare({ ...(await world.subject(one)), ...(node !== undefined && { node }) });
+    const known = Object.keys(KNOWN_DIFFERENCES[one.family] ?? {});
+    const unknown = result.differences.filter(({ probe }) => !known.includes(probe));
+    failed ||= unknown.length > 0;
+    console.log(`${line}, ${one.title}, ${one.kind}: ${result.probes.length} probes, ${unknown.length} differences`);
+    if (unknown.length > 0) console.dir(unknown, { depth: 9 });
+    let finding = findings.get(one.title);
+    if (finding === undefined) findings.set(one.title, (finding = { ...one, nodes: new Set(), results: [] }));
+    finding.nodes.add(line);
+    finding.results.push(result);
+  };
+  try {
+    const here = `Node ${process.versions.node.split('.')[0]}`;
+    for (const one of CASES) await look(one, here);
+    const undici8 = (kind: Case['kind']): Case => ({
+      family: 'undici',
+      packages: [LATER_LINES.undici8],
+      title: 'undici 8',
+      kind,
+    });
+    for (const [line, node] of Object.entries(LATER_LINES.nodes)) {
+      if (line === here) continue;
+      for (const one of [...CASES, undici8('cjs')]) if (one.kind === 'cjs') await look(one, line, node);
+    }
+  } finally {
+    await world.stop();
+  }
+  write(section([...findings.values()]));
+  process.exit(failed ? 1 : 0);
+}
+
+function write(text: string): void {
+  const before = readFileSync(FILE, 'utf8');
+  const [begin, end] = [before.indexOf(BEGIN), before.indexOf(END)];
+  if (begin < 0 || end < begin) throw new Error(`${FILE} has no place for what was found`);
+  writeFileSync(FILE, `${before.slice(0, begin + BEGIN.length)}\n\n${text}\n\n${before.slice(end)}`);
+}
+
+if (require.main === module) void main();
