@@ -157,8 +157,8 @@ function watchChannel(
     () =>
       function (this: Channel, message) {
         // A channel changes its class with its first listener.
-        const { publish } = Object.getPrototypeOf(this) as Channel;
-        around(message as RequestMessage, () => publish.call(this, message));
+        const channelClass = Object.getPrototypeOf(this) as Channel;
+        around(message as RequestMessage, () => channelClass.publish.call(this, message));
       },
   );
 }

@@ -117,7 +117,7 @@ describe('OpenTelemetry beside us:', function () {
   this.timeout(120_000);
   const targets = {} as Record<Client, string>;
   const urls = {} as Record<Client, string>;
-  const places: Record<string, Record<string, Record<Client, string>>> = {};
+  const places: Record<string, Record<string, Partial<Record<Client, string>>>> = {};
   const release: (() => unknown)[] = [];
 
   before(async function () {
@@ -194,8 +194,8 @@ describe('OpenTelemetry beside us:', function () {
             expect(spansOf(client, withUs)).to.deep.equal(spansOf(client, without));
 
             const { trip, rejection, opener } = eventsOf(client, targets[client], withUs.collector.spans);
-            (places[name] ??= {})[line.name] ??= {} as Record<Client, string>;
-            places[name]![line.name]![client] = `${trip} / ${rejection}`;
+            const cells = ((places[name] ??= {})[line.name] ??= {});
+            cells[client] = `${trip} / ${rejection}`;
             if (name === NO_SDK) {
               expect(withUs.collector.spans).to.deep.equal([]);
             } else {
