@@ -30,6 +30,7 @@ export interface Client {
   setStatus(status: string, argument?: unknown): void;
   nodes(role?: string): Client[];
   emit(event: string | symbol, ...args: unknown[]): boolean;
+  _readyCheck(callback: unknown): void;
   silentEmit(event: string, argument?: unknown): boolean | undefined;
 }
 

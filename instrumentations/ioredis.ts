@@ -37,6 +37,8 @@ interface Connection {
   readonly target: Target;
   /** Made by a cluster or by sentinels' users for their own needs: no target of calls. */
   internal: boolean;
+  /** ioredis is just asking whether the server is ready. */
+  checksReadiness: boolean;
   /** Between MULTI and EXEC. */
   inMulti: boolean;
   /** A MULTI was refused and its caller does not know yet: what follows belongs to it. */
@@ -244,6 +246,22 @@ export class IoredisBreakerInstrumentation extends BreakerInstrumentation {
           },
       );
     }
+    // ioredis 5 asks late: by then the connection it asks for may be gone, and the next one ready.
+    const markCheck = (client: Client, checksReadiness: boolean): void =>
+      observe(() => (connectionOf(client).checksReadiness = checksReadiness));
+    patches.replace(
+      prototype,
+      '_readyCheck',
+      (readyCheck) =>
+        function (this: Client, callback) {
+          markCheck(this, true);
+          try {
+            readyCheck.call(this, callback);
+          } finally {
+            markCheck(this, false);
+          }
+        },
+    );
     patches.replace(
       prototype,
       'silentEmit',
@@ -304,6 +322,7 @@ function meet(client: Client, target: Target, internal: boolean): Connection {
   const connection: Connection = {
     target,
     internal,
+    checksReadiness: false,
     inMulti: false,
     refusedMulti: undefined,
     closedByUs: false,
@@ -329,7 +348,7 @@ function passes(client: Client, command: Command, kind: CommandKind): boolean {
       if (asksSentinel(command, kind)) connectionOf(client).internal = true;
       return true;
     case 'ready-check':
-      return client.status !== 'ready';
+      return client.status !== 'ready' || connectionOf(client).checksReadiness;
     case 'field-set':
       return keepsFieldSets(command);
     default:

@@ -29,7 +29,8 @@ async function main(): Promise<void> {
         return page;
       }),
     );
-    await makeTraffic(service);
+    void makeTraffic(service);
+    await sleep(SECONDS * 1_000);
     await shoot(light!, 'console');
     await shoot(dark!, 'console-dark');
     await shoot(phone!, 'console-phone');
@@ -68,7 +69,8 @@ async function makeTraffic(service: Service): Promise<void> {
     service.breaker('http://stock.internal:8080'),
   ];
   const answer = (ms: number) => () => sleep(ms);
-  for (let tenth = 0; tenth < SECONDS * 10; tenth++) {
+  // Until the process ends: the pictures are of a service at work.
+  for (let tenth = 0; ; tenth++) {
     const second = tenth / 10;
     const calls = [
       checkOut(service, stock, payments, second > 22 ? () => sleep(6).then(refuse) : answer(8 + (tenth % 5))),
@@ -107,4 +109,4 @@ async function checkOut(
   });
 }
 
-void main();
+void main().then(() => process.exit());

@@ -2,7 +2,8 @@ import type { HrTime } from '@opentelemetry/api';
 import type { CircuitBreaker } from '../breaker/circuit-breaker.js';
 import { presets } from '../breaker/presets.js';
 import type { ExplainedOption, Explanation } from '../rules/rule-set.js';
-import { startOf, type RingSpan, type RingTrace } from '../telemetry/trace-ring.js';
+import type { RingSpan } from '../telemetry/ring-span.js';
+import { startOf, type RingTrace } from '../telemetry/trace-ring.js';
 import type { TransitionRecord } from '../telemetry/transition-log.js';
 import type { BreakerDetail, BreakerView, OptionView, SpanView, TraceView, TransitionView } from './api.js';
 

@@ -1,7 +1,7 @@
 import { SpanKind, trace, type Span, type SpanContext, type Tracer, type TracerProvider } from '@opentelemetry/api';
 import { diagnostics } from '../breaker/diagnostics.js';
 import { PACKAGE } from '../version.js';
-import type { RingSpan, TraceRing } from './trace-ring.js';
+import type { RingSpan } from './ring-span.js';
 
 type StartSpan = (this: Tracer, ...args: Parameters<Tracer['startSpan']>) => Span;
 
@@ -9,6 +9,12 @@ type StartSpan = (this: Tracer, ...args: Parameters<Tracer['startSpan']>) => Spa
 interface ScopedSpan extends Span {
   readonly instrumentationScope?: { readonly name: string };
   readonly parentSpanContext?: SpanContext;
+}
+
+/** Hears of each span as it starts, and again when it has ended. */
+export interface SpanFeed {
+  onStart(span: Span): void;
+  onEnd(span: RingSpan): void;
 }
 
 /**
@@ -20,7 +26,7 @@ interface ScopedSpan extends Span {
  */
 export class SpanCapture {
   #last: ScopedSpan | undefined;
-  #feeds: Pick<TraceRing, 'onStart' | 'onEnd'> | undefined;
+  #feeds: SpanFeed | undefined;
   #spanClass: { end: Span['end'] } | undefined;
   #unwatchEnd: (() => void) | undefined;
   #unwatch: (() => void) | undefined;
@@ -71,7 +77,7 @@ export class SpanCapture {
    *
    * @returns a function that ends it
    */
-  feed(processor: Pick<TraceRing, 'onStart' | 'onEnd'>): () => void {
+  feed(processor: SpanFeed): () => void {
     this.#feeds = processor;
     this.watch();
     return () => {
@@ -90,13 +96,13 @@ export class SpanCapture {
   #feed(span: Span): void {
     const spanClass = ownerOf(span as { end: Span['end'] }, 'end');
     if (spanClass !== this.#spanClass) this.#watchEnd(spanClass);
-    harmlessly(() => this.#feeds?.onStart(span));
+    this.#tell((feeds) => feeds.onStart(span));
   }
 
   #watchEnd(spanClass: { end: Span['end'] }): void {
     this.#stopWatchingEnd();
     const { end } = spanClass;
-    const ended = (span: Span) => harmlessly(() => this.#feeds?.onEnd(span as Span & RingSpan));
+    const ended = (span: Span) => this.#tell((feeds) => feeds.onEnd(span as Span & RingSpan));
 
     const watched = function (this: Span, ...args: Parameters<Span['end']>): void {
       const isFirst = this.isRecording();
@@ -110,18 +116,19 @@ export class SpanCapture {
     };
   }
 
+  /** Whoever starts and ends spans must not notice a fault of ours: after the first, no more are fed. */
+  #tell(tell: (feeds: SpanFeed) => void): void {
+    try {
+      if (this.#feeds !== undefined) tell(this.#feeds);
+    } catch (error) {
+      this.#feeds = undefined;
+      diagnostics.report('The console gets no more traces', error);
+    }
+  }
+
   #stopWatchingEnd(): void {
     this.#unwatchEnd?.();
     this.#unwatchEnd = this.#spanClass = undefined;
-  }
-}
-
-/** Who starts and ends spans must not notice a fault of ours. */
-function harmlessly(act: () => void): void {
-  try {
-    act();
-  } catch (error) {
-    diagnostics.report('A span is missing from the console', error);
   }
 }
 

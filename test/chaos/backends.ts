@@ -3,8 +3,8 @@ import { PostgresServer } from '../support/postgres-server.js';
 import { RedisServer } from '../support/redis-server.js';
 import { serve } from '../support/servers.js';
 
-/** The clients tried, and the package that each is of, where it is one. */
-export const CLIENTS = ['http', 'fetch', 'undici', 'ioredis', 'pg'] as const;
+/** The clients tried: what Node has, and packages by the name they are installed under. */
+export const CLIENTS = ['http', 'fetch', 'undici', 'ioredis', 'ioredis5', 'pg'] as const;
 export type ClientName = (typeof CLIENTS)[number];
 
 /** A real server, and how it says that it cannot work. */
@@ -41,7 +41,7 @@ export async function startBackends(): Promise<Backends> {
     errorAnswer: shuttingDown,
   };
   return {
-    of: (client) => (client === 'ioredis' ? byRedis : client === 'pg' ? byPostgres : byHttp),
+    of: (client) => (client.startsWith('ioredis') ? byRedis : client === 'pg' ? byPostgres : byHttp),
     stop: async () => {
       await Promise.all([web.stop(), redis.remove(), postgres.remove()]);
     },

@@ -82,20 +82,8 @@ const clients = {
     return { call, close: () => dispatcher.destroy() };
   },
 
-  ioredis({ host, port, timeout }) {
-    const { Redis } = require('ioredis');
-    const redis = new Redis({
-      host,
-      port,
-      connectTimeout: timeout,
-      commandTimeout: timeout,
-      maxRetriesPerRequest: 1,
-      retryStrategy: () => 20,
-      reconnectOnError: null,
-    });
-    redis.on('error', () => {});
-    return { call: () => redis.get('key'), close: () => redis.disconnect() };
-  },
+  ioredis: (options) => redisClient('ioredis', options),
+  ioredis5: (options) => redisClient('ioredis5', options),
 
   pg({ host, port, timeout, user, database }) {
     const { Pool } = require('pg');
@@ -112,6 +100,21 @@ const clients = {
     return { call: () => pool.query('SELECT 1'), close: () => pool.end() };
   },
 };
+
+function redisClient(package_, { host, port, timeout }) {
+  const { Redis } = require(package_);
+  const redis = new Redis({
+    host,
+    port,
+    connectTimeout: timeout,
+    commandTimeout: timeout,
+    maxRetriesPerRequest: 1,
+    retryStrategy: () => 20,
+    reconnectOnError: null,
+  });
+  redis.on('error', () => {});
+  return { call: () => redis.get('key'), close: () => redis.disconnect() };
+}
 
 let client;
 let descriptors = [];

@@ -1,21 +1,11 @@
-import { format, resolveConfig } from 'prettier';
 import { CLIENTS } from './backends.js';
 import type { Result } from './scenario.js';
-
-export const REPORT = 'docs/reliability.md';
 
 const BEGIN = '<!-- faults: written by npm run chaos -->';
 const END = '<!-- end of faults -->';
 
-/** The document, with the table of these results in the place of the last ones. */
-export async function withTable(document: string, results: readonly Result[], seed: number): Promise<string> {
-  const [begin, end] = [document.indexOf(BEGIN), document.indexOf(END)];
-  if (begin === -1 || end < begin) throw new Error(`${REPORT} has no place for the table: ${BEGIN} … ${END}`);
-  const text = `${document.slice(0, begin + BEGIN.length)}\n\n${tableOf(results, seed)}\n${document.slice(end)}`;
-  return format(text, { ...(await resolveConfig(REPORT)), parser: 'markdown' });
-}
-
-function tableOf(results: readonly Result[], seed: number): string {
+/** What was found, as the document has it between its marks. */
+export function tableOf(results: readonly Result[], seed: number): string {
   const rows = results
     .toSorted((a, b) => order(results, a) - order(results, b))
     .map((result) => {
@@ -29,7 +19,6 @@ function tableOf(results: readonly Result[], seed: number): string {
     '| a server that … | client | calls | success | failure | ignored | rejected | opened | closed after |',
     '| --- | --- | --: | --: | --: | --: | --: | --: | --: |',
     ...rows,
-    '',
   ].join('\n');
 }
 

@@ -1,11 +1,9 @@
 /** Tries every fault with every client: `npm run chaos [-- --seed 7 --client pg --fault flaps --short]`. */
-import { readFileSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
 import { parseArgs } from 'node:util';
-import { ROOT } from '../support/child.js';
+import { writeFindings } from '../support/report.js';
 import { CLIENTS } from './backends.js';
 import { FAULTS, LONG, SHORT } from './faults.js';
-import { REPORT, withTable } from './report.js';
+import { tableOf } from './report.js';
 import { playAll } from './suite.js';
 
 async function main(): Promise<void> {
@@ -34,9 +32,8 @@ async function main(): Promise<void> {
   process.stdout.write(`${results.length} tried, ${bad} with problems\n`);
   if (bad > 0) process.exitCode = 1;
   else if (clients.length === CLIENTS.length && faults.length === FAULTS.length && !values.short) {
-    const file = join(ROOT, REPORT);
-    writeFileSync(file, await withTable(readFileSync(file, 'utf8'), results, seed));
-    process.stdout.write(`${REPORT} is written\n`);
+    await writeFindings('faults', tableOf(results, seed));
+    process.stdout.write('docs/reliability.md is written\n');
   }
 }
 

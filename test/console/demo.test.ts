@@ -13,9 +13,7 @@ describe('demo', function () {
   let demo: ChildProcess | undefined;
   after(async () => {
     await browser?.close();
-    if (demo === undefined || demo.exitCode !== null) return;
-    demo.kill('SIGINT');
-    await once(demo, 'exit');
+    if (demo?.kill('SIGINT') === true) await once(demo, 'exit');
   });
 
   it('tells the address of a page that shows an open circuit, a rejected call and the call that opened it', async () => {

@@ -12,7 +12,7 @@ const TOKEN = 'a-token-of-the-tests';
 describe('console page', function () {
   // A busy machine takes its time to start a browser and to draw.
   this.timeout(120_000);
-  let browser: Browser;
+  let browser: Browser | undefined;
   let service: Service;
   let page: Page;
   /** Whatever the page asked for, and whatever it complained of. */
@@ -22,14 +22,14 @@ describe('console page', function () {
   before(async () => {
     browser = await startChromium();
   });
-  after(() => browser.close());
+  after(() => browser?.close());
   afterEach(async () => {
     await page.context().close();
     await service.stop();
   });
 
   async function open(options: Parameters<Browser['newPage']>[0] = {}, path = ''): Promise<void> {
-    page = await browser.newPage(options);
+    page = await browser!.newPage(options);
     page.setDefaultTimeout(60_000);
     requests = [];
     complaints = [];

@@ -79,6 +79,34 @@ describe('console server', () => {
       expect((await get('/breakers/%E0%A4%A')).status).to.equal(404);
     });
 
+    it('finds a breaker by its name, whatever is in it, and sends it as data', async () => {
+      await start({ OTEL_BREAKER_ADMIN_TOKEN: TOKEN });
+      for (const name of [
+        '__proto__',
+        '../../etc/passwd',
+        'a/open',
+        '%2e%2e',
+        '</script><script>',
+        '\r\nx: y',
+        '\u2028"',
+        '名前',
+      ]) {
+        const breaker = service.breaker(name);
+        const path = `/breakers/${encodeURIComponent(name)}`;
+        const { status, headers, text } = await get(path);
+        expect([status, (JSON.parse(text) as BreakerDetail).name], path).to.deep.equal([200, name]);
+        expect(headers['content-type']).to.equal('application/json; charset=utf-8');
+        expect(headers).not.to.have.property('x');
+        expect((await post(`${path}/open`, bearer(TOKEN))).status).to.equal(200);
+        expect(breaker.state).to.equal('open');
+      }
+      const { text } = await get('/metrics');
+      expect(
+        text.split('\n').every((line) => /^(#|[a-z_]+\{[^\n]*\} \S+$|$)/.test(line)),
+        text,
+      ).to.be.true;
+    });
+
     it('publishes metrics beside it', async () => {
       await start();
       succeed(service.breaker(PAYMENTS));

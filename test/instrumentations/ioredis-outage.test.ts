@@ -190,6 +190,16 @@ for (const { major, name } of MAJORS) {
       expect(breaker().stats().calls).to.include({ success: 2, failure: 0, inFlight: 0 });
     });
 
+    it('counts no question of ioredis whether the server is ready, however late it asks', async () => {
+      const redis = await ready();
+      await new Promise((answered) => {
+        (redis as unknown as { _readyCheck(callback: (error: unknown) => void): void })._readyCheck(answered);
+      });
+      expect(breaker().stats().calls).to.include({ success: 1, inFlight: 0 });
+      await redis.info();
+      expect(breaker().stats().calls).to.include({ success: 2, inFlight: 0 });
+    });
+
     it('counts a command that runs out of retries once', async () => {
       guardWith({ ...OPTIONS, failureThreshold: 1_000 });
       const redis = await ready({ maxRetriesPerRequest: 1 });

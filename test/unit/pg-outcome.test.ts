@@ -19,6 +19,7 @@ describe('pg: the verdict on an error', () => {
       new Error('wrapped', { cause: coded('ECONNRESET') }),
       new AggregateError([coded('ECONNREFUSED'), coded('EHOSTUNREACH')]),
       new AggregateError([new Error('?'), new Error('wrapped', { cause: coded('57P03') })]),
+      new Error('received invalid response: 4d'),
     ],
     timeout: [
       coded('ETIMEDOUT'),

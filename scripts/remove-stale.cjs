@@ -1,0 +1,16 @@
+// Removes from dist what the compiler once made of a source that is no more: it would be packed with the rest. Not all of
+// dist, which tests and demos may be running from.
+const { existsSync, readdirSync, rmSync } = require('node:fs');
+const { join } = require('node:path');
+
+const root = join(__dirname, '..');
+const COMPILED = /(\.d\.ts|\.js|\.js\.map)$/;
+
+for (const folder of ['src', 'instrumentations']) {
+  const dist = join(root, 'dist', folder);
+  if (!existsSync(dist)) continue;
+  for (const name of readdirSync(dist, { recursive: true })) {
+    if (!COMPILED.test(name) || existsSync(join(root, folder, name.replace(COMPILED, '.ts')))) continue;
+    rmSync(join(dist, name));
+  }
+}

@@ -1,0 +1,146 @@
+import { expect } from 'chai';
+import { execFileSync, spawnSync } from 'node:child_process';
+import { readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { METRICS_ADDRESS, sample, scrape, startApp, stopApps } from '../support/app.js';
+import { ROOT } from '../support/child.js';
+import { serve, stopServers } from '../support/servers.js';
+import { emptyFolder, pack } from './tarball.js';
+
+const README = readFileSync(join(ROOT, 'README.md'), 'utf8');
+
+/** The first block of code under a heading of the README. */
+function blockUnder(heading: string): string {
+  return /```\w+\n([^]*?)```/.exec(README.slice(README.indexOf(`\n${heading}\n`)))![1]!;
+}
+
+describe('the package, installed into an empty folder', function () {
+  this.timeout(0);
+  let folder: string;
+
+  before(() => {
+    folder = emptyFolder();
+    const { path } = pack(folder);
+    writeFileSync(join(folder, 'package.json'), '{ "private": true }');
+    // As the quick start has it, but for where the package comes from.
+    const install = /^npm (install) (.*)$/m.exec(blockUnder('## Quick start'))!;
+    const packages = install[2]!.split(' ').map((name) => (name === 'otel-breaker' ? path : name));
+    const quiet = ['--no-audit', '--no-fund', '--prefer-offline', '--loglevel=error'];
+    execFileSync('npm', [install[1]!, ...packages, ...quiet], { cwd: folder, stdio: ['ignore', 'ignore', 'inherit'] });
+  });
+  afterEach(async () => {
+    await stopApps();
+    await stopServers();
+  });
+  after(() => rmSync(folder, { recursive: true }));
+
+  it('brings these packages and no other, and none of them runs a script at its installation', () => {
+    const lock = JSON.parse(readFileSync(join(folder, 'package-lock.json'), 'utf8')) as {
+      packages: Record<string, { hasInstallScript?: boolean }>;
+    };
+    expect(Object.values(lock.packages).filter(({ hasInstallScript }) => hasInstallScript)).to.deep.equal([]);
+    const names = new Set(Object.keys(lock.packages).map((path) => path.replace(/^.*node_modules\//, '')));
+    names.delete('');
+    expect([...names]).to.have.members([
+      'otel-breaker',
+      '@opentelemetry/api',
+      '@opentelemetry/core',
+      '@opentelemetry/exporter-prometheus',
+      '@opentelemetry/resources',
+      '@opentelemetry/sdk-metrics',
+      '@opentelemetry/semantic-conventions',
+      'valibot',
+      'yaml',
+    ]);
+  });
+
+  const APPS = {
+    'app.cjs': `const http = require('node:http');`,
+    'app.mjs': `import http from 'node:http';`,
+  };
+  for (const [file, head] of Object.entries(APPS)) {
+    for (const flag of ['--require', '--import']) {
+      it(`does what the quick start says, to ${file} by ${flag}`, async () => {
+        expect(blockUnder('## Quick start')).to.contain('node --require otel-breaker/register app.js');
+        expect(blockUnder('## Quick start')).to.contain('curl localhost:9464/metrics');
+        const { origin } = await serve((_, response) => response.end());
+        const calls = `setInterval(() => {}, 1_000); http.get('${origin}', (response) => response.resume());`;
+        const program = join(folder, file);
+        writeFileSync(program, `${head}\n${calls}`);
+        const app = startApp({ nodeArgs: [flag, 'otel-breaker/register'], program, cwd: folder });
+        const [, address] = await app.prints('stderr', METRICS_ADDRESS);
+        let page = await scrape(address!);
+        while (sample(page, 'circuit_breaker_successful_calls_total', { name: origin }) !== 1)
+          page = await scrape(address!);
+        expect(sample(page, 'circuit_breaker_state', { name: origin })).to.equal(0);
+      });
+    }
+  }
+
+  for (const entry of ['otel-breaker', 'otel-breaker/instrumentations', 'otel-breaker/middleware']) {
+    it(`gives the same things to CommonJS and to ES modules, by name: ${entry}`, () => {
+      const run = (file: string, source: string) => {
+        writeFileSync(join(folder, file), source);
+        return execFileSync(process.execPath, [file], { cwd: folder, encoding: 'utf8' }).trim();
+      };
+      const names = run('names.cjs', `console.log(Object.keys(require('${entry}')).join())`);
+      expect(names).to.match(/\w{3,},/);
+      const imported = `
+        import { createRequire } from 'node:module';
+        import { ${names} } from '${entry}';
+        const required = createRequire(import.meta.url)('${entry}');
+        for (const [name, value] of Object.entries({ ${names} })) if (value !== required[name]) console.log(name);`;
+      expect(run('names.mjs', imported)).to.equal('');
+    });
+  }
+
+  it('has a program that runs', () => {
+    const program = join(folder, 'node_modules/.bin/otel-breaker');
+    const { version } = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8')) as { version: string };
+    expect(execFileSync(program, ['--version'], { cwd: folder, encoding: 'utf8' })).to.contain(version);
+  });
+
+  const KINDS = [
+    { moduleResolution: 'node16', module: 'node16', files: ['index.cts', 'index.mts'] },
+    { moduleResolution: 'bundler', module: 'esnext', files: ['index.ts'] },
+  ];
+  for (const { files, ...options } of KINDS) {
+    it(`has types that the code of the README is right by: ${options.moduleResolution}, ${files.join(', ')}`, () => {
+      const code = blockUnder('## In code');
+      const imports = /^import .*;$/m.exec(code)![0];
+      const source = `
+        ${imports}
+        import { getBreakerInstrumentations } from 'otel-breaker/instrumentations';
+        import * as middleware from 'otel-breaker/middleware';
+        import 'otel-breaker/register';
+        declare const quotes: { latest(): Promise<string> };
+        declare const prices: { get(id: string): Promise<number> };
+        declare function cachedPrice(id: string): number;
+        declare const id: string;
+        // CommonJS has no await but in functions.
+        export async function example() {
+          ${code.replace(imports, '')}
+          return { quote, price };
+        }
+        export const results: Promise<{ quote: string; price: number }> = example();
+        export const all = [getBreakerInstrumentations, middleware];
+        // @ts-expect-error It gives a promise: types are looked at, not any.
+        export const wrong: number = withCircuitBreaker('a', {}, () => 1);`;
+      for (const file of files) writeFileSync(join(folder, file), source);
+      const compilerOptions = {
+        ...options,
+        target: 'es2022',
+        strict: true,
+        exactOptionalPropertyTypes: true,
+        noEmit: true,
+        types: ['node'],
+        typeRoots: [join(ROOT, 'node_modules/@types')],
+      };
+      writeFileSync(join(folder, 'tsconfig.json'), JSON.stringify({ compilerOptions, files }));
+      const tsc = join(ROOT, 'node_modules/typescript/bin/tsc');
+      const { status, stdout } = spawnSync(process.execPath, [tsc, '-p', folder], { encoding: 'utf8' });
+      expect(stdout).to.equal('');
+      expect(status).to.equal(0);
+    });
+  }
+});
