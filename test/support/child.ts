@@ -25,8 +25,6 @@ export interface ChildOptions {
   readonly cwd?: string;
   /** Whether parent and child can send each other messages; default not. */
   readonly ipc?: boolean;
-  /** Where it runs; default this package. */
-  readonly cwd?: string;
 }
 
 export const PRELOAD = ['--require', 'otel-breaker/register'] as const;
@@ -53,7 +51,6 @@ export function spawnNode({
   node = process.execPath,
   cwd = ROOT,
   ipc,
-  cwd = ROOT,
 }: ChildOptions): ChildProcess {
   const args =
     typeof program === 'string'
