@@ -99,26 +99,24 @@ export abstract class BreakerInstrumentation<
   }
 
   /** What telemetry knows of a call about to be made, by the name that OpenTelemetry's instrumentation gives its spans. */
-  protected context(name: string | (() => string)): CallContext {
+  protected context(name: string | (() => string)): NamedCall {
     return new NamedCall(this.callSpan(), name);
   }
 
   /** The span of a call about to be made: what OpenTelemetry's instrumentation has made for it, else the active one. */
   protected callSpan(): Span | undefined {
-    return this.lateSpan() ?? trace.getActiveSpan();
+    return this.#spans.claim(this.#client) ?? trace.getActiveSpan();
   }
 
   /**
-   * The client span that OpenTelemetry's instrumentation of this client has made since it was last asked for. Where that
-   * instrumentation is within ours, this is after the client's own function was called: see `markSpan`.
+   * Tells that the client's own function was called for a call. Where OpenTelemetry's instrumentation is within ours, it
+   * has made its span by now: from here on, that is the span of the call.
    */
-  protected lateSpan(): Span | undefined {
-    return this.#spans.claim(this.#client);
-  }
-
-  /** Tells that the client span of a call came after its permit. */
-  protected markSpan(permit: Permit, span: Span): void {
-    if (!permit.settled) mark(permit.breaker, span);
+  protected sent(call: { span: Span | undefined }, permit?: Permit): void {
+    const span = this.#spans.claim(this.#client);
+    if (span === undefined) return;
+    call.span = span;
+    if (permit?.settled === false) mark(permit.breaker, span);
   }
 
   /** Whether a call that has just been rejected gets an answer rather than an error. */

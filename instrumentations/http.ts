@@ -3,6 +3,7 @@ import { trace } from '@opentelemetry/api';
 import type { Duplex } from 'node:stream';
 import { diagnostics } from '../src/breaker/diagnostics.js';
 import { isTimeout } from '../src/breaker/errors.js';
+import { CLOSED } from '../src/breaker/state.js';
 import { CircuitOpenError, UNGUARDED, type Guard, type Permit } from '../src/guard.js';
 import type { Target } from '../src/target.js';
 import type { CallContext } from '../src/telemetry/call-context.js';
@@ -225,6 +226,7 @@ function observe(req: Request, call: HttpCall, event: string | symbol, argument:
       const res = argument as http.IncomingMessage;
       // Node parses headers when they are first asked for.
       settleByStatus(call.permit, res.statusCode!, (name) => res.headers[name] as string | undefined);
+      settleBeforeSpanEnds(res, call);
     } else if (event === 'upgrade') call.permit.success();
     else if (event === 'timeout') call.timedOut = true;
     else if (event === 'error') settleByError(req, call, argument);
@@ -233,6 +235,15 @@ function observe(req: Request, call: HttpCall, event: string | symbol, argument:
     diagnostics.report('Judging an http request failed; it counts as ignored', error);
     call.permit.ignore();
   }
+}
+
+/**
+ * A probe that succeeds closes the circuit, and its client span must still be open to say so: OpenTelemetry's
+ * instrumentation ends that with the answer, before the request closes. Only for probes; a listener could be seen.
+ */
+function settleBeforeSpanEnds(res: http.IncomingMessage, { permit, span }: HttpCall): void {
+  if (permit.settled || permit.breaker.stateCode === CLOSED || span?.isRecording() !== true) return;
+  res.prependListener('end', () => permit.success());
 }
 
 function settleByError(req: Request, call: HttpCall, error: unknown): void {

@@ -1,7 +1,8 @@
 import { diagnostics } from '../src/breaker/diagnostics.js';
 import { withoutStack } from '../src/breaker/errors.js';
-import { CircuitOpenError, UNGUARDED, type Admission, type Guard, type Permit } from '../src/guard.js';
+import { CircuitOpenError, Permit, UNGUARDED, type Admission, type Guard } from '../src/guard.js';
 import type { Target } from '../src/target.js';
+import type { NamedCall } from '../src/telemetry/call-context.js';
 import { BreakerInstrumentation, type BreakerInstrumentationConfig } from './breaker-instrumentation.js';
 import { isClustersOwn, refusesByItself, targetOf, type Client, type CommandQueue } from './ioredis-client.js';
 import {
@@ -29,6 +30,7 @@ import { hiddenProperty, type Patches } from './patch.js';
 
 // Captured at load: the fake timers of an application's tests must not hold rejections back.
 const nextTick = process.nextTick.bind(process);
+const { queueMicrotask } = globalThis;
 
 /** What is to be known of a client between its commands. */
 interface Connection {
@@ -129,9 +131,23 @@ export class IoredisBreakerInstrumentation extends BreakerInstrumentation {
         ping.promise.then(() => probe(client), ignoreError);
       };
       const admit = this.gate(probe);
+      const sent = (client: Client, command: Command): void => {
+        const permit = calls.get(command);
+        if (!(permit instanceof Permit) || permit.settled) return;
+        const call = permit.context as NamedCall;
+        this.sent(call, permit);
+        // OpenTelemetry's instrumentation takes the ends of a command over when it has been sent, and ends its span before
+        // it hands on: whoever comes last is told first.
+        if (call.span?.isRecording() === true)
+          queueMicrotask(() => watch(client, command, permit, isBlocking(command)));
+      };
       return function (this: Client, command, stream, node) {
         const refusal = admit(this, command);
-        if (refusal === undefined) return sendCommand.call(this, command, stream, node);
+        if (refusal === undefined) {
+          const reply = sendCommand.call(this, command, stream, node);
+          sent(this, command);
+          return reply;
+        }
         refuse(command, refusal);
         return command.promise;
       };
@@ -358,6 +374,7 @@ function endMulti(client: Client): CircuitOpenError | undefined {
 
 /** Takes a command's two ends over until it is settled. */
 function watch(client: Client, command: Command, permit: Permit, blocking: boolean): void {
+  if (permit.settled) return;
   const { resolve, reject } = command;
 
   // Without names and methods of their own, as those of ioredis are: commands get printed.

@@ -1,6 +1,6 @@
-import { CircuitOpenError, type Admission, type Permit } from '../src/guard.js';
+import { CircuitOpenError, UNGUARDED, type Admission, type Permit } from '../src/guard.js';
 import type { Target } from '../src/target.js';
-import type { CallContext } from '../src/telemetry/call-context.js';
+import type { NamedCall } from '../src/telemetry/call-context.js';
 import { hiddenProperty, Patches } from './patch.js';
 import { settleByError } from './pg-outcome.js';
 import { begins, cleansUp, mayBegin } from './pg-statement.js';
@@ -12,9 +12,10 @@ const { queueMicrotask } = globalThis;
 /** The guard, as pg's calls use it. */
 export interface Door {
   isClosed(target: Target): boolean;
-  context(spanName: string | (() => string)): CallContext;
-  enter(target: Target, context: CallContext, longRunning?: boolean): Admission;
-  pass(target: Target, context: CallContext, longRunning?: boolean): Permit;
+  context(spanName: string | (() => string)): NamedCall;
+  sent(call: NamedCall, permit?: Permit): void;
+  enter(target: Target, context: NamedCall, longRunning?: boolean): Admission;
+  pass(target: Target, context: NamedCall, longRunning?: boolean): Permit;
 }
 
 type Callback = (error: unknown, ...results: unknown[]) => void;
@@ -107,9 +108,12 @@ export function giveBack(client: Client): void {
   takeStanding(client)?.ignore();
 }
 
-function takeStanding(client: Client): Permit | undefined {
+/** @param call the one that it is for from now on */
+function takeStanding(client: Client, call?: NamedCall): Permit | undefined {
   const permit = standing.get(client);
-  if (permit !== undefined) standing.set(client, undefined);
+  if (permit === undefined) return undefined;
+  standing.set(client, undefined);
+  if (call !== undefined && permit !== UNGUARDED) permit.context = call;
   return permit;
 }
 
@@ -165,7 +169,8 @@ export function patchClient(patches: Patches, { prototype, Query }: ClientClass,
         // Where pg answers itself, or has to connect first, its answer is the right one.
         if (args[0] === undefined || args[0] === null || !this._connected || !this._queryable || this._ending)
           return Reflect.apply(query, this, args);
-        const admission = takeStanding(this) ?? admit(this, args[0], Query.prototype, door);
+        const call = door.context(() => spanName(args[0], targetOf(this)));
+        const admission = takeStanding(this, call) ?? admit(this, args[0], Query.prototype, door, call);
         if (admission instanceof CircuitOpenError) {
           return isCallable(args) ? refuse(this, args, admission) : Reflect.apply(query, this, args);
         }
@@ -177,6 +182,7 @@ export function patchClient(patches: Patches, { prototype, Query }: ClientClass,
           // pg did not take it: an argument was wrong.
           submitting?.ignore();
           submitting = undefined;
+          door.sent(call, admission);
         }
       },
   );
@@ -267,9 +273,8 @@ function settleStanding(client: Client, error: unknown): void {
 }
 
 /** Asks for one statement. What belongs to an open transaction, or ends one, is counted and never rejected. */
-function admit(client: Client, statement: unknown, standard: Submittable, door: Door): Admission {
+function admit(client: Client, statement: unknown, standard: Submittable, door: Door, context: NamedCall): Admission {
   const target = targetOf(client);
-  const context = door.context(() => spanName(statement, target));
   // Its length is up to whoever reads it; as a probe it is as good as any.
   const isCursor = isSubmittable(statement) && !isStandard(statement, standard);
   if (isInTransaction(client)) return door.pass(target, context, isCursor);

@@ -1,6 +1,6 @@
 import { CircuitOpenError, type Permit } from '../src/guard.js';
 import type { Target } from '../src/target.js';
-import type { CallContext } from '../src/telemetry/call-context.js';
+import type { NamedCall } from '../src/telemetry/call-context.js';
 import { hiddenProperty, type Patches } from './patch.js';
 import { connectWith, giveBack, handOver, toTarget, type Client, type Door } from './pg-client.js';
 import { settleByError } from './pg-outcome.js';
@@ -45,7 +45,7 @@ export function isPoolClass(exports: unknown): exports is PoolClass {
 
 /** A checkout under way: whose it is, and its permit where it had to ask for one. */
 interface Checkout {
-  readonly context: CallContext;
+  readonly context: NamedCall;
   permit: Permit | undefined;
 }
 
@@ -97,6 +97,7 @@ export function patchPool(
         checkouts.set(item, checkout);
       }
       arriving = undefined;
+      door.sent(checkout.context, checkout.permit);
     }
   }
 

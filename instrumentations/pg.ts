@@ -25,6 +25,7 @@ export class PgBreakerInstrumentation extends BreakerInstrumentation {
     const door: Door = {
       isClosed: this.isClosed.bind(this),
       context: this.context.bind(this),
+      sent: this.sent.bind(this),
       enter: this.enter.bind(this),
       pass: this.pass.bind(this),
     };

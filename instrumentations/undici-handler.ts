@@ -60,6 +60,8 @@ export class UndiciCall implements CallContext {
   dispatcher: object | undefined;
   /** What it was sent on. */
   socket: object | undefined;
+  /** What its handler can end it with, and what says whether it did. */
+  controller: Controller | undefined;
   /** Our own process ended it, for this reason. */
   aborted = false;
   reason: unknown;
@@ -115,6 +117,7 @@ export class UndiciCall implements CallContext {
   fail(error: unknown): void {
     if (this.permit.settled) return;
     try {
+      if (this.controller?.aborted === true) this.abort(this.controller.reason);
       this.#settle(error);
     } catch (fault) {
       this.#giveUp(fault);
@@ -232,6 +235,7 @@ const watching: Watching = {
 
   onRequestStart(controller, context) {
     this.call.start();
+    this.call.controller = controller;
     return this.handler.onRequestStart!(controller, context);
   },
   onRequestUpgrade(controller, status, headers, socket) {

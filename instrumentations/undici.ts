@@ -1,3 +1,4 @@
+import { channel, type Channel } from 'node:diagnostics_channel';
 import { EventEmitter } from 'node:events';
 import type { Span } from '@opentelemetry/api';
 import { diagnostics } from '../src/breaker/diagnostics.js';
@@ -76,12 +77,7 @@ export class UndiciBreakerInstrumentation extends BreakerInstrumentation {
       enter: this.enter.bind(this),
       responds: this.responds.bind(this, 'undici'),
       callSpan: this.callSpan.bind(this),
-      sent: (call) => {
-        const span = this.lateSpan();
-        if (span === undefined) return;
-        call.span = span;
-        this.markSpan(call.permit, span);
-      },
+      going: undefined,
     };
     const guarded = new WeakSet<object>();
     const guardCopy = (base: Dispatcher) => {
@@ -98,6 +94,12 @@ export class UndiciBreakerInstrumentation extends BreakerInstrumentation {
     for (const file of ['/lib/dispatcher/dispatcher-base.js', '/lib/dispatcher-base.js']) {
       patches.onModule(file, (exports) => guardCopyOf((exports as { prototype?: unknown } | null)?.prototype));
     }
+    watchRequests(patches, (request) => {
+      const call = door.going;
+      if (call === undefined || call === NOBODYS) return;
+      requests.set(request, call);
+      this.sent(call, call.permit);
+    });
     for (const key of GLOBAL_DISPATCHERS) {
       if (globals[key] === undefined) awaitGlobalDispatcher(patches, key, guardCopyOf);
       else guardCopyOf(globals[key]);
@@ -110,8 +112,64 @@ interface Door {
   enter(target: Target, call: UndiciCall): Admission;
   responds(target: Target): boolean;
   callSpan(): Span | undefined;
-  /** The request was made, and OpenTelemetry's instrumentation has told its span from the channels it writes to. */
-  sent(call: UndiciCall): void;
+  /** The call that is being handed down just now. */
+  going: UndiciCall | undefined;
+}
+
+/**
+ * OpenTelemetry's instrumentation makes its span when a request is announced in one channel, and ends it when others say
+ * that it is complete or has failed, before its handler hears of it. So these are watched from outside: whoever comes
+ * after all listeners of the first finds the span, and whoever comes before those of the others finds it still open.
+ * Without listeners undici says nothing, and nothing is watched.
+ */
+function watchRequests(patches: Patches, onMade: (request: object) => void): void {
+  watchChannel(patches, 'undici:request:create', (message, publish) => {
+    publish();
+    observe(() => onMade(message.request));
+  });
+  watchChannel(patches, 'undici:request:trailers', (message, publish) => {
+    observe(() => requests.get(message.request)?.permit.success());
+    publish();
+  });
+  watchChannel(patches, 'undici:request:error', (message, publish) => {
+    // Once aborted, its handler has heard of its end and hears no more.
+    observe(() => message.request.aborted || requests.get(message.request)?.fail(message.error));
+    publish();
+  });
+}
+
+/** What undici publishes. */
+interface RequestMessage {
+  readonly request: { readonly aborted?: boolean };
+  readonly error?: unknown;
+}
+
+const requests = hiddenProperty<UndiciCall>();
+
+function watchChannel(
+  patches: Patches,
+  name: string,
+  around: (message: RequestMessage, publish: () => void) => void,
+): void {
+  patches.replace(
+    channel(name),
+    'publish',
+    () =>
+      function (this: Channel, message) {
+        // A channel changes its class with its first listener.
+        const channelClass = Object.getPrototypeOf(this) as Channel;
+        around(message as RequestMessage, () => channelClass.publish.call(this, message));
+      },
+  );
+}
+
+/** Runs what only looks at a request. */
+function observe(look: () => unknown): void {
+  try {
+    look();
+  } catch (error) {
+    diagnostics.report('Watching an undici request failed', error);
+  }
 }
 
 function guardedDispatch(copy: UndiciCopy, door: Door, dispatch: Dispatcher['dispatch']): Dispatcher['dispatch'] {
@@ -137,14 +195,16 @@ function guardedDispatch(copy: UndiciCopy, door: Door, dispatch: Dispatcher['dis
       watched = handler;
     }
     if (call === undefined) return dispatch.call(this, options, handler);
+    const before = door.going;
+    door.going = call;
     try {
-      const more = dispatch.call(this, handed, watched);
-      door.sent(call);
-      return more;
+      return dispatch.call(this, handed, watched);
     } catch (error) {
       // Arguments that undici does not take, and a handler that it cannot tell.
       call.permit.ignore();
       throw error;
+    } finally {
+      door.going = before;
     }
   };
 }

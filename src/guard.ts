@@ -9,7 +9,7 @@ import type { Target } from './target.js';
 import { log } from './telemetry/log.js';
 
 export { CircuitOpenError } from './breaker/errors.js';
-export { UNGUARDED, type Permit } from './breaker/circuit-breaker.js';
+export { Permit, UNGUARDED } from './breaker/circuit-breaker.js';
 
 /** What a call is told at the door: go ahead, or an error that says why not. */
 export type Admission = Permit | CircuitOpenError;

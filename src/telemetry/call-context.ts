@@ -12,7 +12,7 @@ export interface CallContext {
 export class NamedCall implements CallContext {
   /** @param name the name itself, or what makes it when it is needed */
   constructor(
-    readonly span: Span | undefined,
+    public span: Span | undefined,
     private readonly name: string | (() => string),
   ) {}
 

@@ -1,3 +1,4 @@
+import * as api from '@opentelemetry/api';
 import { context as contexts, trace, type Attributes, type Span } from '@opentelemetry/api';
 import { ConfigError } from '../breaker/errors.js';
 import { PACKAGE } from '../version.js';
@@ -28,6 +29,8 @@ export function createLogEvents(): EmitLog {
 }
 
 function loadLogsApi(): LogsApi {
+  // From 1.10 on it is part of the API itself.
+  if ('logs' in api) return api as unknown as LogsApi;
   try {
     return require('@opentelemetry/api-logs') as LogsApi;
   } catch {

@@ -1,13 +1,14 @@
-import { ProxyTracerProvider, SpanKind, trace, type Span, type Tracer } from '@opentelemetry/api';
+import { SpanKind, trace, type Span, type SpanContext, type Tracer, type TracerProvider } from '@opentelemetry/api';
 import { diagnostics } from '../breaker/diagnostics.js';
 import { PACKAGE } from '../version.js';
 import type { RingSpan } from './ring-span.js';
 
 type StartSpan = (this: Tracer, ...args: Parameters<Tracer['startSpan']>) => Span;
 
-/** What the SDK's spans carry beyond the API: which instrumentation made them. */
+/** What the SDK's spans carry beyond the API: which instrumentation made them, and within what. */
 interface ScopedSpan extends Span {
   readonly instrumentationScope?: { readonly name: string };
+  readonly parentSpanContext?: SpanContext;
 }
 
 /** Hears of each span as it starts, and again when it has ended. */
@@ -60,7 +61,7 @@ export class SpanCapture {
   }
 
   /**
-   * The last client span that the instrumentation of that client has made and nobody has claimed, unless it has ended.
+   * The last client span that the instrumentation of that client has made here and nobody has claimed, unless it has ended.
    *
    * @param client such as `ioredis`: OpenTelemetry's is then `@opentelemetry/instrumentation-ioredis`
    */
@@ -68,7 +69,7 @@ export class SpanCapture {
     const span = this.#last;
     if (span?.instrumentationScope?.name.endsWith(`-${client}`) !== true) return undefined;
     this.#last = undefined;
-    return span.isRecording() ? span : undefined;
+    return span.isRecording() && isOfThisCall(span) ? span : undefined;
   }
 
   /**
@@ -131,11 +132,21 @@ export class SpanCapture {
   }
 }
 
+/** One that an unguarded call has left behind was made within another span than the one that is active now. */
+function isOfThisCall(span: ScopedSpan): boolean {
+  const active = trace.getActiveSpan();
+  return span === active || span.parentSpanContext?.spanId === active?.spanContext().spanId;
+}
+
 function realTracer(): Tracer | undefined {
   const provider = trace.getTracerProvider();
-  const delegate = provider instanceof ProxyTracerProvider ? provider.getDelegate() : provider;
-  const tracer = delegate.getTracer(PACKAGE.name, PACKAGE.version);
+  const tracer = delegateOf(provider).getTracer(PACKAGE.name, PACKAGE.version);
   return tracer.constructor.name === 'NoopTracer' ? undefined : tracer;
+}
+
+// By shape: the class of another copy of the API, such as that for ES modules, is another one.
+function delegateOf(provider: TracerProvider & { getDelegate?(): TracerProvider }): TracerProvider {
+  return provider.getDelegate?.() ?? provider;
 }
 
 /** The prototype that a method stands on. */

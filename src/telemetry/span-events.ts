@@ -50,6 +50,7 @@ class Trail {
   /** The call that opened the circuit, and why it did. */
   openedBy: SpanContext | undefined;
   openedReason = '';
+  openedRate = 0;
 }
 
 interface Event {
@@ -77,7 +78,7 @@ export class SpanEvents implements BreakerObserver {
 
   onFailure(breaker: CircuitBreaker, context: unknown): void {
     if (!this.capture.watch()) return;
-    const span = recording(spanOf(context)) ?? recording(trace.getActiveSpan());
+    const span = standOn(context);
     if (span === undefined) return;
     const { failures } = this.#trailOf(breaker);
     if (failures.push(span.spanContext()) > MAX_FAILURES) failures.shift();
@@ -107,6 +108,7 @@ export class SpanEvents implements BreakerObserver {
     if (to === 'open') {
       trail.openedBy = written;
       trail.openedReason = reason;
+      trail.openedRate = failureRate;
     }
     if (to !== 'half_open') trail.failures.length = 0;
     if (to === 'closed') this.#trails.delete(breaker);
@@ -114,13 +116,16 @@ export class SpanEvents implements BreakerObserver {
   }
 
   onRejection(breaker: CircuitBreaker, rejection: CircuitOpenError, enforced: boolean, context: unknown): void {
-    const { openedBy, openedReason } = this.#trailOf(breaker);
+    if (!this.capture.watch() && this.sinks.log === undefined) return;
+    const { openedBy, openedReason, openedRate } = this.#trailOf(breaker);
     this.#write(breaker, context, {
       name: REJECTED,
       attributes: () => ({
         [NAME]: breaker.name,
         'circuit_breaker.state.from': rejection.state,
+        'circuit_breaker.state.to': rejection.state,
         'circuit_breaker.reason': openedReason,
+        'circuit_breaker.failure_rate': openedRate,
         'circuit_breaker.retry_after_ms': rejection.retryAfterMs,
         'circuit_breaker.enforced': enforced,
         'error.type': rejection.code,
@@ -159,15 +164,14 @@ export class SpanEvents implements BreakerObserver {
   }
 
   /**
-   * Puts an event on the call's span, else on the active one, else on a short span of our own: none is missing from the
-   * traces. A span that has ended takes none.
+   * Puts an event where `standOn` says, else on a short span of our own: none is missing from the traces.
    *
    * @returns the span it stands on; `undefined` where nothing records
    */
   #write(breaker: CircuitBreaker, context: unknown, event: Event): SpanContext | undefined {
     const traced = this.capture.watch();
-    const known = spanOf(context) ?? (traced ? trace.getActiveSpan() : undefined);
-    const span = traced ? (recording(known) ?? recording(trace.getActiveSpan())) : undefined;
+    const known = traced ? spanOf(context) : undefined;
+    const span = traced ? standOn(context) : undefined;
     this.sinks.log?.(event.name, event.attributes(), span ?? known);
     if (span !== undefined) {
       if (this.sinks.spans) span.addEvent(event.name, event.attributes());
@@ -178,9 +182,10 @@ export class SpanEvents implements BreakerObserver {
   }
 }
 
-/** Client spans say which circuit they met, as long as it is not closed. */
-export function mark(breaker: CircuitBreaker, span: Span | undefined): void {
-  if (breaker.stateCode !== CLOSED) span?.setAttributes({ [NAME]: breaker.name, [STATE]: breaker.state });
+/** Client spans say which circuit they met, as long as it is not closed. Within other spans there may be several. */
+export function mark(breaker: CircuitBreaker, span: (Span & { readonly kind?: SpanKind }) | undefined): void {
+  if (breaker.stateCode === CLOSED || span?.kind !== SpanKind.CLIENT) return;
+  span.setAttributes({ [NAME]: breaker.name, [STATE]: breaker.state });
 }
 
 function writeOwnSpan(breaker: CircuitBreaker, parent: Span | undefined, event: Event): SpanContext | undefined {
@@ -210,8 +215,24 @@ function writeOwnSpan(breaker: CircuitBreaker, parent: Span | undefined, event: 
   return span.spanContext();
 }
 
+/** The span of the call; where nobody has said what call it is, the active one. */
 function spanOf(context: unknown): Span | undefined {
-  return (context as CallContext | undefined)?.span;
+  return isObject(context) && 'span' in context ? (context as CallContext).span : trace.getActiveSpan();
+}
+
+/**
+ * The span that takes what is to be said of a call: its own, unless that has ended; then the active one, if it is of the
+ * same trace. What is active when a reply comes can be anything: whoever opened the connection, long ago.
+ */
+function standOn(context: unknown): Span | undefined {
+  const known = spanOf(context);
+  if (known === undefined || known.isRecording()) return known;
+  const active = recording(trace.getActiveSpan());
+  return active?.spanContext().traceId === known.spanContext().traceId ? active : undefined;
+}
+
+function isObject(value: unknown): value is object {
+  return typeof value === 'object' && value !== null;
 }
 
 function recording(span: Span | undefined): Span | undefined {

@@ -1,3 +1,6 @@
+import { readFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { context, diag, propagation, trace } from '@opentelemetry/api';
 import { hasDiagLogger, log } from './log.js';
 
@@ -21,10 +24,13 @@ const INSTRUMENTATIONS: readonly (readonly [packageName: string, className: stri
   ['@opentelemetry/instrumentation-pg', 'PgInstrumentation'],
 ];
 
-/** Files whose loading says that the application sets up tracing itself. */
-export const SDK_FILES: readonly string[] = ['sdk-node', 'sdk-trace-node', 'sdk-trace-base', 'sdk-trace'].map(
-  (name) => `/@opentelemetry/${name}/build/src/index.js`,
+/** Files whose loading says that the application sets up tracing itself, as lines 2 and 3 of OpenTelemetry have them. */
+export const SDK_FILES: readonly string[] = ['sdk-node', 'sdk-trace-node', 'sdk-trace-base', 'sdk-trace'].flatMap(
+  (name) => ['build/src/index.js', 'dist/index.cjs'].map((file) => `/@opentelemetry/${name}/${file}`),
 );
+
+const BRINGS_SDK = /@opentelemetry\/(sdk-|auto-instrumentations-)/;
+const IMPORTS_FILE = /(?:from|import|require)[\s(]*['"](\.{1,2}\/[^'"]+)['"]/g;
 
 /** The variable that asks for traces which the console shows and nobody else gets. */
 export const TRACES_VARIABLE = 'OTEL_BREAKER_TRACES';
@@ -34,20 +40,47 @@ const EXPORTER_VARIABLE = 'OTEL_TRACES_EXPORTER';
 export type TracesAskedBy = typeof TRACES_VARIABLE | typeof EXPORTER_VARIABLE;
 
 /**
- * Whether the environment asks for traces, exporters named and none of them `none`, or the console's alone, and the
- * command line does not name somebody else to make them.
+ * Whether the environment asks for traces, exporters named and none of them `none`, or the console's alone, and nobody else
+ * will make them: no package on the command line, and no file that speaks of one, there or where the program begins. ES
+ * modules are not seen to load, so that it has to be known before.
  *
  * @returns the variable that asks
  */
 export function wantsTraces(
   env: NodeJS.ProcessEnv = process.env,
   args: readonly string[] = process.execArgv,
+  program = process.argv[1],
 ): TracesAskedBy | undefined {
-  if ([...args, env.NODE_OPTIONS ?? ''].some((arg) => arg.includes('@opentelemetry/'))) return undefined;
-  if (env.OTEL_SDK_DISABLED?.trim().toLowerCase() === 'true') return undefined;
+  const askedBy = traceVariable(env);
+  if (askedBy === undefined || env.OTEL_SDK_DISABLED?.trim().toLowerCase() === 'true') return undefined;
+  const words = [...args, ...(env.NODE_OPTIONS ?? '').split(' ')];
+  const files = [...words.map((word) => word.replace(/^--\w+=/, '')), program ?? ''].map(toPath);
+  return words.some((word) => BRINGS_SDK.test(word)) || files.some(bringsSdk) ? undefined : askedBy;
+}
+
+function traceVariable(env: NodeJS.ProcessEnv): TracesAskedBy | undefined {
   const exporters = (env[EXPORTER_VARIABLE] ?? '').split(',').map((name) => name.trim());
   if (exporters.some((name) => name !== '') && !exporters.includes('none')) return EXPORTER_VARIABLE;
   return env[TRACES_VARIABLE]?.trim().toLowerCase() === 'local' ? TRACES_VARIABLE : undefined;
+}
+
+/** Whether a file speaks of an SDK, or one that it loads itself does. */
+function bringsSdk(file: string): boolean {
+  const text = readIfFile(file);
+  const loaded = Array.from(text.matchAll(IMPORTS_FILE), ([, name]) => join(dirname(file), name!));
+  return BRINGS_SDK.test(text) || loaded.some((name) => BRINGS_SDK.test(readIfFile(name)));
+}
+
+function toPath(name: string): string {
+  return name.startsWith('file:') && URL.canParse(name) ? fileURLToPath(name) : name;
+}
+
+function readIfFile(name: string): string {
+  try {
+    return readFileSync(name, 'utf8');
+  } catch {
+    return '';
+  }
 }
 
 let running = false;
@@ -98,6 +131,7 @@ export function startStandaloneTracing(
     made.start();
     return made;
   });
+  forget(SDK_FILES);
   flushAtExit(() => sdk.shutdown());
   running = true;
   return {
@@ -124,6 +158,13 @@ function withoutLogs<T>(env: NodeJS.ProcessEnv, start: () => T): T {
   } finally {
     if (exporter === undefined) delete env.OTEL_LOGS_EXPORTER;
     else env.OTEL_LOGS_EXPORTER = exporter;
+  }
+}
+
+/** An `import` of what has been required already passes nowhere that anybody could see: so that they load again. */
+function forget(endings: readonly string[]): void {
+  for (const filename of Object.keys(require.cache)) {
+    if (endings.some((ending) => filename.replaceAll('\\', '/').endsWith(ending))) delete require.cache[filename];
   }
 }
 

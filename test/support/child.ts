@@ -21,10 +21,10 @@ export interface ChildOptions {
   readonly programArgs?: readonly string[];
   /** The Node to run; default this one. */
   readonly node?: string;
+  /** Where it runs, and so whose packages it finds; default the root of this package. */
+  readonly cwd?: string;
   /** Whether parent and child can send each other messages; default not. */
   readonly ipc?: boolean;
-  /** Where it runs; default this package. */
-  readonly cwd?: string;
 }
 
 export const PRELOAD = ['--require', 'otel-breaker/register'] as const;
@@ -49,8 +49,8 @@ export function spawnNode({
   program,
   programArgs = [],
   node = process.execPath,
-  ipc,
   cwd = ROOT,
+  ipc,
 }: ChildOptions): ChildProcess {
   const args =
     typeof program === 'string'

@@ -4,7 +4,7 @@ import { serve } from './servers.js';
 
 /** A value as OTLP has it in JSON: one key that says its type. */
 type OtlpValue = Record<string, string | number | boolean>;
-interface OtlpAttribute {
+export interface OtlpAttribute {
   readonly key: string;
   readonly value: OtlpValue;
 }
@@ -16,6 +16,7 @@ export interface CollectedSpan {
   readonly kind: number;
   readonly traceId: string;
   readonly spanId: string;
+  readonly parentSpanId?: string;
   readonly status: unknown;
   readonly attributes: Attributes;
   readonly events: readonly { readonly name: string; readonly attributes: Attributes }[];
@@ -23,6 +24,8 @@ export interface CollectedSpan {
 
 export interface Collector {
   readonly spans: CollectedSpan[];
+  /** Spans as they came: OTLP. */
+  readonly resourceSpans: ResourceSpans[];
   /** Where exporters send to: for `OTEL_EXPORTER_OTLP_ENDPOINT`. */
   readonly endpoint: string;
   /** The newest sum or gauge of a name and labels. */
@@ -31,14 +34,32 @@ export interface Collector {
   readonly until: (predicate: () => boolean) => Promise<void>;
 }
 
+/** The settings of an application that exports to a collector and nowhere else, soon and often. */
+export function exportingTo({ endpoint }: Collector): NodeJS.ProcessEnv {
+  return {
+    OTEL_TRACES_EXPORTER: 'otlp',
+    OTEL_METRICS_EXPORTER: 'otlp',
+    OTEL_LOGS_EXPORTER: 'none',
+    OTEL_EXPORTER_OTLP_PROTOCOL: 'http/json',
+    OTEL_EXPORTER_OTLP_ENDPOINT: endpoint,
+    OTEL_METRIC_EXPORT_INTERVAL: '100',
+    OTEL_METRIC_EXPORT_TIMEOUT: '100',
+    OTEL_BSP_SCHEDULE_DELAY: '50',
+    OTEL_NODE_RESOURCE_DETECTORS: 'none',
+    OTEL_LOG_LEVEL: 'info',
+  };
+}
+
 /** Takes traces and metrics as OTLP in JSON. */
 export async function serveCollector(): Promise<Collector> {
   const arrivals = new EventEmitter();
   const spans: CollectedSpan[] = [];
+  const resourceSpans: ResourceSpans[] = [];
   const points = new Map<string, { attributes: Attributes; value: number }[]>();
   const { origin } = await serve((req, res) => {
     void json(req).then((payload) => {
       takeSpans(payload as Payload, spans);
+      resourceSpans.push(...((payload as Payload).resourceSpans ?? []));
       takePoints(payload as Payload, points);
       res.setHeader('content-type', 'application/json').end('{}');
       arrivals.emit('arrival');
@@ -46,6 +67,7 @@ export async function serveCollector(): Promise<Collector> {
   });
   return {
     spans,
+    resourceSpans,
     endpoint: origin,
     metric: (name, labels) =>
       points
@@ -57,13 +79,21 @@ export async function serveCollector(): Promise<Collector> {
   };
 }
 
+/** OTLP in JSON. */
+export interface ResourceSpans {
+  readonly resource: { readonly attributes: readonly OtlpAttribute[] };
+  readonly scopeSpans: { readonly scope: { name: string; version?: string }; readonly spans: OtlpSpan[] }[];
+}
+
 interface Payload {
-  readonly resourceSpans?: { scopeSpans: { scope: { name: string }; spans: OtlpSpan[] }[] }[];
+  readonly resourceSpans?: ResourceSpans[];
   readonly resourceMetrics?: { scopeMetrics: { metrics: OtlpMetric[] }[] }[];
 }
-interface OtlpSpan extends Omit<CollectedSpan, 'attributes' | 'events' | 'scope'> {
+export interface OtlpSpan extends Omit<CollectedSpan, 'attributes' | 'events' | 'scope'> {
+  readonly startTimeUnixNano: string;
+  readonly endTimeUnixNano: string;
   readonly attributes: OtlpAttribute[];
-  readonly events: { name: string; attributes: OtlpAttribute[] }[];
+  readonly events: { readonly timeUnixNano: string; readonly name: string; readonly attributes: OtlpAttribute[] }[];
 }
 interface OtlpMetric {
   readonly name: string;

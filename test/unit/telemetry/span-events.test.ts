@@ -1,7 +1,7 @@
 import { context, SpanKind, trace, type Span } from '@opentelemetry/api';
 import { AlwaysOffSampler, type ReadableSpan } from '@opentelemetry/sdk-trace-base';
 import { expect } from 'chai';
-import type { CircuitBreaker } from '../../../src/breaker/circuit-breaker.js';
+import type { CircuitBreaker, Permit } from '../../../src/breaker/circuit-breaker.js';
 import { NamedCall } from '../../../src/telemetry/call-context.js';
 import { SpanCapture } from '../../../src/telemetry/span-capture.js';
 import { SpanEvents } from '../../../src/telemetry/span-events.js';
@@ -142,6 +142,8 @@ describe('SpanEvents', () => {
         attributes: {
           'circuit_breaker.name': 'target',
           'circuit_breaker.state.from': 'open',
+          'circuit_breaker.state.to': 'open',
+          'circuit_breaker.failure_rate': 1,
           'circuit_breaker.reason': '1 consecutive failures (threshold 1)',
           'circuit_breaker.retry_after_ms': 60_000,
           'circuit_breaker.enforced': true,
@@ -154,6 +156,66 @@ describe('SpanEvents', () => {
       'circuit_breaker.state.from': 'half_open',
       ...openedBy,
     });
+  });
+
+  it('do not stand on what happens to be active, where the call is of another trace and its span has ended', () => {
+    const { spans } = startTracing();
+    const { breaker } = tracedBreaker({ failureThreshold: 1 });
+    const ended = startSpan('ended');
+    const somebodys = startSpan('who opened the connection');
+    context.with(trace.setSpan(context.active(), somebodys), () => {
+      const call = breaker.tryAcquire(new NamedCall(ended, 'GET'));
+      ended.end();
+      if ('failure' in call) call.failure(new Error('down'));
+      breaker.tryAcquire(new NamedCall(undefined, 'GET'));
+    });
+    somebodys.end();
+    expect(spanNamed(spans(), 'who opened the connection')!.events).to.deep.equal([]);
+    expect(spanNamed(spans(), 'circuit_breaker.state_transition')!.parentSpanContext).to.include({
+      spanId: ended.spanContext().spanId,
+    });
+    expect(spanNamed(spans(), 'GET')!.events).to.have.length(1);
+  });
+
+  it('mark client spans with the circuit and its state, while it is not closed', () => {
+    const { spans } = startTracing();
+    const { breaker, clock } = tracedBreaker({ failureThreshold: 2, successThreshold: 1 });
+    const call = (name: string) => {
+      const span = startSpan(name);
+      const admission = breaker.tryAcquire(new NamedCall(span, 'GET'));
+      return (outcome: 'success' | 'failure' | 'none') => {
+        if (outcome !== 'none' && outcome in admission) (admission as Permit)[outcome]();
+        span.end();
+      };
+    };
+    call('healthy')('success');
+    call('failing')('failure');
+    call('tripping')('failure');
+    call('rejected')('none');
+    waitUntilProbe(breaker, clock);
+    call('probe')('success');
+    call('healthy again')('success');
+    const marks = spans()
+      .filter(({ kind }) => kind === SpanKind.CLIENT)
+      .map(({ name, attributes }) => [name, attributes['circuit_breaker.name'], attributes['circuit_breaker.state']]);
+    expect(marks).to.deep.equal([
+      ['healthy', undefined, undefined],
+      ['failing', undefined, undefined],
+      ['tripping', 'target', 'open'],
+      ['rejected', 'target', 'open'],
+      ['probe', 'target', 'half_open'],
+      ['healthy again', undefined, undefined],
+    ]);
+  });
+
+  it('do not mark spans that are not of one call', () => {
+    const { spans } = startTracing();
+    const { breaker } = tracedBreaker({ failureThreshold: 1 });
+    const request = trace.getTracer('test').startSpan('request', { kind: SpanKind.SERVER });
+    context.with(trace.setSpan(context.active(), request), () => fail(breaker));
+    request.end();
+    expect(spans()[0]!.events).to.have.length(1);
+    expect(spans()[0]!.attributes).to.deep.equal({});
   });
 
   it('link a rejected span of our own to the span that opened the circuit', () => {
