@@ -49,7 +49,7 @@ function judgeItself(error: object, connecting: boolean): PgVerdict | undefined 
     if (SOCKET_CODES.has(code) || TLS_CODE.test(code)) return 'failure';
     if (SQLSTATE.test(code)) return judgeState(code, String(message), connecting);
   }
-  return NOT_POSTGRES.test(String(message)) ? 'failure' : MESSAGES.get(message);
+  return String(message).startsWith(NOT_POSTGRES) ? 'failure' : MESSAGES.get(message);
 }
 
 const SOCKET_CODES: ReadonlySet<string> = new Set([
@@ -84,7 +84,7 @@ const MESSAGES: ReadonlyMap<unknown, PgVerdict> = new Map([
 ]);
 
 // What is there speaks something else.
-const NOT_POSTGRES = /^received invalid response: /;
+const NOT_POSTGRES = 'received invalid response: ';
 
 const SQLSTATE = /^(?=.*\d)[0-9A-Z]{5}$/;
 

@@ -43,7 +43,9 @@ export async function startBackends(): Promise<Backends> {
   return {
     of: (client) => (client.startsWith('ioredis') ? byRedis : client === 'pg' ? byPostgres : byHttp),
     stop: async () => {
-      await Promise.all([web.stop(), redis.remove(), postgres.remove()]);
+      await web.stop();
+      await redis.remove();
+      postgres.remove();
     },
   };
 }

@@ -64,12 +64,20 @@ function problemOf(document: Document, command: string): string | undefined {
       args.find((word) => /\.[cm]?[jt]s$/.test(word))!,
     );
   if (program === 'promtool') return problemOfFile(document, args.at(-1)!);
-  if (program === 'curl') {
-    const [, path] = /localhost:9464(\/[^\s"?]*)/.exec(command) ?? [];
-    if (path === undefined) return 'not at the port of the preload';
-    return endpoints.some((endpoint) => new RegExp(`^${endpoint}$`).test(path)) ? undefined : `nothing answers ${path}`;
-  }
+  if (program === 'curl') return problemOfRequest(document, command);
   return `${program} is a program that no test knows`;
+}
+
+/** Where OTLP is taken by everybody who takes it over HTTP. */
+const OTLP = /localhost:4318\/v1\/(traces|metrics|logs)$/;
+
+function problemOfRequest(document: Document, command: string): string | undefined {
+  const [, sent] = /-d @(\S+)/.exec(command) ?? [];
+  if (sent !== undefined && problemOfFile(document, sent) !== undefined) return problemOfFile(document, sent);
+  if (OTLP.test(command)) return undefined;
+  const [, path] = /localhost:9464(\/[^\s"?]*)/.exec(command) ?? [];
+  if (path === undefined) return 'not at the port of the preload';
+  return endpoints.some((endpoint) => new RegExp(`^${endpoint}$`).test(path)) ? undefined : `nothing answers ${path}`;
 }
 
 /** The application of the reader, by the names that it has in documents. */

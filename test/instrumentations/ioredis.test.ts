@@ -1,6 +1,7 @@
 import { expect } from 'chai';
 import type { Redis } from 'ioredis';
 import { once } from 'node:events';
+import { inspect } from 'node:util';
 import { IoredisBreakerInstrumentation } from '../../instrumentations/ioredis.js';
 import type { CircuitBreaker } from '../../src/breaker/circuit-breaker.js';
 import type { BreakerOptions } from '../../src/breaker/options.js';
@@ -95,11 +96,17 @@ for (const { major, name } of MAJORS) {
         expect(breaker().stats().calls.success).to.equal(3);
       });
 
-      it('gives the ends of a command back once it is settled', async () => {
+      it('has the ends of a command look as ever, and gives them back once it is settled', async () => {
         const command = new clients.Redis.Command('ping', [], {});
         const ends = () => Object.entries(command).filter(([key]) => key === 'resolve' || key === 'reject');
         const before = ends();
-        await redis.sendCommand(command);
+        const printed = inspect(command, { showHidden: true });
+        const answer = redis.sendCommand(command);
+        expect(ends()).not.to.deep.equal(before);
+        expect(inspect(command, { showHidden: true })).to.contain(
+          printed.slice(printed.indexOf('resolve:'), printed.indexOf('promise:')),
+        );
+        await answer;
         expect(before).to.have.length(2);
         expect(ends()).to.deep.equal(before);
       });

@@ -196,6 +196,17 @@ describe('pg: Client', () => {
       expect(counts()).to.deep.equal(only({ success: 2 }));
     });
 
+    it('calls back as a method of the client, as pg does', async () => {
+      const other = new pg.Client(server.url);
+      const self = await new Promise((resolve) => {
+        other.connect(function (this: unknown) {
+          resolve(this);
+        });
+      });
+      await other.end();
+      expect(self).to.equal(other);
+    });
+
     it('is rejected while the circuit is open, and the same client can connect later', async () => {
       breaker.forceOpen();
       const counts = countCalls(breaker);

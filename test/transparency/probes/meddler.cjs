@@ -8,7 +8,7 @@ const { addRequest } = Agent.prototype;
 Agent.prototype.addRequest = function (req, ...rest) {
   req.setHeader('x-meddled', '1');
   req.on('response', () => {});
-  setTimeout(() => {}, 60_000);
+  setTimeout(() => {}, 60_000).unref();
   globalThis.meddled = true;
   return Reflect.apply(addRequest, this, [req, ...rest]);
 };

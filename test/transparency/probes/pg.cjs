@@ -242,13 +242,17 @@ const probes = {
     await witness.outcome('query', pool.query('SELECT $1::int AS n', [1]));
     await calledBack(witness, 'query', (done) => pool.query('SELECT 1', done));
     await calledBack(witness, 'values', (done) => pool.query('SELECT $1::int', [1], done));
+    // A client that is let go says so when its connection is closed, sooner or later.
+    const first = heard(pool, 'remove');
     await witness.outcome('an error', pool.query('SELEC'));
+    await first;
     const client = await pool.connect();
     witness.note('client', client.constructor.name, Reflect.ownKeys(client).map(String));
     witness.listeners('client', client);
     await witness.outcome('its query', client.query('SELECT 2'));
     client.release();
     witness.attempt('released twice', () => client.release());
+    const second = heard(pool, 'remove');
     await new Promise((resolve) =>
       pool.connect((error, given, release) => {
         witness.note('given', error, given === client, release.length);
@@ -256,6 +260,7 @@ const probes = {
         resolve();
       }),
     );
+    await second;
     witness.note('pool', pool.totalCount, pool.idleCount, pool.waitingCount);
     witness.look('pool', pool, 1);
     await witness.outcome('end', pool.end());
