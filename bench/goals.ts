@@ -4,7 +4,7 @@ import type { Results } from './run.js';
 export function goalsTable(results: Results): string {
   const rows = goals(results).map(([what, reached, limit, unit = '×']) => {
     const met = reached <= limit ? 'met' : 'not met';
-    return `| ${what} | ≤ ${limit}${unit} | ${reached.toFixed(reached < 20 ? 2 : 0)}${unit} | ${met} |`;
+    return `| ${what} | ≤ ${Number(limit.toFixed(2))}${unit} | ${reached.toFixed(reached < 20 ? 2 : 0)}${unit} | ${met} |`;
   });
   return ['| | goal | reached | |', '|---|--:|--:|---|', ...rows].join('\n');
 }
@@ -47,6 +47,6 @@ function goals({ calls, memory, scale, clients, startup }: Results): Goal[] {
       30,
       ' ms',
     ],
-    ['collect the metrics of 1,000 breakers', scale.collect, 30, ' ms'],
+    ['a scrape of 1,000 breakers', scale.page, 30, ' ms'],
   ];
 }

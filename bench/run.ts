@@ -123,7 +123,7 @@ function scaleTable({ memory, scale }: Results): string {
     ['find a breaker by name among 100,000', `${integer(scale.registryLookUp)} ns`],
     ['target → rule → breaker → permit → settled, 1,000 rules, 1,000 hosts in use', `${integer(scale.guardEnter)} ns`],
     ['match a new target against 1,000 rules, none of which is about it', `${integer(scale.ruleMiss)} ns`],
-    ['collect the metrics of 1,000 breakers (CPU)', `${scale.collect.toFixed(1)} ms`],
+    ['read the numbers of 1,000 breakers (CPU)', `${scale.collect.toFixed(1)} ms`],
     ['answer a scrape of 1,000 breakers, 24,000 lines (CPU)', `${integer(scale.page)} ms`],
   ];
   return [table(['10,000 idle breakers', 'bytes each', 'timers each'], rows), table(['otel-breaker', ''], costs)].join(

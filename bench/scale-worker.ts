@@ -22,7 +22,7 @@ export interface Scale {
   readonly guardEnter: number;
   /** Nanoseconds to match a target that no rule of a thousand is about, for the first time. */
   readonly ruleMiss: number;
-  /** Milliseconds of CPU to collect the metrics of a thousand breakers … */
+  /** Milliseconds of CPU to read the numbers of a thousand breakers … */
   readonly collect: number;
   /** … and to answer a scraper with all of it, which OpenTelemetry's exporter writes as text. */
   readonly page: number;
