@@ -78,6 +78,16 @@ export function readEnvironment(env: NodeJS.ProcessEnv = process.env): Environme
     return undefined;
   }
 
+  function token(path: string): string | undefined {
+    const value = env[path]?.trim();
+    if (value === undefined || value === '') return undefined;
+    if (!/\s/.test(value)) return value;
+    const consequence = 'no request could ever bring it';
+    // Not itself: messages end up in logs.
+    problems.push({ path, value: '(secret)', consequence, allowed: 'Use a text without white space.' });
+    return undefined;
+  }
+
   const disabled = env.OTEL_SDK_DISABLED?.trim().toLowerCase() === 'true';
   const metrics = choice('OTEL_BREAKER_METRICS', METRICS, 'it would not be known whether to publish metrics');
   const environment: Environment = {
@@ -92,7 +102,7 @@ export function readEnvironment(env: NodeJS.ProcessEnv = process.env): Environme
     prometheusPort: port('OTEL_EXPORTER_PROMETHEUS_PORT') ?? DEFAULT_PROMETHEUS_PORT,
     console: choice('OTEL_BREAKER_CONSOLE', CONSOLE, 'it would not be known who may see the console') ?? 'local',
     consoleHosts: list(env.OTEL_BREAKER_CONSOLE_HOSTS),
-    adminToken: env.OTEL_BREAKER_ADMIN_TOKEN?.trim() || undefined,
+    adminToken: token('OTEL_BREAKER_ADMIN_TOKEN'),
     health: choice('OTEL_BREAKER_HEALTH', HEALTH, 'it would not be known when the service is unhealthy') ?? 'any_open',
   };
   if (problems.length > 0) {

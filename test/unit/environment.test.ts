@@ -67,6 +67,13 @@ describe('readEnvironment', () => {
     );
   });
 
+  it('does not take a token that no request could bring, and keeps it out of its message', () => {
+    expect(() => readEnvironment({ OTEL_BREAKER_ADMIN_TOKEN: 'two words' })).to.throw(
+      ConfigError,
+      /^environment: OTEL_BREAKER_ADMIN_TOKEN: got "\(secret\)"; no request could ever bring it\. Use a text without white space\.$/,
+    );
+  });
+
   for (const port of ['-1', '80a', '1e3', '94.64', 'http']) {
     it(`does not take ${port} for a port`, () => {
       expect(() => readEnvironment({ OTEL_EXPORTER_PROMETHEUS_PORT: port })).to.throw(ConfigError, `got "${port}"`);
