@@ -8,8 +8,9 @@ import { spread, type Spread } from './spread.js';
 
 const CLIENTS: readonly ClientName[] = ['http', 'fetch', 'undici', 'ioredis', 'pg'];
 const SURROUNDINGS: readonly Surroundings[] = ['nothing', 'otel-breaker', 'OpenTelemetry', 'both'];
-const WARM_UP_BLOCKS = 3;
-const BLOCKS = 10;
+// Thousands of calls in each: V8 goes on optimising for seconds, and a service runs for days.
+const WARM_UP_BLOCKS = 4;
+const BLOCKS = 8;
 
 export interface ClientCosts {
   readonly client: ClientName;
@@ -87,7 +88,7 @@ async function measureClient(client: ClientName, address: string, sets: number):
 }
 
 function forkWorker(file: string, args: readonly string[]): ChildProcess {
-  return fork(file, args, { execArgv: ['--expose-gc', '--require', 'tsx/cjs'] });
+  return fork(file, args, { execArgv: ['--require', 'tsx/cjs'] });
 }
 
 async function next<T>(worker: ChildProcess): Promise<T> {

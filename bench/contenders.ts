@@ -70,8 +70,8 @@ function floor(name: string, clockReads: 1 | 2): Contender {
 /** Where the metrics of a breaker go: nowhere, to the exporter of our own, or to a reader of the application's SDK. */
 type Metrics = 'none' | 'own exporter' | 'SDK of the application';
 
-// The build, as users have it.
-const core = () => require('otel-breaker') as OtelBreaker;
+// The build, as users have it: by its path, since the name of the package leads to the source here.
+const core = () => require('../dist/src/index.js') as OtelBreaker;
 function telemetry<File extends 'metrics' | 'own-exporter'>(file: File): Telemetry[File] {
   return require(`../dist/src/telemetry/${file}.js`) as Telemetry[File];
 }

@@ -6,7 +6,7 @@ import type { AddressInfo } from 'node:net';
 import { CONTENDERS, publish } from './contenders.js';
 
 type OtelBreaker = typeof import('../src/index.js');
-const { CircuitBreakerRegistry } = require('otel-breaker') as OtelBreaker;
+const { CircuitBreakerRegistry } = require('../dist/src/index.js') as OtelBreaker;
 const { Guard } = require('../dist/src/guard.js') as typeof import('../src/guard.js');
 const { RuleSet } = require('../dist/src/rules/rule-set.js') as typeof import('../src/rules/rule-set.js');
 
