@@ -197,27 +197,27 @@ for (const { major, name } of MAJORS) {
       });
 
       it('takes one failed command of a pipeline for a failed call', async () => {
-        const impatient = clients.redis(server.port, { commandTimeout: 20 });
+        const impatient = clients.redis(server.port, { commandTimeout: 200 });
         await heard(impatient, 'ready');
-        const results = await impatient.pipeline().get('key').call('DEBUG', 'SLEEP', '0.2').exec();
+        const results = await impatient.pipeline().get('key').call('DEBUG', 'SLEEP', '0.6').exec();
         expect(results!.at(-1)![0]!.message).to.equal('Command timed out');
         expect(calls()).to.include({ success: 0, failure: 1 });
         await redis.ping();
       });
 
       it('takes a command timeout for a failure', async () => {
-        const impatient = clients.redis(server.port, { commandTimeout: 20 });
+        const impatient = clients.redis(server.port, { commandTimeout: 200 });
         await heard(impatient, 'ready');
-        expect((await rejection(impatient.call('DEBUG', 'SLEEP', '0.2'))).message).to.equal('Command timed out');
+        expect((await rejection(impatient.call('DEBUG', 'SLEEP', '0.6'))).message).to.equal('Command timed out');
         expect(calls()).to.include({ failure: 1, inFlight: 0 });
         await redis.ping();
       });
 
       it('ignores timeouts where they do not count', async () => {
         guardWith({ countTimeouts: false });
-        const impatient = clients.redis(server.port, { commandTimeout: 20 });
+        const impatient = clients.redis(server.port, { commandTimeout: 200 });
         await heard(impatient, 'ready');
-        await rejection(impatient.call('DEBUG', 'SLEEP', '0.2'));
+        await rejection(impatient.call('DEBUG', 'SLEEP', '0.6'));
         expect(calls()).to.include({ failure: 0, ignored: 1 });
         await redis.ping();
       });
@@ -250,9 +250,9 @@ for (const { major, name } of MAJORS) {
       });
 
       it('are ignored when a timeout of the client cuts them short', async () => {
-        const impatient = clients.redis(server.port, { commandTimeout: 20 });
+        const impatient = clients.redis(server.port, { commandTimeout: 200 });
         await heard(impatient, 'ready');
-        expect((await rejection(impatient.blpop('nothing', 0.1))).message).to.equal('Command timed out');
+        expect((await rejection(impatient.blpop('nothing', 0.6))).message).to.equal('Command timed out');
         expect(breaker().stats().calls).to.include({ failure: 0, ignored: 1 });
       });
 

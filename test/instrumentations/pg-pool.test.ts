@@ -213,7 +213,7 @@ describe('pg: Pool', () => {
 
   describe('exhausted by our own process', () => {
     it("is not the server's failure", async () => {
-      const pool = poolOf({ max: 1, connectionTimeoutMillis: 20 });
+      const pool = poolOf({ max: 1, connectionTimeoutMillis: 300 });
       const client = await pool.connect();
       await client.query('SELECT 1');
       const counts = countCalls(guard.only);
@@ -290,7 +290,7 @@ describe('pg: Pool', () => {
 
     it('gets the slot of a probe back that waited for a client in vain', async () => {
       guardWith({ halfOpenMaxCalls: 1, successThreshold: 1 });
-      const pool = poolOf({ max: 1, connectionTimeoutMillis: 20 });
+      const pool = poolOf({ max: 1, connectionTimeoutMillis: 300 });
       const client = await pool.connect();
       await client.query('SELECT 1');
       await halfOpen(guard.only);
