@@ -26,7 +26,7 @@ import {
   type Circumstances,
   type Verdict,
 } from './ioredis-outcome.js';
-import { hiddenProperty, type Patches } from './patch.js';
+import { hiddenProperty, observe as observeClient, type Patches } from './patch.js';
 
 // Captured at load: the fake timers of an application's tests must not hold rejections back.
 const nextTick = process.nextTick.bind(process);
@@ -298,14 +298,7 @@ export class IoredisBreakerInstrumentation extends BreakerInstrumentation {
 const STATUS_BEFORE_READY: ReadonlySet<string> = new Set(['connecting', 'connect', 'disconnecting']);
 const ASKS_SENTINELS_AGAIN = 'All sentinels are unreachable. Retrying';
 
-/** Runs what only looks at the client: what it looks at must go on. */
-function observe(look: () => void): void {
-  try {
-    look();
-  } catch (error) {
-    diagnostics.report('Watching a Redis connection failed', error);
-  }
-}
+const observe = (look: () => unknown): void => observeClient('a Redis connection', look);
 
 function ignoreError(): void {}
 

@@ -1,5 +1,6 @@
 import { channel, type Channel, type ChannelListener } from 'node:diagnostics_channel';
 import Module = require('node:module');
+import { diagnostics } from '../src/breaker/diagnostics.js';
 
 type AnyFunction = (this: unknown, ...args: never[]) => unknown;
 
@@ -71,6 +72,15 @@ export class Patches {
   /** Takes everything back, the last change first. */
   undo(): void {
     for (const undo of this.#undo.splice(0).reverse()) undo();
+  }
+}
+
+/** Runs what only looks at a client: what it looks at must go on. */
+export function observe(client: string, look: () => unknown): void {
+  try {
+    look();
+  } catch (error) {
+    diagnostics.report(`Watching ${client} failed`, error);
   }
 }
 

@@ -6,7 +6,7 @@ import { CircuitOpenError, type Admission, type Guard } from '../src/guard.js';
 import type { Target } from '../src/target.js';
 import { BreakerInstrumentation, type BreakerInstrumentationConfig } from './breaker-instrumentation.js';
 import { targetOfUrl } from './http-target.js';
-import { hiddenProperty, type Patches } from './patch.js';
+import { hiddenProperty, observe as observeClient, type Patches } from './patch.js';
 import { CALL, isWatched, UndiciCall, watch, type DispatchOptions, type Handler } from './undici-handler.js';
 import { refuse } from './undici-refusal.js';
 
@@ -163,14 +163,7 @@ function watchChannel(
   );
 }
 
-/** Runs what only looks at a request. */
-function observe(look: () => unknown): void {
-  try {
-    look();
-  } catch (error) {
-    diagnostics.report('Watching an undici request failed', error);
-  }
-}
+const observe = (look: () => unknown): void => observeClient('an undici request', look);
 
 function guardedDispatch(copy: UndiciCopy, door: Door, dispatch: Dispatcher['dispatch']): Dispatcher['dispatch'] {
   return function (options, handler) {

@@ -1,6 +1,6 @@
 import type { CircuitBreaker, Transition } from './breaker/circuit-breaker.js';
 import { diagnostics } from './breaker/diagnostics.js';
-import { formatSeconds } from './breaker/errors.js';
+import { formatPercent, formatSeconds } from './breaker/errors.js';
 import { DEFAULT_PANIC_THRESHOLD } from './rules/rule.js';
 
 /** Panic begins, or is over. */
@@ -99,7 +99,7 @@ export class Panic {
   }
 
   #change(active: boolean, numbers: string, breaker: CircuitBreaker, context: unknown): void {
-    const reason = `${numbers} (threshold ${Number((this.#threshold * 100).toFixed(1))} %)`;
+    const reason = `${numbers} (threshold ${formatPercent(this.#threshold)})`;
     this.#reason = active ? reason : undefined;
     try {
       this.onChange({ active, reason, breaker }, context);

@@ -131,11 +131,14 @@ export function createRuntime(registry: CircuitBreakerRegistry, environment: Env
     panic.threshold = ruleSet.panicThreshold;
   });
 
-  /** Those that leave through nobody else. */
-  function ownNumbers(): BreakerNumbers[] {
+  /** Whether the application brings no provider that metrics would leave through. */
+  function isOnOurOwn(): boolean {
     publisher.look();
-    return publisher.hasProvider ? [] : metrics.numbers();
+    return !publisher.hasProvider;
   }
+
+  /** Those that leave through nobody else. */
+  const ownNumbers = () => (isOnOurOwn() ? metrics.numbers() : []);
 
   async function reports(): Promise<Report[]> {
     return (await Promise.all(reporters.map((reporter) => reporter.reports()))).flat();
@@ -162,14 +165,7 @@ export function createRuntime(registry: CircuitBreakerRegistry, environment: Env
       if (!publishes || reporters.length > 0) return;
       const inCluster = isClusterWorker();
       reporters.push(listenToThreads());
-      if (!inCluster) {
-        reporters.push(
-          listenToWorkers(() => {
-            publisher.look();
-            return !publisher.hasProvider;
-          }),
-        );
-      }
+      if (!inCluster) reporters.push(listenToWorkers(isOnOurOwn));
       stops.push(...reporters.map((reporter) => () => reporter.stop()));
       const own = () => openOwnExporter(environment, { registry, panic, transitions, traces, spans, numbers, explain });
       publisher.start(own, inCluster ? GRACE_OF_WORKERS_MS : undefined);

@@ -1,6 +1,14 @@
 import { resolveConfig, type BreakerConfig } from './config.js';
 import { diagnostics } from './diagnostics.js';
-import { CircuitOpenError, ConfigError, endOf, formatSeconds, isOwnTrouble, withoutStack } from './errors.js';
+import {
+  CircuitOpenError,
+  ConfigError,
+  endOf,
+  formatPercent,
+  formatSeconds,
+  isOwnTrouble,
+  withoutStack,
+} from './errors.js';
 import { eventLoop, type LoopWatch } from './loop-watch.js';
 import type { BreakerOptions } from './options.js';
 import { SlowCallWatch } from './slow-call-watch.js';
@@ -862,6 +870,5 @@ function adopt<T>(result: PromiseLike<T>): Promise<T> {
 }
 
 function describeRate(rate: number, calls: number, window: number, threshold: number): string {
-  const percent = (share: number) => `${Number((share * 100).toFixed(1))} %`;
-  return `${percent(rate)} of ${calls} calls in ${formatSeconds(window)} (threshold ${percent(threshold)})`;
+  return `${formatPercent(rate)} of ${calls} calls in ${formatSeconds(window)} (threshold ${formatPercent(threshold)})`;
 }

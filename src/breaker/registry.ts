@@ -1,11 +1,19 @@
 import { CircuitBreaker, type BreakerObserver, type BreakerStats } from './circuit-breaker.js';
 import type { BreakerOptions } from './options.js';
+import type { CircuitState } from './state.js';
 
 /** How many circuits are in which state. */
 export interface StateCounts {
   readonly closed: number;
   readonly open: number;
   readonly halfOpen: number;
+}
+
+/** How many of these circuits are in which state. */
+export function countStates(breakers: Iterable<{ readonly state: CircuitState }>): StateCounts {
+  const counts = { closed: 0, open: 0, half_open: 0 };
+  for (const { state } of breakers) counts[state]++;
+  return { closed: counts.closed, open: counts.open, halfOpen: counts.half_open };
 }
 
 /** The breakers of a registry at a glance. */
@@ -109,9 +117,7 @@ export class CircuitBreakerRegistry implements Iterable<CircuitBreaker> {
 
   /** How many circuits are in which state. */
   stateCounts(): StateCounts {
-    const counts = { closed: 0, open: 0, half_open: 0 };
-    for (const breaker of this) counts[breaker.state]++;
-    return { closed: counts.closed, open: counts.open, halfOpen: counts.half_open };
+    return countStates(this);
   }
 
   /** Whether any circuit is open; half-open ones do not count. */

@@ -1,4 +1,5 @@
 import type { CircuitBreaker } from '../breaker/circuit-breaker.js';
+import { countStates } from '../breaker/registry.js';
 import type { HealthRule } from '../environment.js';
 import type { Health } from './api.js';
 
@@ -17,24 +18,13 @@ export function judgeHealth(
   names: readonly string[],
   panic?: string,
 ): Health {
-  const counts = { closed: 0, open: 0, half_open: 0 };
-  let enforcing = 0;
-  let rejecting = 0;
-  for (const { name, state, config } of breakers) {
-    if (names.length > 0 && !names.includes(name)) continue;
-    counts[state]++;
-    if (config.mode !== 'enforce') continue;
-    enforcing++;
-    if (state === 'open') rejecting++;
-  }
-  const unhealthy = { any_open: rejecting > 0, all_open: rejecting > 0 && rejecting === enforcing, never: false }[rule];
-  return {
-    healthy: !unhealthy,
-    rule,
-    total: counts.closed + counts.open + counts.half_open,
-    closed: counts.closed,
-    open: counts.open,
-    halfOpen: counts.half_open,
-    panic: panic ?? null,
+  const chosen = Array.from(breakers).filter(({ name }) => names.length === 0 || names.includes(name));
+  const enforcing = chosen.filter(({ config }) => config.mode === 'enforce');
+  const rejecting = enforcing.filter(({ state }) => state === 'open').length;
+  const unhealthy = {
+    any_open: rejecting > 0,
+    all_open: rejecting > 0 && rejecting === enforcing.length,
+    never: false,
   };
+  return { healthy: !unhealthy[rule], rule, total: chosen.length, ...countStates(chosen), panic: panic ?? null };
 }

@@ -1,3 +1,4 @@
+import { formatPercent } from '../breaker/errors.js';
 import { OPTIONS } from '../breaker/options.js';
 import { targetName, type Target } from '../target.js';
 import type { Explanation } from './rule-set.js';
@@ -20,8 +21,7 @@ export function formatExplanation(target: Target, explanation: Explanation, file
 }
 
 function describePanic({ value, source }: Explanation['panicThreshold']): string {
-  const words =
-    value === 1 ? 'off' : `none rejects where more than ${Number((value * 100).toFixed(1))} % of targets open at once`;
+  const words = value === 1 ? 'off' : `none rejects where more than ${formatPercent(value)} of targets open at once`;
   return `${words} (${source})`;
 }
 
