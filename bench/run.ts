@@ -1,6 +1,6 @@
 /**
  * `npm run bench`: everything side by side and interleaved, each contender in processes of its own; prints the tables and
- * writes them to docs/performance.md, and the figures to bench/results.json. Takes about five minutes.
+ * writes them to docs/performance.md, and the figures to bench/results.json. Takes about nine minutes.
  */
 import { execFileSync } from 'node:child_process';
 import { readFileSync, writeFileSync } from 'node:fs';

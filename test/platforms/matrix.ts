@@ -3,10 +3,6 @@ import { join } from 'node:path';
 import { PRELOAD, ROOT, runNode } from '../support/child.js';
 import { LATER_LINES, OLDEST } from '../support/node-lines.js';
 
-const FILE = join(ROOT, 'docs/platforms.md');
-const BEGIN = '<!-- platforms: written by test/platforms -->';
-const END = '<!-- end of platforms -->';
-
 /** The oldest first. */
 export const NODES: Readonly<Record<string, string>> = { ...OLDEST.nodes, ...LATER_LINES.nodes };
 
@@ -95,12 +91,4 @@ export function table(works: ReadonlyMap<string, boolean>): string {
     return `| ${[title, ...cells].join(' | ')} |`;
   });
   return [`| | ${lines.join(' | ')} |`, `| --- |${' :-: |'.repeat(lines.length)}`, ...rows].join('\n');
-}
-
-/** The document as it is, and with this table. */
-export function documentWith(text: string): { readonly file: string; readonly is: string; readonly should: string } {
-  const is = readFileSync(FILE, 'utf8');
-  const [begin, end] = [is.indexOf(BEGIN), is.indexOf(END)];
-  if (begin < 0 || end < begin) throw new Error(`${FILE} has no place for the table`);
-  return { file: FILE, is, should: `${is.slice(0, begin + BEGIN.length)}\n\n${text}\n\n${is.slice(end)}` };
 }

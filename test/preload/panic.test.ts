@@ -35,17 +35,22 @@ describe('panic under the preload', () => {
     removeTemporaryDirectories();
   });
 
-  it('rejects nothing while all targets fail, says so once, and heeds a threshold that changes', async () => {
-    const file = join(temporaryDirectory(), 'rules.yaml');
-    writeFileSync(file, 'defaults: { openDuration: 1m }\n');
-    const port = await findDeadPort();
+  async function startCaller(rules: string) {
     const app = startApp({
       nodeArgs: PRELOAD,
-      env: { OTEL_BREAKER_CONFIG: file },
+      env: { OTEL_BREAKER_CONFIG: rules },
       program: { kind: 'commonjs', source: CALLER },
       ipc: true,
     });
     await app.prints('stdout', /ready/);
+    return app;
+  }
+
+  it('rejects nothing while all targets fail, says so once, and heeds a threshold that changes', async () => {
+    const file = join(temporaryDirectory(), 'rules.yaml');
+    writeFileSync(file, 'defaults: { openDuration: 1m }\n');
+    const port = await findDeadPort();
+    const app = await startCaller(file);
     const all = (outcome: string) => new RegExp(`^${Array<string>(5).fill(outcome).join(' ')}$`, 'm');
 
     app.child.send({ port, times: 8 });
@@ -85,13 +90,7 @@ describe('panic under the preload', () => {
       if (down) request.socket.destroy();
       else response.end();
     });
-    const app = startApp({
-      nodeArgs: PRELOAD,
-      env: { OTEL_BREAKER_CONFIG: file },
-      program: { kind: 'commonjs', source: CALLER },
-      ipc: true,
-    });
-    await app.prints('stdout', /ready/);
+    const app = await startCaller(file);
     app.child.send({ port, times: 8 });
     await app.prints('stderr', /No call is rejected until it clears/);
     await app.prints('stdout', /ECONNRESET|ERR_CIRCUIT_OPEN/);

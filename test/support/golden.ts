@@ -18,3 +18,16 @@ export async function golden(path: string, make: (text: string) => string): Prom
   await writeFile(file, should);
   return { is: should, should };
 }
+
+/**
+ * A document with another text between two of its marks: `<!-- soak: … -->` and `<!-- end of soak -->`.
+ *
+ * @throws where it has no place for that
+ */
+export function between(document: string, name: string, text: string): string {
+  const [begin] = new RegExp(`<!-- ${name}: .* -->`).exec(document) ?? [];
+  const end = document.indexOf(`<!-- end of ${name} -->`);
+  if (begin === undefined || end < 0) throw new Error(`The document has no place for ${name}`);
+  const before = document.slice(0, document.indexOf(begin) + begin.length);
+  return `${before}\n\n${text}\n\n${document.slice(end)}`;
+}

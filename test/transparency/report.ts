@@ -1,15 +1,9 @@
 // Runs every probe with and without the preload, on this Node and on later lines, and writes what differs into
 // docs/reliability.md. Run it after a build.
-import { readFileSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
-import { ROOT } from '../support/child.js';
 import { installLaterLines, LATER_LINES } from '../support/node-lines.js';
+import { writeFindings } from '../support/report.js';
 import { compare, type Comparison } from './compare.js';
 import { CASES, KNOWN_DIFFERENCES, World, type Case } from './subjects.js';
-
-const FILE = join(ROOT, 'docs/reliability.md');
-const BEGIN = '<!-- transparency: written by npm run transparency -->';
-const END = '<!-- end of transparency -->';
 
 /** What was found for a client, in all the ways that it was loaded. */
 interface Finding {
@@ -110,15 +104,8 @@ async function main(): Promise<void> {
   } finally {
     await world.stop();
   }
-  write(section([...findings.values()]));
+  await writeFindings('transparency', section([...findings.values()]));
   process.exit(failed ? 1 : 0);
-}
-
-function write(text: string): void {
-  const before = readFileSync(FILE, 'utf8');
-  const [begin, end] = [before.indexOf(BEGIN), before.indexOf(END)];
-  if (begin < 0 || end < begin) throw new Error(`${FILE} has no place for what was found`);
-  writeFileSync(FILE, `${before.slice(0, begin + BEGIN.length)}\n\n${text}\n\n${before.slice(end)}`);
 }
 
 if (require.main === module) void main();
