@@ -19,12 +19,12 @@ module.exports = {
     only(
       'rules-and-telemetry-see-the-breaker-only',
       '^src/(rules|telemetry)/',
-      { path: '^(src/(guard|runtime|register|helpers|middleware|console|cli)|instrumentations/)' },
+      { path: '^(src/(guard/guard|runtime|register|helpers|middleware|cli)|instrumentations/)' },
       'they are used by the guard and the runtime, never the other way',
     ),
     only(
       'guard-is-below-the-edges',
-      '^src/(guard|runtime)\\.ts',
+      '^src/(guard/|runtime\\.ts)',
       { path: '^(src/(register|helpers|middleware|cli)|instrumentations/)' },
       'instrumentations use the guard, not the other way',
     ),

@@ -10,8 +10,8 @@ import {
 import { PrometheusExporter } from '@opentelemetry/exporter-prometheus';
 import { MeterProvider } from '@opentelemetry/sdk-metrics';
 import type { BreakerOptions, CircuitBreakerRegistry } from '../src/index.js';
-import type { BreakerMetrics } from '../src/telemetry/metrics.js';
-import type { PrometheusPage } from '../src/telemetry/own-exporter.js';
+import type { BreakerMetrics } from '../src/telemetry/metrics/metrics.js';
+import type { PrometheusPage } from '../src/telemetry/metrics/prometheus-page.js';
 
 type OtelBreaker = typeof import('../src/index.js');
 
@@ -72,8 +72,8 @@ type Metrics = 'none' | 'own exporter' | 'SDK of the application';
 
 // The build, as users have it: by its path, since the name of the package leads to the source here.
 const core = () => require('../dist/src/index.js') as OtelBreaker;
-function telemetry<File extends 'metrics' | 'own-exporter'>(file: File): Telemetry[File] {
-  return require(`../dist/src/telemetry/${file}.js`) as Telemetry[File];
+function telemetry<File extends 'metrics' | 'prometheus-page'>(file: File): Telemetry[File] {
+  return require(`../dist/src/telemetry/metrics/${file}.js`) as Telemetry[File];
 }
 interface Published {
   readonly metrics: BreakerMetrics;
@@ -81,8 +81,8 @@ interface Published {
 }
 
 interface Telemetry {
-  readonly metrics: typeof import('../src/telemetry/metrics.js');
-  readonly 'own-exporter': typeof import('../src/telemetry/own-exporter.js');
+  readonly metrics: typeof import('../src/telemetry/metrics/metrics.js');
+  readonly 'prometheus-page': typeof import('../src/telemetry/metrics/prometheus-page.js');
 }
 
 /** Puts the breakers of a registry on show, now and to come. */
@@ -94,7 +94,7 @@ export function publish(registry: CircuitBreakerRegistry, to: Exclude<Metrics, '
     onTransition: () => undefined,
     onRejection: () => undefined,
   });
-  const page = telemetry('own-exporter').createPrometheusPage(() => Promise.resolve(metrics.numbers()));
+  const page = telemetry('prometheus-page').createPrometheusPage(() => Promise.resolve(metrics.numbers()));
   if (to === 'SDK of the application') {
     metrics.attach(new MeterProvider({ readers: [new PrometheusExporter({ preventServerStart: true })] }));
   }

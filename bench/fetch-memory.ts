@@ -4,9 +4,9 @@
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import { request } from 'undici';
-import { UndiciBreakerInstrumentation } from '../instrumentations/undici.js';
+import { UndiciBreakerInstrumentation } from '../instrumentations/undici/undici-attachment.js';
 import { CircuitBreakerRegistry } from '../src/breaker/registry.js';
-import { Guard } from '../src/guard.js';
+import { Guard } from '../src/guard/guard.js';
 import { RuleSet } from '../src/rules/rule-set.js';
 
 const CALLS = 100_000;

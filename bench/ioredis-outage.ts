@@ -4,9 +4,9 @@
  */
 import { performance } from 'node:perf_hooks';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { IoredisBreakerInstrumentation } from '../instrumentations/ioredis.js';
+import { IoredisBreakerInstrumentation } from '../instrumentations/ioredis/ioredis-attachment.js';
 import type { BreakerOptions } from '../src/breaker/options.js';
-import { CircuitOpenError } from '../src/guard.js';
+import { CircuitOpenError } from '../src/guard/guard.js';
 import { TestGuard } from '../test/support/guarded.js';
 import { Clients } from '../test/support/ioredis.js';
 import { RedisServer } from '../test/support/redis-server.js';

@@ -7,7 +7,7 @@ import { CONTENDERS, publish } from './contenders.js';
 
 type OtelBreaker = typeof import('../src/index.js');
 const { CircuitBreakerRegistry } = require('../dist/src/index.js') as OtelBreaker;
-const { Guard } = require('../dist/src/guard.js') as typeof import('../src/guard.js');
+const { Guard } = require('../dist/src/guard/guard.js') as typeof import('../src/guard/guard.js');
 const { RuleSet } = require('../dist/src/rules/rule-set.js') as typeof import('../src/rules/rule-set.js');
 
 export interface Memory {

@@ -1,16 +1,16 @@
 import { getGuard } from '../src/runtime.js';
-import type { BreakerInstrumentation, BreakerInstrumentationConfig } from './breaker-instrumentation.js';
-import { HttpBreakerInstrumentation } from './http.js';
-import { IoredisBreakerInstrumentation } from './ioredis.js';
-import { PgBreakerInstrumentation } from './pg.js';
-import { UndiciBreakerInstrumentation } from './undici.js';
+import type { BreakerInstrumentation, BreakerInstrumentationConfig } from './attachment.js';
+import { HttpBreakerInstrumentation } from './http/http-attachment.js';
+import { IoredisBreakerInstrumentation } from './ioredis/ioredis-attachment.js';
+import { PgBreakerInstrumentation } from './pg/pg-attachment.js';
+import { UndiciBreakerInstrumentation } from './undici/undici-attachment.js';
 
-export { BreakerInstrumentation, type BreakerInstrumentationConfig } from './breaker-instrumentation.js';
-export { HttpBreakerInstrumentation } from './http.js';
-export { HttpStatusError } from '../src/http-outcome.js';
-export { IoredisBreakerInstrumentation } from './ioredis.js';
-export { PgBreakerInstrumentation } from './pg.js';
-export { UndiciBreakerInstrumentation } from './undici.js';
+export { BreakerInstrumentation, type BreakerInstrumentationConfig } from './attachment.js';
+export { HttpBreakerInstrumentation } from './http/http-attachment.js';
+export { HttpStatusError } from '../src/outcomes/http.js';
+export { IoredisBreakerInstrumentation } from './ioredis/ioredis-attachment.js';
+export { PgBreakerInstrumentation } from './pg/pg-attachment.js';
+export { UndiciBreakerInstrumentation } from './undici/undici-attachment.js';
 
 const INSTRUMENTATIONS = [
   HttpBreakerInstrumentation,

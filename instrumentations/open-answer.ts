@@ -1,5 +1,5 @@
 import { STATUS_CODES } from 'node:http';
-import type { CircuitOpenError } from '../src/guard.js';
+import type { CircuitOpenError } from '../src/guard/guard.js';
 
 /** What a rejected call gets where `whenOpen` is `respond`: an answer that no server has sent. */
 export interface OpenAnswer {

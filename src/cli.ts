@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { ConfigError } from './breaker/errors.js';
 import { MODES, type Mode } from './breaker/options.js';
-import { drawProblems } from './rules/frame.js';
+import { drawProblems } from './rules/code-frame.js';
 import { CONFIG_VARIABLE, findRulesFile, loadRulesFile, RULES_FILES } from './rules/load.js';
 import { MODE_VARIABLE, RuleSet, type RulesSection } from './rules/rule-set.js';
 import { formatExplanation } from './rules/explain.js';

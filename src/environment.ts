@@ -3,7 +3,7 @@ import { MODES, oneOf, type ConfigProblem, type Mode } from './breaker/options.j
 import { CONFIG_VARIABLE } from './rules/load.js';
 import { MODE_VARIABLE } from './rules/rule-set.js';
 import { log } from './telemetry/log.js';
-import { TRACES_VARIABLE } from './telemetry/standalone-tracing.js';
+import { TRACES_VARIABLE } from './telemetry/events/standalone-tracing.js';
 
 export const STRICT_VARIABLE = 'OTEL_BREAKER_CONFIG_STRICT';
 const METRICS = ['auto', 'off'] as const;

@@ -8,7 +8,7 @@ export type {
   Duration,
   Mode,
   PresetName,
-  Verdict,
+  FailureVerdict,
   WhenOpen,
 } from './breaker/options.js';
 export { presets, type Preset } from './breaker/presets.js';

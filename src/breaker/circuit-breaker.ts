@@ -9,10 +9,11 @@ import {
   isOwnTrouble,
   withoutStack,
 } from './errors.js';
-import { eventLoop, type LoopWatch } from './loop-watch.js';
+import { eventLoop, type LoopWatch } from './event-loop-stalls.js';
 import type { BreakerOptions } from './options.js';
 import { SlowCallWatch } from './slow-call-watch.js';
 import { CLOSED, HALF_OPEN, OPEN, STATE_NAMES, type CircuitState, type StateCode } from './state.js';
+import type { Verdict } from './verdict.js';
 import { SlidingWindow } from './window.js';
 
 /** One change of a circuit's state. */
@@ -170,6 +171,20 @@ export class Permit {
     if (this.settled) return;
     this.settled = true;
     this.breaker.settleIgnored(this);
+  }
+
+  /** @internal Settles by a verdict; `cause` is what it was given on. */
+  settle(verdict: Verdict, cause?: unknown): void {
+    switch (verdict) {
+      case 'success':
+        return this.success();
+      case 'failure':
+        return this.failure(cause);
+      case 'timeout':
+        return this.timeout(cause);
+      case 'ignored':
+        return this.ignore();
+    }
   }
 
   /** @internal The call ended with this error, which says which of the above it is, as `CircuitBreaker.call` has it. */

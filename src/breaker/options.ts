@@ -8,7 +8,7 @@ export type Mode = 'enforce' | 'observe' | 'off';
 export type WhenOpen = 'throw' | 'respond';
 
 /** The word on one failed call: it counts against the target (`true`), for it (`false`: the target did answer), or not at all. */
-export type Verdict = boolean | 'ignored';
+export type FailureVerdict = boolean | 'ignored';
 
 /** The names of `presets`. */
 export type PresetName = 'default' | 'httpApi' | 'llmService' | 'database' | 'notifications' | 'cache';
@@ -58,7 +58,7 @@ export interface BreakerOptions {
   /** What a rejected http or undici call gets. Default `throw`; `respond` for undici in `llmService`. */
   whenOpen?: WhenOpen | undefined;
   /** The verdict on a failed call's cause, in code only. Takes precedence over every built-in classification. */
-  isFailure?: ((cause: unknown) => Verdict) | undefined;
+  isFailure?: ((cause: unknown) => FailureVerdict) | undefined;
 }
 
 /** A breaker's options, complete and checked; durations in milliseconds. Can be given as options again. */
@@ -82,7 +82,7 @@ export interface BreakerConfig {
   readonly failureStatuses: readonly (number | string)[];
   readonly honorRetryAfter: boolean;
   readonly whenOpen?: WhenOpen;
-  readonly isFailure?: (cause: unknown) => Verdict;
+  readonly isFailure?: (cause: unknown) => FailureVerdict;
 }
 
 export type OptionKey = keyof BreakerOptions;

@@ -5,14 +5,14 @@ import type { Explanation } from '../rules/rule-set.js';
 import { log } from '../telemetry/log.js';
 import { PACKAGE } from '../version.js';
 import { hasToken, isSameOrigin } from './access.js';
-import { send, sendJson, sendText } from './answer.js';
+import { send, sendJson, sendText } from './respond.js';
 import { ACTIONS, type Action } from './api.js';
 import { judgeHealth } from './health.js';
-import { LiveEvents, type LiveSource } from './live.js';
+import { LiveEvents, type LiveSource } from './event-stream.js';
 import { toOtlp } from './otlp.js';
 import { PageFiles } from './page-files.js';
 import type { Console } from './server.js';
-import { viewBreaker, viewBreakerInFull, viewTrace } from './views.js';
+import { viewBreaker, viewBreakerInFull, viewTrace } from './serialize.js';
 
 export interface ConsoleSource extends LiveSource {
   /** What the process calls itself. */

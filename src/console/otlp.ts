@@ -1,6 +1,6 @@
 import type { HrTime } from '@opentelemetry/api';
-import type { RingSpan } from '../telemetry/ring-span.js';
-import type { RingTrace } from '../telemetry/trace-ring.js';
+import type { RingSpan } from './history/sdk-span.js';
+import type { RingTrace } from './history/trace-ring.js';
 
 /**
  * Traces as OTLP/JSON, the form that Jaeger, Tempo and other viewers import.

@@ -3,7 +3,7 @@ import type { AddressInfo } from 'node:net';
 import type { ConsoleReach } from '../environment.js';
 import { log } from '../telemetry/log.js';
 import { isFromThisMachine, isLoopback, isMeantForUs } from './access.js';
-import { SECURITY_HEADERS, sendText } from './answer.js';
+import { SECURITY_HEADERS, sendText } from './respond.js';
 
 export type Handler = (request: IncomingMessage, response: ServerResponse) => void;
 

@@ -1,9 +1,9 @@
 import { get, type IncomingMessage } from 'node:http';
 import { createInterface } from 'node:readline';
 import type { CircuitState } from '../breaker/state.js';
-import type { Message, Row, State } from './live-state.js';
-import { callsPerSecond, EMPTY, reduce, sortRows } from './live-state.js';
-import { clock, percent, perSecond, STATE_SIGNS, STATE_WORDS, untilProbe } from './words.js';
+import type { Message, Row, State } from './live-store.js';
+import { callsPerSecond, EMPTY, reduce, sortRows } from './live-store.js';
+import { clock, percent, perSecond, STATE_SIGNS, STATE_WORDS, untilProbe } from './format.js';
 
 const DEFAULT_ADDRESS = 'http://127.0.0.1:9464';
 const RETRY_MS = 1_000;

@@ -1,6 +1,6 @@
 import type { CircuitBreaker } from '../breaker/circuit-breaker.js';
 import { isAbort, isTimeout, type CircuitOpenError } from '../breaker/errors.js';
-import type { BreakerOptions, PresetName, Verdict } from '../breaker/options.js';
+import type { BreakerOptions, PresetName, FailureVerdict } from '../breaker/options.js';
 import { presets } from '../breaker/presets.js';
 import { namedBreaker, type NamedBreakerOptions } from '../named-breaker.js';
 
@@ -88,7 +88,7 @@ export class CircuitBreakerRedis<Client> extends GuardedClient<Client> {
 function judge(
   isFailureOfServer: (error: unknown) => boolean | undefined,
   options: BreakerOptions,
-): (error: unknown) => Verdict {
+): (error: unknown) => FailureVerdict {
   const { countTimeouts } = { ...presets[options.preset ?? 'default'], ...options };
   return (error) => {
     const said = isFailureOfServer(error);

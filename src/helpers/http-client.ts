@@ -1,8 +1,8 @@
 import type { CircuitBreaker, Permit } from '../breaker/circuit-breaker.js';
 import { isTimeout } from '../breaker/errors.js';
-import { settleByStatus } from '../http-outcome.js';
+import { settleByStatus } from '../outcomes/http.js';
 import { namedBreaker, type NamedBreakerOptions } from '../named-breaker.js';
-import { ignoreIfDropped, settleAtEnd } from '../settle.js';
+import { ignoreIfDropped, settleAtEnd } from './stream-outcome.js';
 
 /** Which breaker the client has, and what all of its requests share. */
 export interface CircuitBreakerHttpClientOptions extends NamedBreakerOptions {

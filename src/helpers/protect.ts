@@ -1,7 +1,7 @@
 import { CircuitOpenError } from '../breaker/errors.js';
 import type { CircuitBreaker, Permit } from '../breaker/circuit-breaker.js';
 import { namedBreaker, type NamedBreakerOptions } from '../named-breaker.js';
-import { ignoreIfDropped, isStream, settleAtEnd } from '../settle.js';
+import { ignoreIfDropped, isStream, settleAtEnd } from './stream-outcome.js';
 
 /** Names of the methods of `T` that return a promise or an async iterable. */
 export type AsyncMethod<T> = {

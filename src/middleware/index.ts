@@ -1,6 +1,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { CircuitBreaker } from '../breaker/circuit-breaker.js';
-import { Door, type DoorOptions } from './door.js';
+import { Door, type DoorOptions } from './inbound.js';
 import {
   fastifyFace,
   handlerFace,
@@ -12,9 +12,9 @@ import {
   type KoaContextLike,
   type Next,
   type NodeRequest,
-} from './faces.js';
+} from './frameworks.js';
 
-export { healthChecks } from './door.js';
+export { healthChecks } from './inbound.js';
 export type {
   FastifyLike,
   FastifyReplyLike,
@@ -23,7 +23,7 @@ export type {
   KoaContextLike,
   Next,
   NodeRequest,
-} from './faces.js';
+} from './frameworks.js';
 
 /** Which breaker guards the routes, and which requests pass it by. */
 export interface CircuitBreakerMiddlewareOptions extends DoorOptions {

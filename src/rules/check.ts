@@ -1,8 +1,8 @@
 import { unknownKey } from '../breaker/config.js';
 import { checkOption, isOptionKey, oneOf, OPTIONS } from '../breaker/options.js';
-import { formatPath, type Finding, type Path } from './finding.js';
+import { formatPath, type Finding, type Path } from './problem.js';
 import { checkGlob, checkHostPattern } from './match.js';
-import { checkMeaning } from './meaning.js';
+import { checkMeaning } from './semantics.js';
 import { SYSTEMS } from './rule-set.js';
 import type * as Schema from './schema.js';
 import { RULES_KEYS, type RuleMatch, type RulesConfig } from './rule.js';

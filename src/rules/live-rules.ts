@@ -1,12 +1,12 @@
 import { ConfigError } from '../breaker/errors.js';
 import type { Mode } from '../breaker/options.js';
 import { checkRules } from './check.js';
-import { problemOf } from './finding.js';
+import { problemOf } from './problem.js';
 import { findRulesFile, loadRulesFile } from './load.js';
-import { findConflicts } from './meaning.js';
+import { findConflicts } from './semantics.js';
 import { RuleSet, type RulesSection } from './rule-set.js';
 import type { RulesConfig } from './rule.js';
-import { FileWatch } from './watch.js';
+import { FileWatch } from './file-watch.js';
 
 /** What of the environment is about rules. */
 export interface RulesEnvironment {

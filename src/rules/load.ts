@@ -3,7 +3,7 @@ import { join, relative, resolve, sep } from 'node:path';
 import { ConfigError } from '../breaker/errors.js';
 import type { SourcePosition } from '../breaker/options.js';
 import { checkRules } from './check.js';
-import { formatPath, problemOf, type Finding } from './finding.js';
+import { formatPath, problemOf, type Finding } from './problem.js';
 import type { RulesConfig } from './rule.js';
 import type { RulesSection } from './rule-set.js';
 import type * as YamlSource from './yaml-source.js';

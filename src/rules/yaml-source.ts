@@ -1,6 +1,6 @@
 import * as yaml from 'yaml';
 import type { SourcePosition } from '../breaker/options.js';
-import { formatPath, type Finding, type Path } from './finding.js';
+import { formatPath, type Finding, type Path } from './problem.js';
 import { substitute } from './substitute.js';
 
 /** A rules file as it was read: its value, what is wrong with its form, and where each part of it stands. */

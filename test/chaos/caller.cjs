@@ -5,7 +5,7 @@ const dns = require('node:dns');
 const fs = require('node:fs');
 const http = require('node:http');
 const { globalRegistry } = require('otel-breaker');
-const { Guard } = require('../../dist/src/guard.js');
+const { Guard } = require('../../dist/src/guard/guard.js');
 
 // Longer than any client's own patience: whatever takes as long hangs.
 const HANGS_AFTER_MS = 20_000;

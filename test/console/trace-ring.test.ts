@@ -1,9 +1,9 @@
 import { ROOT_CONTEXT, trace } from '@opentelemetry/api';
 import { BasicTracerProvider, type SpanProcessor } from '@opentelemetry/sdk-trace-base';
 import { expect } from 'chai';
-import { createTraceRing, type TraceRing, type TraceRingOptions } from '../../src/telemetry/trace-ring.js';
+import { createTraceRing, type TraceRing, type TraceRingOptions } from '../../src/console/history/trace-ring.js';
 import { toOtlp } from '../../src/console/otlp.js';
-import { viewTrace } from '../../src/console/views.js';
+import { viewTrace } from '../../src/console/serialize.js';
 
 const TRANSITION = 'circuit_breaker.state_transition';
 const REJECTED = 'circuit_breaker.rejected';

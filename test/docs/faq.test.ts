@@ -1,8 +1,8 @@
 import { expect } from 'chai';
-import { judge as judgeRedis } from '../../instrumentations/ioredis-outcome.js';
-import { judge as judgePg } from '../../instrumentations/pg-outcome.js';
+import { verdictOfRedisError } from '../../src/outcomes/redis.js';
+import { verdictOfPgError } from '../../src/outcomes/postgresql.js';
 import { CircuitBreaker } from '../../src/breaker/circuit-breaker.js';
-import { settleByStatus } from '../../src/http-outcome.js';
+import { settleByStatus } from '../../src/outcomes/http.js';
 import { Document } from './documents.js';
 
 const page = new Document('docs/faq.md');
@@ -21,12 +21,12 @@ function outcomeOfStatus(status: string): Outcome {
 
 function outcomeOfReply(word: string): Outcome {
   const error = Object.assign(new Error(`${word} and so on`), { name: 'ReplyError' });
-  const verdict = judgeRedis(error, { closedByUs: false, firstAttempt: false, blocking: false });
-  return verdict === 'neutral' ? 'ignored' : verdict === 'answered' ? 'success' : 'failure';
+  const verdict = verdictOfRedisError(error, { closedByUs: false, firstAttempt: false, blocking: false });
+  return verdict === 'timeout' ? 'failure' : verdict;
 }
 
 function outcomeOfState(code: string): Outcome {
-  const verdict = judgePg(Object.assign(new Error('whatever'), { code }));
+  const verdict = verdictOfPgError(Object.assign(new Error('whatever'), { code }));
   return verdict === 'timeout' ? 'failure' : verdict;
 }
 

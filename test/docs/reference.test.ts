@@ -5,7 +5,7 @@ import ts from 'typescript';
 import { oneOf } from '../../src/breaker/options.js';
 import * as core from '../../src/index.js';
 import { readEnvironment } from '../../src/environment.js';
-import { HttpStatusError } from '../../src/http-outcome.js';
+import { HttpStatusError } from '../../src/outcomes/http.js';
 import { DEFAULT_MAX_BREAKERS } from '../../src/rules/rule.js';
 import { rulesSchema } from '../../src/rules/schema.js';
 import { renderReference } from '../../scripts/reference.js';

@@ -3,7 +3,7 @@ import { spawnSync } from 'node:child_process';
 import type { Snapshot } from '../../src/console/api.js';
 import { CircuitBreaker } from '../../src/breaker/circuit-breaker.js';
 import { isCircuitOpenError, type CircuitOpenError } from '../../src/breaker/errors.js';
-import { settleByStatus } from '../../src/http-outcome.js';
+import { settleByStatus } from '../../src/outcomes/http.js';
 import { log, printWithoutDiag } from '../../src/telemetry/log.js';
 import { startService, type Service } from '../console/service.js';
 import { promtool } from '../deploy/prometheus.js';

@@ -3,7 +3,7 @@ import { execFileSync } from 'node:child_process';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { begins, cleansUp, mayBegin } from '../../instrumentations/pg-statement.js';
+import { begins, cleansUp, mayBegin } from '../../instrumentations/pg/statement.js';
 import { resolveConfig } from '../../src/breaker/config.js';
 import { ConfigError } from '../../src/breaker/errors.js';
 import { checkedSection } from '../../src/rules/live-rules.js';

@@ -1,8 +1,8 @@
 import { expect } from 'chai';
 import type { Cluster } from 'ioredis';
-import { IoredisBreakerInstrumentation } from '../../instrumentations/ioredis.js';
+import { IoredisBreakerInstrumentation } from '../../instrumentations/ioredis/ioredis-attachment.js';
 import type { BreakerOptions } from '../../src/breaker/options.js';
-import { CircuitOpenError } from '../../src/guard.js';
+import { CircuitOpenError } from '../../src/guard/guard.js';
 import { TestGuard } from '../support/guarded.js';
 import { Clients, heard, MAJORS, rejection } from '../support/ioredis.js';
 import { RedisCluster, RedisServer } from '../support/redis-server.js';

@@ -1,7 +1,7 @@
 import { expect } from 'chai';
 import pg = require('pg');
-import { judge } from '../../instrumentations/pg-outcome.js';
-import { PgBreakerInstrumentation } from '../../instrumentations/pg.js';
+import { verdictOfPgError } from '../../src/outcomes/postgresql.js';
+import { PgBreakerInstrumentation } from '../../instrumentations/pg/pg-attachment.js';
 import { isCircuitOpenError } from '../../src/breaker/errors.js';
 import type { CircuitBreaker, Transition } from '../../src/breaker/circuit-breaker.js';
 import { TestGuard } from '../support/guarded.js';
@@ -129,7 +129,7 @@ describe('pg: the server is killed and comes back', () => {
     const sleeping = rejectionOf(client.query('SELECT pg_sleep(60)'));
     await server.kill();
     // Reset or closed, as the kernel had it.
-    expect(judge(await sleeping)).to.equal('failure');
+    expect(verdictOfPgError(await sleeping)).to.equal('failure');
     const error = await rejectionOf(client.query('ROLLBACK'));
     expect(error).to.have.property('message', 'Client has encountered a connection error and is not queryable');
     client.release(true);

@@ -1,5 +1,5 @@
 import type { BreakerSeams } from '../../src/breaker/circuit-breaker.js';
-import { LoopWatch, type LoopSeams } from '../../src/breaker/loop-watch.js';
+import { LoopWatch, type LoopSeams } from '../../src/breaker/event-loop-stalls.js';
 
 /** Time and chance that stand still until a test moves them. */
 export class FakeClock implements BreakerSeams, LoopSeams {

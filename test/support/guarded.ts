@@ -2,7 +2,7 @@ import { resolveConfig, type BreakerConfig } from '../../src/breaker/config.js';
 import type { BreakerStats, CircuitBreaker } from '../../src/breaker/circuit-breaker.js';
 import type { BreakerOptions } from '../../src/breaker/options.js';
 import { CircuitBreakerRegistry } from '../../src/breaker/registry.js';
-import { Guard } from '../../src/guard.js';
+import { Guard } from '../../src/guard/guard.js';
 import { RuleSet, type Resolution } from '../../src/rules/rule-set.js';
 import { targetLabels, targetName, type Target } from '../../src/target.js';
 

@@ -1,10 +1,10 @@
 import http from 'node:http';
 import { text } from 'node:stream/consumers';
-import { HttpBreakerInstrumentation } from '../../instrumentations/http.js';
+import { HttpBreakerInstrumentation } from '../../instrumentations/http/http-attachment.js';
 import type { CircuitBreaker } from '../../src/breaker/circuit-breaker.js';
 import type { BreakerOptions } from '../../src/breaker/options.js';
 import { CircuitBreakerRegistry } from '../../src/breaker/registry.js';
-import { Guard } from '../../src/guard.js';
+import { Guard } from '../../src/guard/guard.js';
 import { RuleSet } from '../../src/rules/rule-set.js';
 
 /** The http instrumentation with breakers of its own. */

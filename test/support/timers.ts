@@ -1,4 +1,4 @@
-import type { Timers } from '../../src/telemetry/providers.js';
+import type { Timers } from '../../src/telemetry/metrics/metrics-publisher.js';
 
 /** Timers that fire when a test says so. */
 export class FakeTimers implements Timers {

@@ -1,8 +1,8 @@
 import { useMemo, useState } from 'preact/hooks';
 import type { CircuitState } from '../../breaker/state.js';
 import { BreakerRow } from './row.js';
-import { sortRows, type State } from '../live-state.js';
-import { STATE_SIGNS, STATE_WORDS } from '../words.js';
+import { sortRows, type State } from '../live-store.js';
+import { STATE_SIGNS, STATE_WORDS } from '../format.js';
 
 const STATES: readonly CircuitState[] = ['open', 'half_open', 'closed'];
 const COLUMNS = ['Breaker', 'State', 'Next probe', 'Failing', 'Calls', 'Rejected', 'Last minute'];

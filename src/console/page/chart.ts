@@ -1,5 +1,5 @@
 import uPlot from 'uplot';
-import { HISTORY, type Rates } from '../live-state.js';
+import { HISTORY, type Rates } from '../live-store.js';
 
 const HEIGHT = 150;
 

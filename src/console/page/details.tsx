@@ -1,8 +1,8 @@
 import { useEffect, useRef, useState } from 'preact/hooks';
 import { ACTIONS, type Action, type BreakerDetail } from '../api.js';
 import { StateBadge } from './row.js';
-import { callsPerSecond, type Row, type State } from '../live-state.js';
-import { clock, percent, perSecond, textOf, untilProbe } from '../words.js';
+import { callsPerSecond, type Row, type State } from '../live-store.js';
+import { clock, percent, perSecond, textOf, untilProbe } from '../format.js';
 
 const ACTION_WORDS: Readonly<Record<Action, string>> = {
   open: 'Open the circuit',

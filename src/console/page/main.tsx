@@ -2,10 +2,10 @@ import { render } from 'preact';
 import { useEffect, useState } from 'preact/hooks';
 import { Breakers } from './breakers.js';
 import { Details } from './details.js';
-import { EMPTY, reduce, type Message, type State } from '../live-state.js';
+import { EMPTY, reduce, type Message, type State } from '../live-store.js';
 import { Timeline } from './timeline.js';
 import { Traces } from './traces.js';
-import { STATE_WORDS } from '../words.js';
+import { STATE_WORDS } from '../format.js';
 
 const RETRY_MS = 5_000;
 // More changes than this at once are counted out, not read out.

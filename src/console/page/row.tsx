@@ -1,6 +1,6 @@
 import { Component } from 'preact';
-import { callsPerSecond, type Rates, type Row } from '../live-state.js';
-import { percent, perSecond, STATE_SIGNS, STATE_WORDS, untilProbe } from '../words.js';
+import { callsPerSecond, type Rates, type Row } from '../live-store.js';
+import { percent, perSecond, STATE_SIGNS, STATE_WORDS, untilProbe } from '../format.js';
 import type { CircuitState } from '../../breaker/state.js';
 
 export function StateBadge({ state }: { state: CircuitState }) {

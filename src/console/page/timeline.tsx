@@ -1,6 +1,6 @@
 import { StateBadge } from './row.js';
-import type { State } from '../live-state.js';
-import { clock } from '../words.js';
+import type { State } from '../live-store.js';
+import { clock } from '../format.js';
 
 const MAX_SHOWN = 100;
 

@@ -1,6 +1,6 @@
 import { useEffect, useState } from 'preact/hooks';
 import type { SpanView, TraceView } from '../api.js';
-import type { State } from '../live-state.js';
+import type { State } from '../live-store.js';
 import {
   breakerEvent,
   breakerEvents,
@@ -10,7 +10,7 @@ import {
   textOf,
   titleOf,
   type BreakerEvent,
-} from '../words.js';
+} from '../format.js';
 
 const MAX_SHOWN = 60;
 

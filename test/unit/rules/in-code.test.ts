@@ -1,7 +1,7 @@
 import { expect } from 'chai';
 import { getBreakerInstrumentations, HttpBreakerInstrumentation } from '../../../instrumentations/index.js';
 import { ConfigError, configure, globalRegistry } from '../../../src/index.js';
-import type { Guard } from '../../../src/guard.js';
+import type { Guard } from '../../../src/guard/guard.js';
 import type { RulesConfig } from '../../../src/rules/rule.js';
 import { getRuntime } from '../../../src/runtime.js';
 import { target } from '../../support/targets.js';

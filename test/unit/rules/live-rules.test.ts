@@ -4,10 +4,10 @@ import { join } from 'node:path';
 import { expect } from 'chai';
 import { ConfigError } from '../../../src/breaker/errors.js';
 import { CircuitBreakerRegistry } from '../../../src/breaker/registry.js';
-import { Guard } from '../../../src/guard.js';
+import { Guard } from '../../../src/guard/guard.js';
 import { LiveRules, type RulesEnvironment } from '../../../src/rules/live-rules.js';
 import { RuleSet } from '../../../src/rules/rule-set.js';
-import { CircuitOpenError, type Permit } from '../../../src/guard.js';
+import { CircuitOpenError, type Permit } from '../../../src/guard/guard.js';
 import { removeTemporaryDirectories, temporaryDirectory } from '../../support/files.js';
 import { target } from '../../support/targets.js';
 

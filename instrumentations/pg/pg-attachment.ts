@@ -1,0 +1,70 @@
+import type { Guard } from '../../src/guard/guard.js';
+import { log } from '../../src/telemetry/log.js';
+import { BreakerInstrumentation, type BreakerInstrumentationConfig } from '../attachment.js';
+import type { Patches } from '../patches.js';
+import { isClientClass, patchClient, type Client, type Door } from './client.js';
+import { isPoolClass, patchPool, type Pool } from './pool.js';
+
+type ConnectionParameters = new (options: object) => Pick<Client, 'host' | 'port' | 'database'>;
+
+/**
+ * Guards `pg` and `pg-pool`, and with them everything built on these: cursors and streams, query builders, ORMs.
+ *
+ * pg-native is left alone: its calls run in C, and their ends do not pass where ours are seen.
+ */
+export class PgBreakerInstrumentation extends BreakerInstrumentation {
+  /** @throws ConfigError naming everything that is wrong with the rules given, or with the rules file */
+  constructor(config?: BreakerInstrumentationConfig);
+  /** @internal @param guard for tests */
+  constructor(config?: BreakerInstrumentationConfig, guard?: Guard);
+  constructor(config: BreakerInstrumentationConfig = {}, guard?: Guard) {
+    super('pg', config, guard);
+  }
+
+  protected override patch(patches: Patches): void {
+    const door: Door = {
+      isClosed: this.isClosed.bind(this),
+      context: this.context.bind(this),
+      sent: this.sent.bind(this),
+      enter: this.enter.bind(this),
+      pass: this.pass.bind(this),
+    };
+    const patched = new WeakSet<object>();
+    let parameters: ConnectionParameters | undefined;
+
+    /** What pg makes of a pool's options, connection strings and environment included. */
+    function resolve({ options, Client }: Pool): InstanceType<ConnectionParameters> | undefined {
+      if (parameters === undefined || !isGuarded(Client.prototype)) return undefined;
+      try {
+        return new parameters(options);
+      } catch {
+        // pg will say what is wrong with them.
+        return undefined;
+      }
+    }
+
+    function isGuarded(prototype: object | null): boolean {
+      return prototype !== null && (patched.has(prototype) || isGuarded(Object.getPrototypeOf(prototype) as object));
+    }
+
+    patches.onModule('/pg/lib/connection-parameters.js', (exports) => {
+      if (typeof exports === 'function') parameters = exports as ConnectionParameters;
+    });
+    patches.onModule('/pg/lib/client.js', (exports) => {
+      if (!isClientClass(exports)) return leaveAlone('pg');
+      if (patched.has(exports.prototype)) return;
+      patched.add(exports.prototype);
+      patchClient(patches, exports, door);
+    });
+    patches.onModule('/pg-pool/index.js', (exports) => {
+      if (!isPoolClass(exports)) return leaveAlone('pg-pool');
+      if (patched.has(exports.prototype)) return;
+      patched.add(exports.prototype);
+      patchPool(patches, exports, door, resolve);
+    });
+  }
+}
+
+function leaveAlone(library: string): void {
+  log.warn(`this version of ${library} is not built as otel-breaker knows it, its calls are not guarded`);
+}

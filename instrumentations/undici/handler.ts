@@ -1,0 +1,334 @@
+import { diagnostics } from '../../src/breaker/diagnostics.js';
+import { isTimeout } from '../../src/breaker/errors.js';
+import type { Span } from '@opentelemetry/api';
+import { UNGUARDED, type Permit } from '../../src/guard/guard.js';
+import type { CallContext } from '../../src/telemetry/events/call-context.js';
+import type { Target } from '../../src/target.js';
+import { isFailureOfTarget, settleByStatus, type HeaderReader } from '../../src/outcomes/http.js';
+import { hiddenProperty } from '../patches.js';
+
+/** What undici is told of a request; only what is read here. */
+export interface DispatchOptions {
+  readonly method?: unknown;
+  readonly upgrade?: unknown;
+  readonly servername?: unknown;
+  readonly origin?: unknown;
+  readonly body?: unknown;
+  readonly signal?: { readonly aborted?: boolean; readonly reason?: unknown } | null;
+  /** Only on copies that we hand down: the call that the request belongs to. */
+  readonly [CALL]?: UndiciCall;
+}
+
+type RawHeaders = readonly (Buffer | string | readonly (Buffer | string)[])[];
+type Headers = Readonly<Record<string, string | readonly string[] | undefined>>;
+export type Abort = (reason?: unknown) => void;
+
+export interface Controller {
+  readonly aborted: boolean;
+  readonly reason: unknown;
+}
+
+/** Who hears of a request's fate. undici 6 calls the first group, 8 the second, 7 translates between the two. */
+export interface Handler {
+  onConnect?(abort: Abort, context?: unknown): unknown;
+  onUpgrade?(status: number, headers: RawHeaders | null, socket: unknown): unknown;
+  onHeaders?(status: number, headers: RawHeaders, resume: () => void, statusText?: string): unknown;
+  onData?(chunk: Buffer): unknown;
+  onComplete?(trailers: RawHeaders | null): unknown;
+  onError?(error: unknown): unknown;
+
+  onRequestStart?(controller: Controller, context?: unknown): unknown;
+  onRequestUpgrade?(controller: Controller, status: number, headers: Headers, socket: unknown): unknown;
+  onResponseStart?(controller: Controller, status: number, headers: Headers, statusText?: string): unknown;
+  onResponseData?(controller: Controller, chunk: Buffer): unknown;
+  onResponseEnd?(controller: Controller, trailers: Headers): unknown;
+  onResponseError?(controller: Controller | null, error: unknown): unknown;
+
+  onBodySent?(chunk: unknown): unknown;
+  onRequestSent?(): unknown;
+  onResponseStarted?(): unknown;
+}
+
+/** The options of a request carry its call down from Pool to Client: a copy with this, which survives `{ ...options }`. */
+export const CALL = Symbol('otel-breaker.call');
+
+/** One attempt, and what has become of it so far. */
+export class UndiciCall implements CallContext {
+  /** Set where the call is let through. */
+  permit: Permit = UNGUARDED;
+  /** The lowest dispatcher that has it by now: in the end the client that sends it. */
+  dispatcher: object | undefined;
+  /** What it was sent on. */
+  socket: object | undefined;
+  /** What its handler can end it with, and what says whether it did. */
+  controller: Controller | undefined;
+  /** Our own process ended it, for this reason. */
+  aborted = false;
+  reason: unknown;
+  /** Final headers came. */
+  answered = false;
+
+  constructor(
+    public span: Span | undefined,
+    /** Where it goes; `undefined` where the dispatchers below are for another place, a proxy. */
+    readonly target: Target | undefined,
+    readonly options: DispatchOptions,
+    private readonly socketOf: (dispatcher: object) => object | undefined,
+  ) {}
+
+  spanName(): string {
+    const { method } = this.options;
+    return typeof method === 'string' ? method : 'GET';
+  }
+
+  /** It is being sent. */
+  start(): void {
+    this.socket = this.dispatcher && this.socketOf(this.dispatcher);
+  }
+
+  abort(reason: unknown): void {
+    if (this.aborted) return;
+    this.aborted = true;
+    this.reason = reason;
+  }
+
+  /** Headers came. Never throws, as nothing here: the handler must hear of it. */
+  answer(status: number, header: HeaderReader): void {
+    // 1xx, which may come before the answer.
+    if (status < 200) return;
+    this.answered = true;
+    if (this.socket !== undefined) answeredBefore.set(this.socket, true);
+    if (this.permit.settled) return;
+    try {
+      settleByStatus(this.permit, status, header);
+      // undici ends a refused upgrade with an error of its own, which would be taken for one of the connection.
+      if (isSwitch(this.options)) this.permit.success();
+    } catch (error) {
+      this.#giveUp(error);
+    }
+  }
+
+  upgrade(status: number, header: HeaderReader): void {
+    // A CONNECT ends here with any status, an upgrade with 101 only.
+    if (status !== 101) this.answer(status, header);
+    this.permit.success();
+  }
+
+  fail(error: unknown): void {
+    if (this.permit.settled) return;
+    try {
+      if (this.controller?.aborted === true) this.abort(this.controller.reason);
+      this.#settle(error);
+    } catch (fault) {
+      this.#giveUp(fault);
+    }
+  }
+
+  #settle(error: unknown): void {
+    const { permit } = this;
+    if (this.#isOurOwn(error)) {
+      const reason = this.reason ?? this.options.signal?.reason ?? error;
+      if (isTimeout(reason)) permit.timeout(reason);
+      else permit.ignore();
+    } else if (isTimeout(error)) permit.timeout(error);
+    else if (!isFailureOfTarget(error) || this.#isStaleKeepAlive(error)) permit.ignore();
+    else permit.failure(error);
+  }
+
+  /** Whether it was ended on our side: by its caller, or by a request body that could not be read. */
+  #isOurOwn(error: unknown): boolean {
+    const { errored } = (this.options.body ?? {}) as { readonly errored?: unknown };
+    return this.aborted || (error instanceof Error && errored === error);
+  }
+
+  /** The server closed an idle connection just as we took it from the pool: every client tries again, and nothing is wrong. */
+  #isStaleKeepAlive(error: unknown): boolean {
+    if (this.answered) return false;
+    const { code, socket } = error as { code?: unknown; socket?: { readonly bytesRead?: number } | null };
+    if (code !== 'UND_ERR_SOCKET' && code !== 'ECONNRESET' && code !== 'EPIPE') return false;
+    if (this.socket !== undefined) return answeredBefore.get(this.socket) === true;
+    // Sent by a client that a proxy agent keeps to itself.
+    return (socket?.bytesRead ?? 0) > 0;
+  }
+
+  #giveUp(fault: unknown): void {
+    diagnostics.report('Judging an undici request failed; it counts as ignored', fault);
+    this.permit.ignore();
+  }
+}
+
+// On sockets. Bytes read would not do: a TLS handshake reads some before the first request.
+const answeredBefore = hiddenProperty<boolean>();
+
+/** Whether a request wants another protocol, and no answer. */
+export function isSwitch({ method, upgrade }: DispatchOptions): boolean {
+  return Boolean(upgrade) || method === 'CONNECT';
+}
+
+function rawHeader(headers: RawHeaders | null): HeaderReader {
+  return (name) => {
+    if (!isArray(headers)) return undefined;
+    const at = headers.findIndex((key, index) => index % 2 === 0 && String(key).toLowerCase() === name);
+    return at === -1 ? undefined : first(headers[at + 1]);
+  };
+}
+
+function parsedHeader(headers: Headers | null | undefined): HeaderReader {
+  return (name) => first(headers?.[name]);
+}
+
+function first(value: RawHeaders[number] | Headers[string]): string | undefined {
+  const one = isArray(value) ? value[0] : value;
+  return one === undefined ? undefined : String(one);
+}
+
+// `Array.isArray` makes `any[]` of a readonly array.
+function isArray(value: unknown): value is readonly unknown[] {
+  return Array.isArray(value);
+}
+
+/** Stands between undici and a handler, and tells the call what it sees on its way. */
+abstract class Watch {
+  constructor(
+    readonly handler: Handler,
+    readonly call: UndiciCall,
+  ) {}
+}
+
+type Watching = {
+  readonly [Method in keyof Handler]-?: (this: Watch, ...args: Parameters<Required<Handler>[Method]>) => unknown;
+};
+
+// Arguments are named, not spread: these run for every request, some for every chunk.
+const watching: Watching = {
+  onConnect(abort, context) {
+    const { call } = this;
+    call.start();
+    const watchedAbort: Abort = (reason) => {
+      call.abort(reason);
+      abort(reason);
+    };
+    // Clients send no context, and a handler may count its arguments.
+    return arguments.length < 2
+      ? this.handler.onConnect!(watchedAbort)
+      : this.handler.onConnect!(watchedAbort, context);
+  },
+  onUpgrade(status, headers, socket) {
+    this.call.upgrade(status, rawHeader(headers));
+    return this.handler.onUpgrade!(status, headers, socket);
+  },
+  onHeaders(status, headers, resume, statusText) {
+    this.call.answer(status, rawHeader(headers));
+    return this.handler.onHeaders!(status, headers, resume, statusText);
+  },
+  onData(chunk) {
+    return this.handler.onData!(chunk);
+  },
+  onComplete(trailers) {
+    this.call.permit.success();
+    return this.handler.onComplete!(trailers);
+  },
+  onError(error) {
+    this.call.fail(error);
+    return this.handler.onError!(error);
+  },
+
+  onRequestStart(controller, context) {
+    this.call.start();
+    this.call.controller = controller;
+    return this.handler.onRequestStart!(controller, context);
+  },
+  onRequestUpgrade(controller, status, headers, socket) {
+    this.call.upgrade(status, parsedHeader(headers));
+    return this.handler.onRequestUpgrade!(controller, status, headers, socket);
+  },
+  onResponseStart(controller, status, headers, statusText) {
+    this.call.answer(status, parsedHeader(headers));
+    return this.handler.onResponseStart!(controller, status, headers, statusText);
+  },
+  onResponseData(controller, chunk) {
+    return this.handler.onResponseData!(controller, chunk);
+  },
+  onResponseEnd(controller, trailers) {
+    this.call.permit.success();
+    return this.handler.onResponseEnd!(controller, trailers);
+  },
+  onResponseError(controller, error) {
+    if (controller?.aborted === true) this.call.abort(controller.reason);
+    this.call.fail(error);
+    return this.handler.onResponseError!(controller, error);
+  },
+
+  onBodySent(chunk) {
+    return this.handler.onBodySent!(chunk);
+  },
+  onRequestSent() {
+    return this.handler.onRequestSent!();
+  },
+  onResponseStarted() {
+    return this.handler.onResponseStarted!();
+  },
+};
+
+const METHODS = Object.keys(watching) as (keyof Handler)[];
+
+/** A handler's methods in the order of `METHODS`. By name each, which is ten times as fast as by a variable. */
+function methodsOf(handler: Readonly<Partial<Record<keyof Handler, unknown>>>): unknown[] {
+  return [
+    handler.onConnect,
+    handler.onUpgrade,
+    handler.onHeaders,
+    handler.onData,
+    handler.onComplete,
+    handler.onError,
+    handler.onRequestStart,
+    handler.onRequestUpgrade,
+    handler.onResponseStart,
+    handler.onResponseData,
+    handler.onResponseEnd,
+    handler.onResponseError,
+    handler.onBodySent,
+    handler.onRequestSent,
+    handler.onResponseStarted,
+  ];
+}
+
+type WatchClass = new (handler: Handler, call: UndiciCall) => Watch;
+const watchClasses = new Map<number, WatchClass>();
+
+/**
+ * Puts a watch before a handler. It has the methods that the handler has and no other: by which ones are there, undici
+ * tells the generations apart and finds handlers that cannot do.
+ *
+ * @returns the handler itself where it is none that undici takes, so that undici says so
+ */
+export function watch(handler: Handler, call: UndiciCall): Handler {
+  let methods = 0;
+  const found = methodsOf(handler);
+  for (let index = 0; index < found.length; index++) {
+    const type = typeof found[index];
+    if (type === 'function') methods |= 1 << index;
+    else if (type !== 'undefined') return handler;
+  }
+  let Class = watchClasses.get(methods);
+  if (Class === undefined) watchClasses.set(methods, (Class = watchClass(methods)));
+  return new Class(handler, call) as Handler;
+}
+
+export function isWatched(handler: Handler): boolean {
+  return handler instanceof Watch;
+}
+
+function watchClass(methods: number): WatchClass {
+  class WatchOfSome extends Watch {}
+  for (const [index, method] of METHODS.entries()) {
+    if ((methods & (1 << index)) === 0) continue;
+    Object.defineProperty(WatchOfSome.prototype, method, {
+      configurable: true,
+      writable: true,
+      enumerable: false,
+      value: watching[method],
+    });
+  }
+  return WatchOfSome;
+}

@@ -1,0 +1,124 @@
+import type { CircuitOpenError } from '../../src/guard/guard.js';
+import { openAnswer, type OpenAnswer } from '../open-answer.js';
+import { isSwitch, type Controller, type DispatchOptions, type Handler } from './handler.js';
+
+// Captured at load: the fake timers of an application's tests must not hold rejections back.
+const { queueMicrotask } = globalThis;
+
+/**
+ * Ends a request that is not made, the way undici ends one whose connection failed: later, through its handler, which
+ * also destroys what the caller wanted to send.
+ */
+export function refuse(handler: Handler, options: DispatchOptions, error: CircuitOpenError, responds: boolean): void {
+  const release = holdBody(options.body);
+  queueMicrotask(() => {
+    try {
+      // A refused upgrade has no form of an answer: its handlers take headers for an error.
+      if (responds && !isSwitch(options)) new Delivery(handler, openAnswer(error), options.method === 'HEAD').start();
+      else report(handler, null, error);
+    } finally {
+      release();
+    }
+  });
+}
+
+/** undici listens for errors of a body from the first moment; until the handler hears of the rejection, so must we. */
+function holdBody(body: unknown): () => void {
+  const { on, off } = (body ?? {}) as { on?: unknown; off?: unknown };
+  if (typeof on !== 'function' || typeof off !== 'function') return noop;
+  on.call(body, 'error', noop);
+  return () => void off.call(body, 'error', noop);
+}
+
+function report(handler: Handler, controller: Controller | null, error: unknown): void {
+  if (isNewGeneration(handler)) handler.onResponseError?.(controller, error);
+  else handler.onError?.(error);
+}
+
+function isNewGeneration(handler: Handler): boolean {
+  return typeof handler.onRequestStart === 'function';
+}
+
+/** Hands an answer to a handler of either generation, as fast as it takes it. */
+class Delivery implements Controller {
+  paused = false;
+  aborted = false;
+  reason: unknown = null;
+  readonly rawHeaders: Buffer[];
+  readonly rawTrailers: Buffer[] = [];
+  #next: 'headers' | 'body' | 'end' | 'nothing' = 'headers';
+  #running = false;
+
+  constructor(
+    private readonly handler: Handler,
+    private readonly answer: OpenAnswer,
+    private readonly withoutBody: boolean,
+  ) {
+    this.rawHeaders = Object.entries(answer.headers)
+      .flat()
+      .map((text) => Buffer.from(text, 'latin1'));
+  }
+
+  start(): void {
+    if (isNewGeneration(this.handler)) this.handler.onRequestStart!(this, undefined);
+    else this.handler.onConnect?.((reason) => this.abort(reason));
+    this.#run();
+  }
+
+  pause(): void {
+    this.paused = true;
+  }
+
+  resume(): void {
+    if (!this.paused) return;
+    this.paused = false;
+    this.#run();
+  }
+
+  abort(reason?: unknown): void {
+    if (this.aborted || this.#next === 'nothing') return;
+    this.aborted = true;
+    this.reason = reason;
+    this.#next = 'nothing';
+    report(this.handler, this, reason ?? abortError());
+  }
+
+  #run(): void {
+    // A handler may resume while it is being called.
+    if (this.#running) return;
+    this.#running = true;
+    try {
+      while (!this.paused && this.#next !== 'nothing') this.#step();
+    } finally {
+      this.#running = false;
+    }
+  }
+
+  #step(): void {
+    const step = this.#next;
+    const { handler, answer } = this;
+    const { status, statusText, headers, body } = answer;
+    const isNew = isNewGeneration(handler);
+    if (step === 'headers') {
+      this.#next = this.withoutBody ? 'end' : 'body';
+      if (isNew) handler.onResponseStart?.(this, status, headers, statusText);
+      else if (handler.onHeaders?.(status, this.rawHeaders, () => this.resume(), statusText) === false) this.pause();
+    } else if (step === 'body') {
+      this.#next = 'end';
+      if (isNew) handler.onResponseData?.(this, body);
+      else if (handler.onData?.(body) === false) this.pause();
+    } else {
+      this.#next = 'nothing';
+      if (isNew) handler.onResponseEnd?.(this, {});
+      else handler.onComplete?.([]);
+    }
+  }
+}
+
+/** What undici makes of an abort without a reason. */
+function abortError(): Error {
+  const error = new Error('Request aborted');
+  return Object.assign(error, { name: 'AbortError', code: 'UND_ERR_ABORTED' });
+}
+
+function noop(): void {}

@@ -1,0 +1,356 @@
+import { channel, type Channel } from 'node:diagnostics_channel';
+import { EventEmitter } from 'node:events';
+import type { Span } from '@opentelemetry/api';
+import { diagnostics } from '../../src/breaker/diagnostics.js';
+import { CircuitOpenError, type Admission, type Guard } from '../../src/guard/guard.js';
+import type { Target } from '../../src/target.js';
+import { BreakerInstrumentation, type BreakerInstrumentationConfig } from '../attachment.js';
+import { targetOfUrl } from '../http-target.js';
+import { hiddenProperty, observe as observeClient, type Patches } from '../patches.js';
+import { CALL, isWatched, UndiciCall, watch, type DispatchOptions, type Handler } from './handler.js';
+import { refuse } from './refusal.js';
+
+// Captured at load: the fake timers of an application's tests must not keep the door ajar.
+const { queueMicrotask } = globalThis;
+
+/** What all of undici's dispatchers inherit from: `DispatcherBase`. */
+interface Dispatcher {
+  readonly closed: boolean;
+  readonly destroyed: boolean;
+  dispatch(this: Dispatcher, options: DispatchOptions, handler: Handler): boolean;
+}
+
+/** One copy of undici: an npm package, or the one within Node. Their symbols differ, though their names are the same. */
+class UndiciCopy {
+  #url: symbol | undefined;
+  #socket: symbol | undefined;
+
+  /** The origin that a dispatcher is for; those that serve several have none. */
+  urlOf(dispatcher: object): URL | undefined {
+    const url = this.#read(dispatcher, (this.#url ??= ownSymbol(dispatcher, 'url')));
+    return url instanceof URL ? url : undefined;
+  }
+
+  /** What a client writes to at the moment. */
+  readonly socketOf = (dispatcher: object): object | undefined =>
+    this.#read(dispatcher, (this.#socket ??= ownSymbol(dispatcher, 'socket'))) as object | undefined;
+
+  #read(dispatcher: object, key: symbol | undefined): unknown {
+    return key === undefined ? undefined : ((dispatcher as Record<symbol, unknown>)[key] ?? undefined);
+  }
+}
+
+function ownSymbol(object: object, description: string): symbol | undefined {
+  return Object.getOwnPropertySymbols(object).find((symbol) => symbol.description === description);
+}
+
+// Through these, several copies of undici share one dispatcher. Version 8 reads the second, all others the first.
+const GLOBAL_DISPATCHERS = [Symbol.for('undici.globalDispatcher.1'), Symbol.for('undici.globalDispatcher.2')];
+
+const globals = globalThis as Record<symbol, unknown>;
+const targets = hiddenProperty<Target>();
+
+/** These serve several origins, so the request names its own, and hand it to clients for the proxy, or in a way not seen here. */
+const OPAQUE: ReadonlySet<string> = new Set(['Http1ProxyWrapper', 'Socks5ProxyAgent']);
+
+// A request that nothing guards carries this down, so that no dispatcher below asks again.
+const NOBODYS = new UndiciCall(undefined, undefined, {}, () => undefined);
+
+/**
+ * Guards `undici`, every copy of it, and so the global `fetch`, `WebSocket` and `EventSource`.
+ *
+ * The door is `DispatcherBase.dispatch` at the first dispatcher that is for one origin, in most cases a Pool. Above it,
+ * interceptors, retries, redirects, proxies, balancing and mocks have had their say, so that what arrives is one attempt
+ * at one target; below it there are queues, sockets and DNS, none of which a rejected call touches.
+ */
+export class UndiciBreakerInstrumentation extends BreakerInstrumentation {
+  /** @throws ConfigError naming everything that is wrong with the rules given, or with the rules file */
+  constructor(config?: BreakerInstrumentationConfig);
+  /** @internal @param guard for tests */
+  constructor(config?: BreakerInstrumentationConfig, guard?: Guard);
+  constructor(config: BreakerInstrumentationConfig = {}, guard?: Guard) {
+    super('undici', config, guard);
+  }
+
+  protected override patch(patches: Patches): void {
+    const door: Door = {
+      enter: this.enter.bind(this),
+      responds: this.responds.bind(this, 'undici'),
+      callSpan: this.callSpan.bind(this),
+      going: undefined,
+    };
+    const guarded = new WeakSet<object>();
+    const guardCopy = (base: Dispatcher) => {
+      if (guarded.has(base)) return;
+      guarded.add(base);
+      const copy = new UndiciCopy();
+      patches.replace(base, 'dispatch', (dispatch) => guardedDispatch(copy, door, dispatch));
+    };
+    const guardCopyOf = (object: unknown) => {
+      const base = dispatcherBase(object);
+      if (base !== undefined) guardCopy(base);
+    };
+
+    for (const file of ['/lib/dispatcher/dispatcher-base.js', '/lib/dispatcher-base.js']) {
+      patches.onModule(file, (exports) => guardCopyOf((exports as { prototype?: unknown } | null)?.prototype));
+    }
+    watchRequests(patches, (request) => {
+      const call = door.going;
+      if (call === undefined || call === NOBODYS) return;
+      requests.set(request, call);
+      this.sent(call, call.permit);
+    });
+    for (const key of GLOBAL_DISPATCHERS) {
+      if (globals[key] === undefined) awaitGlobalDispatcher(patches, key, guardCopyOf);
+      else guardCopyOf(globals[key]);
+    }
+  }
+}
+
+/** What a dispatch asks of its instrumentation. */
+interface Door {
+  enter(target: Target, call: UndiciCall): Admission;
+  responds(target: Target): boolean;
+  callSpan(): Span | undefined;
+  /** The call that is being handed down just now. */
+  going: UndiciCall | undefined;
+}
+
+/**
+ * OpenTelemetry's instrumentation makes its span when a request is announced in one channel, and ends it when others say
+ * that it is complete or has failed, before its handler hears of it. So these are watched from outside: whoever comes
+ * after all listeners of the first finds the span, and whoever comes before those of the others finds it still open.
+ * Without listeners undici says nothing, and nothing is watched.
+ */
+function watchRequests(patches: Patches, onMade: (request: object) => void): void {
+  watchChannel(patches, 'undici:request:create', (message, publish) => {
+    publish();
+    observe(() => onMade(message.request));
+  });
+  watchChannel(patches, 'undici:request:trailers', (message, publish) => {
+    observe(() => requests.get(message.request)?.permit.success());
+    publish();
+  });
+  watchChannel(patches, 'undici:request:error', (message, publish) => {
+    // Once aborted, its handler has heard of its end and hears no more.
+    observe(() => message.request.aborted || requests.get(message.request)?.fail(message.error));
+    publish();
+  });
+}
+
+/** What undici publishes. */
+interface RequestMessage {
+  readonly request: { readonly aborted?: boolean };
+  readonly error?: unknown;
+}
+
+const requests = hiddenProperty<UndiciCall>();
+
+function watchChannel(
+  patches: Patches,
+  name: string,
+  around: (message: RequestMessage, publish: () => void) => void,
+): void {
+  patches.replace(
+    channel(name),
+    'publish',
+    () =>
+      function (this: Channel, message) {
+        // A channel changes its class with its first listener.
+        const channelClass = Object.getPrototypeOf(this) as Channel;
+        around(message as RequestMessage, () => channelClass.publish.call(this, message));
+      },
+  );
+}
+
+const observe = (look: () => unknown): void => observeClient('an undici request', look);
+
+function guardedDispatch(copy: UndiciCopy, door: Door, dispatch: Dispatcher['dispatch']): Dispatcher['dispatch'] {
+  return function (options, handler) {
+    let handed = options;
+    let watched = handler;
+    let call: UndiciCall | undefined;
+    try {
+      const admission = admit(copy, door, this, options, handler);
+      if (admission === 'refused') return true;
+      if (admission !== undefined) {
+        call = admission;
+        handed = options[CALL] === call ? options : withCall(options, call);
+        if (!call.permit.settled && !isWatched(handler)) {
+          watched = watch(handler, call);
+          if (watched === handler) call.permit.ignore();
+        }
+      }
+    } catch (error) {
+      diagnostics.report('Guarding an undici request failed; it goes through unguarded', error);
+      call?.permit.ignore();
+      handed = options;
+      watched = handler;
+    }
+    if (call === undefined) return dispatch.call(this, options, handler);
+    const before = door.going;
+    door.going = call;
+    try {
+      return dispatch.call(this, handed, watched);
+    } catch (error) {
+      // Arguments that undici does not take, and a handler that it cannot tell.
+      call.permit.ignore();
+      throw error;
+    } finally {
+      door.going = before;
+    }
+  };
+}
+
+/** @returns the call that a request belongs to, which may be that of a dispatcher above; `undefined` where we have no say */
+function admit(
+  copy: UndiciCopy,
+  door: Door,
+  dispatcher: Dispatcher,
+  options: DispatchOptions,
+  handler: Handler,
+): UndiciCall | 'refused' | undefined {
+  // undici has an error of its own for these.
+  if (!isObject(options) || !isObject(handler) || dispatcher.closed || dispatcher.destroyed) return undefined;
+  const inherited = options[CALL];
+  if (inherited === NOBODYS) return undefined;
+  const target = targetOf(copy, dispatcher, options);
+  if (target === undefined) return undefined;
+  if (inherited !== undefined && goesOn(inherited, target)) {
+    inherited.dispatcher = dispatcher;
+    return inherited;
+  }
+  if (isTunnelOfProxyAgent(options)) return NOBODYS;
+
+  const anyTargetBelow = targets.get(dispatcher) === undefined;
+  const call = new UndiciCall(door.callSpan(), anyTargetBelow ? undefined : target, options, copy.socketOf);
+  const admission = door.enter(target, call);
+  if (admission instanceof CircuitOpenError) {
+    refuse(handler, options, admission, door.responds(target));
+    return 'refused';
+  }
+  if (admission.settled) return NOBODYS;
+  call.permit = admission;
+  call.dispatcher = dispatcher;
+  return call;
+}
+
+function targetOf(
+  copy: UndiciCopy,
+  dispatcher: Dispatcher,
+  { origin, servername }: DispatchOptions,
+): Target | undefined {
+  let target = targets.get(dispatcher);
+  if (target === undefined) {
+    const url = copy.urlOf(dispatcher);
+    if (url === undefined) {
+      if (!OPAQUE.has(dispatcher.constructor.name) || !URL.canParse(String(origin))) return undefined;
+      return targetOfUrl(new URL(String(origin)));
+    }
+    targets.set(dispatcher, (target = targetOfUrl(url)));
+  }
+  // The dns interceptor has put an address in the place of the name.
+  if (typeof servername === 'string' && servername !== '' && isAddress(target.host)) {
+    return { ...target, host: servername.toLowerCase() };
+  }
+  return target;
+}
+
+/**
+ * Whether what a dispatcher has been handed is still the call that one above has let through. A settled call that comes
+ * again is a retry, made by something between the two, and another target a redirect.
+ */
+function goesOn({ permit, target: above }: UndiciCall, target: Target): boolean {
+  if (above === undefined) return true;
+  if (permit.settled) return false;
+  return (
+    above === target || (above.host === target.host && above.port === target.port && above.scheme === target.scheme)
+  );
+}
+
+/** A tunnel is no call, the request that goes through it is. No other CONNECT comes with a port beside its origin. */
+function isTunnelOfProxyAgent(options: DispatchOptions): boolean {
+  return options.method === 'CONNECT' && 'port' in options;
+}
+
+// Not `isIP` of `node:net`: requiring that module would have OpenTelemetry instrument it, in applications that never asked for it.
+function isAddress(host: string): boolean {
+  return host.includes(':') || /^[\d.]+$/.test(host);
+}
+
+function withCall(options: DispatchOptions, call: UndiciCall): DispatchOptions {
+  const prototype: unknown = Object.getPrototypeOf(options);
+  // Copied rather than extended: what is between two dispatchers copies them again, by `{ ...options }`.
+  if (prototype !== Object.prototype || options[CALL] !== undefined) {
+    return Object.assign(Object.create(prototype as object | null) as object, options, { [CALL]: call });
+  }
+  // In this order V8 copies at once; a key added to a copy is six times as slow.
+  return { [CALL]: call, ...options };
+}
+
+function isObject(value: unknown): value is object {
+  return typeof value === 'object' && value !== null;
+}
+
+/** The prototype that a dispatcher, or another prototype, has its `dispatch` from, if it is one of undici's. */
+function dispatcherBase(object: unknown): Dispatcher | undefined {
+  for (let proto = object; isObject(proto); proto = Object.getPrototypeOf(proto)) {
+    // Agents that have a `dispatch` of their own dispatch through it again. Mocks are never asked: theirs are own properties.
+    if (Object.hasOwn(proto, 'dispatch') && Object.hasOwn(proto, 'closed') && Object.hasOwn(proto, 'destroyed')) {
+      return proto as Dispatcher;
+    }
+  }
+  return undefined;
+}
+
+/**
+ * Calls back with the first dispatcher of a copy of undici that makes the global one, before it dispatches anything.
+ *
+ * This is how the copy within Node is found without loading it, which would cost every start 50 ms and more: its first
+ * act is to look whether a global dispatcher is there, and its second to make one, which as an EventEmitter passes
+ * through `EventEmitter.init`.
+ */
+function awaitGlobalDispatcher(patches: Patches, key: symbol, callback: (dispatcher: unknown) => void): void {
+  const watchNextEmitters = () => {
+    const unwatch = onNewEmitter((emitter) => {
+      if (dispatcherBase(emitter) === undefined) return;
+      unwatch();
+      callback(emitter);
+    });
+    // Somebody else had a look.
+    queueMicrotask(unwatch);
+    return undefined;
+  };
+  Object.defineProperty(globalThis, key, {
+    configurable: true,
+    enumerable: false,
+    get: watchNextEmitters,
+    // undici defines a property in our place; whoever assigns gets the same.
+    set(dispatcher: unknown) {
+      Object.defineProperty(globalThis, key, {
+        configurable: true,
+        enumerable: true,
+        writable: true,
+        value: dispatcher,
+      });
+      callback(dispatcher);
+    },
+  });
+  patches.onUndo(() => {
+    if (Object.getOwnPropertyDescriptor(globalThis, key)?.get === watchNextEmitters) delete globals[key];
+  });
+}
+
+/** @returns a function that ends it */
+function onNewEmitter(callback: (emitter: object) => void): () => void {
+  const emitters = EventEmitter as unknown as { init: (this: object, ...args: unknown[]) => void };
+  const { init } = emitters;
+  const watching = function (this: object, ...args: unknown[]) {
+    Reflect.apply(init, this, args);
+    callback(this);
+  };
+  emitters.init = watching;
+  return () => {
+    if (emitters.init === watching) emitters.init = init;
+  };
+}

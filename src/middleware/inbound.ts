@@ -1,0 +1,110 @@
+import type { CircuitBreaker, Permit } from '../breaker/circuit-breaker.js';
+import { CircuitOpenError, withoutStack } from '../breaker/errors.js';
+import { HttpStatusError, isFailureStatus } from '../outcomes/http.js';
+import { namedBreaker, type NamedBreakerOptions } from '../named-breaker.js';
+
+/** Which breaker the door has, and who passes by it. */
+export interface DoorOptions extends NamedBreakerOptions {
+  /**
+   * Requests that pass unguarded and uncounted, by their path: a string means exactly that path. Default: `healthChecks`,
+   * since a service whose health check is refused would be restarted for a trouble that is not its own.
+   */
+  skip?: readonly (string | RegExp)[] | ((path: string) => boolean);
+}
+
+/** Paths that are health checks by custom: `/health`, `/healthz`, `/livez`, `/readyz`, … under any prefix; `/live`, `/ready`, `/metrics`. */
+export const healthChecks: readonly RegExp[] = [
+  /\/(health|healthz|healthcheck|livez|liveness|readyz|readiness)(\/|$)/,
+  /^\/(live|ready|metrics)\/?$/,
+];
+
+/** An answer that comes from us and not from the route. */
+export interface Answer {
+  readonly status: number;
+  readonly headers: Readonly<Record<string, string>>;
+  readonly body: string;
+}
+
+/** A request that was let in, until it is known what became of it. */
+export interface Inbound {
+  readonly permit: Permit;
+  /** The error that the route threw, where its framework let us see it: the cause of the failure that its status will tell. */
+  error?: unknown;
+}
+
+// 408 and 429 speak of the one who asks, not of the route's health.
+const NEUTRAL: ReadonlySet<number> = new Set([408, 429]);
+
+/** The one decision behind the faces of all frameworks: may this request come in, and how did it go. */
+export class Door {
+  readonly breaker: CircuitBreaker;
+  readonly #skips: (path: string) => boolean;
+  readonly #inbounds = new WeakMap<object, Inbound>();
+
+  constructor({ skip = healthChecks, ...options }: DoorOptions) {
+    this.breaker = namedBreaker(options);
+    this.#skips = typeof skip === 'function' ? skip : (path) => skip.some((pattern) => matches(pattern, path));
+  }
+
+  /**
+   * @param request whatever stands for it: guarded twice, by a router and its route, it is still one call
+   * @param paths how the route may be known: with and without the prefix that a router has cut off
+   * @returns what to answer in its place; `undefined` where it may go on
+   */
+  enter(request: object, paths: readonly string[], watch: (inbound: Inbound) => void): Answer | undefined {
+    if (this.#inbounds.has(request) || paths.some((path) => this.#skips(path))) return undefined;
+    const permit = this.breaker.tryAcquire();
+    if (permit instanceof CircuitOpenError) return openAnswer(permit);
+    const inbound = { permit };
+    this.#inbounds.set(request, inbound);
+    watch(inbound);
+    return undefined;
+  }
+
+  /** The call that a request was let in as; `undefined` where it is not counted. */
+  inboundOf(request: object): Inbound | undefined {
+    return this.#inbounds.get(request);
+  }
+}
+
+/**
+ * Settles a request by the status that its route has answered with.
+ *
+ * A `Retry-After` among the headers is not heeded: what a route tells one of its callers must not shut out the others.
+ */
+export function settleByAnswer({ permit, error }: Inbound, status: number): void {
+  if (permit.settled) return;
+  if (isFailureStatus(permit.breaker.config, status)) {
+    permit.failure(error ?? withoutStack(() => new HttpStatusError(status)));
+  } else if (NEUTRAL.has(status)) permit.ignore();
+  else permit.success();
+}
+
+const UNAVAILABLE = 503;
+const BAD_GATEWAY = 502;
+
+/** What a request gets while the circuit is open. It tells outsiders when to come back, and nothing of what is wrong. */
+function openAnswer({ retryAfterMs }: CircuitOpenError): Answer {
+  // RFC 9110 knows whole seconds only, and 0 would mean "at once", which is what nobody should do now.
+  const seconds = Math.max(1, Math.ceil(retryAfterMs / 1_000));
+  const message = `Temporarily unavailable; try again in ${seconds} s`;
+  return answer(UNAVAILABLE, 'CIRCUIT_BREAKER_OPEN', message, { 'retry-after': String(seconds) });
+}
+
+/** What a request gets whose route threw where it would wait for ever otherwise. */
+export const FAILED_ANSWER = answer(BAD_GATEWAY, 'CIRCUIT_BREAKER_ERROR', 'The request failed', {});
+
+function answer(status: number, code: string, message: string, headers: Readonly<Record<string, string>>): Answer {
+  return {
+    status,
+    headers: { 'content-type': 'application/json; charset=utf-8', 'cache-control': 'no-store', ...headers },
+    body: JSON.stringify({ error: { code, message, status } }),
+  };
+}
+
+function matches(pattern: string | RegExp, path: string): boolean {
+  if (typeof pattern === 'string') return pattern === path;
+  // A pattern with the flag `g` or `y` would remember where it stopped.
+  pattern.lastIndex = 0;
+  return pattern.test(path);
+}

@@ -1,0 +1,157 @@
+import { SpanKind, trace, type Span, type SpanContext, type Tracer, type TracerProvider } from '@opentelemetry/api';
+import { diagnostics } from '../../breaker/diagnostics.js';
+import { PACKAGE } from '../../version.js';
+import type { RingSpan } from '../../console/history/sdk-span.js';
+
+type StartSpan = (this: Tracer, ...args: Parameters<Tracer['startSpan']>) => Span;
+
+/** What the SDK's spans carry beyond the API: which instrumentation made them, and within what. */
+interface ScopedSpan extends Span {
+  readonly instrumentationScope?: { readonly name: string };
+  readonly parentSpanContext?: SpanContext;
+}
+
+/** Hears of each span as it starts, and again when it has ended. */
+export interface SpanFeed {
+  onStart(span: Span): void;
+  onEnd(span: RingSpan): void;
+}
+
+/**
+ * Finds the client span that another instrumentation made for a call.
+ *
+ * That span is active inside an http call only. For undici, ioredis and pg it is started just before or inside the
+ * client's own function and never made active, whichever of us was loaded first. So the SDK's `startSpan` is watched: the
+ * last client span it made is the call's, if the instrumentation of that client made it.
+ */
+export class SpanCapture {
+  #last: ScopedSpan | undefined;
+  #feeds: SpanFeed | undefined;
+  #spanClass: { end: Span['end'] } | undefined;
+  #unwatchEnd: (() => void) | undefined;
+  #unwatch: (() => void) | undefined;
+
+  /**
+   * Begins once a real tracer provider is there; to be called again until then.
+   *
+   * @returns whether there is one, and so anybody to see spans
+   */
+  watch(): boolean {
+    if (this.#unwatch !== undefined) return true;
+    const tracer = realTracer();
+    if (tracer === undefined) return false;
+    const owner = ownerOf(tracer as { startSpan: StartSpan }, 'startSpan');
+    const { startSpan } = owner;
+    const remember = (span: Span) => (this.#last = span);
+    const feed = (span: Span) => {
+      if (this.#feeds !== undefined && span.isRecording()) this.#feed(span);
+    };
+
+    const watched: StartSpan = function (this: Tracer, name, options, context) {
+      const span = startSpan.call(this, name, options, context);
+      if (options?.kind === SpanKind.CLIENT) remember(span);
+      feed(span);
+      return span;
+    };
+    owner.startSpan = watched;
+    this.#unwatch = () => {
+      if (owner.startSpan === watched) owner.startSpan = startSpan;
+    };
+    return true;
+  }
+
+  /**
+   * The last client span that the instrumentation of that client has made here and nobody has claimed, unless it has ended.
+   *
+   * @param client such as `ioredis`: OpenTelemetry's is then `@opentelemetry/instrumentation-ioredis`
+   */
+  claim(client: string): Span | undefined {
+    const span = this.#last;
+    if (span?.instrumentationScope?.name.endsWith(`-${client}`) !== true) return undefined;
+    this.#last = undefined;
+    return span.isRecording() && isOfThisCall(span) ? span : undefined;
+  }
+
+  /**
+   * Spans go to this processor as well, whoever has set up the SDK: one that runs takes no further processors.
+   *
+   * @returns a function that ends it
+   */
+  feed(processor: SpanFeed): () => void {
+    this.#feeds = processor;
+    this.watch();
+    return () => {
+      this.#feeds = undefined;
+      this.#stopWatchingEnd();
+    };
+  }
+
+  stop(): void {
+    this.#unwatch?.();
+    this.#unwatch = this.#last = undefined;
+    this.#stopWatchingEnd();
+  }
+
+  /** For spans that record; those of the SDK tell, once they have ended, what they recorded. */
+  #feed(span: Span): void {
+    const spanClass = ownerOf(span as { end: Span['end'] }, 'end');
+    if (spanClass !== this.#spanClass) this.#watchEnd(spanClass);
+    this.#tell((feeds) => feeds.onStart(span));
+  }
+
+  #watchEnd(spanClass: { end: Span['end'] }): void {
+    this.#stopWatchingEnd();
+    const { end } = spanClass;
+    const ended = (span: Span) => this.#tell((feeds) => feeds.onEnd(span as Span & RingSpan));
+
+    const watched = function (this: Span, ...args: Parameters<Span['end']>): void {
+      const isFirst = this.isRecording();
+      end.apply(this, args);
+      if (isFirst && 'resource' in this) ended(this);
+    };
+    spanClass.end = watched;
+    this.#spanClass = spanClass;
+    this.#unwatchEnd = () => {
+      if (spanClass.end === watched) spanClass.end = end;
+    };
+  }
+
+  /** Whoever starts and ends spans must not notice a fault of ours: after the first, no more are fed. */
+  #tell(tell: (feeds: SpanFeed) => void): void {
+    try {
+      if (this.#feeds !== undefined) tell(this.#feeds);
+    } catch (error) {
+      this.#feeds = undefined;
+      diagnostics.report('The console gets no more traces', error);
+    }
+  }
+
+  #stopWatchingEnd(): void {
+    this.#unwatchEnd?.();
+    this.#unwatchEnd = this.#spanClass = undefined;
+  }
+}
+
+/** One that an unguarded call has left behind was made within another span than the one that is active now. */
+function isOfThisCall(span: ScopedSpan): boolean {
+  const active = trace.getActiveSpan();
+  return span === active || span.parentSpanContext?.spanId === active?.spanContext().spanId;
+}
+
+function realTracer(): Tracer | undefined {
+  const provider = trace.getTracerProvider();
+  const tracer = delegateOf(provider).getTracer(PACKAGE.name, PACKAGE.version);
+  return tracer.constructor.name === 'NoopTracer' ? undefined : tracer;
+}
+
+// By shape: the class of another copy of the API, such as that for ES modules, is another one.
+function delegateOf(provider: TracerProvider & { getDelegate?(): TracerProvider }): TracerProvider {
+  return provider.getDelegate?.() ?? provider;
+}
+
+/** The prototype that a method stands on. */
+function ownerOf<Key extends string, Owner extends Record<Key, unknown>>(object: Owner, key: Key): Owner {
+  let owner = object;
+  while (!Object.hasOwn(owner, key)) owner = Object.getPrototypeOf(owner) as Owner;
+  return owner;
+}

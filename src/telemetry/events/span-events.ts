@@ -1,0 +1,258 @@
+import {
+  context as contexts,
+  SpanKind,
+  SpanStatusCode,
+  trace,
+  TraceFlags,
+  type Attributes,
+  type Span,
+  type SpanContext,
+} from '@opentelemetry/api';
+import type { BreakerObserver, CircuitBreaker, Transition } from '../../breaker/circuit-breaker.js';
+import type { CircuitOpenError } from '../../breaker/errors.js';
+import { CLOSED } from '../../breaker/state.js';
+import type { PanicChange } from '../../guard/panic.js';
+import { PACKAGE } from '../../version.js';
+import type { CallContext } from './call-context.js';
+import type { EmitLog } from './log-events.js';
+import type { SpanCapture } from './span-capture.js';
+
+const TRANSITION = 'circuit_breaker.state_transition';
+const REJECTED = 'circuit_breaker.rejected';
+const PANIC = 'circuit_breaker.panic';
+
+/** Whether an event on a span is one of ours. */
+export function isBreakerEvent(name: string): boolean {
+  return name === TRANSITION || name === REJECTED || name === PANIC;
+}
+
+/** Whether an event on a span tells of a change of state. */
+export function isTransitionEvent(name: string): boolean {
+  return name === TRANSITION;
+}
+
+const NAME = 'circuit_breaker.name';
+const STATE = 'circuit_breaker.state';
+
+/** So many of the failing calls that led to a trip are named in its event. */
+const MAX_FAILURES = 5;
+
+/** Where events go: onto spans, into the Logs API, or both. */
+export interface EventSinks {
+  readonly spans: boolean;
+  readonly log: EmitLog | undefined;
+}
+
+/** What is remembered of a breaker, so that one event can point to the calls behind another. */
+class Trail {
+  /** The last failing calls, the oldest first. */
+  readonly failures: SpanContext[] = [];
+  /** The call that opened the circuit, and why it did. */
+  openedBy: SpanContext | undefined;
+  openedReason = '';
+  openedRate = 0;
+}
+
+interface Event {
+  readonly name: typeof TRANSITION | typeof REJECTED | typeof PANIC;
+  readonly attributes: () => Attributes;
+  /** What a span of our own for it looks like, where no other records the call. */
+  readonly spanName: () => string;
+  readonly kind: SpanKind;
+  readonly link?: SpanContext | undefined;
+  readonly isError: boolean;
+}
+
+/**
+ * Writes what breakers do into traces, on the span of the call that caused it.
+ *
+ * Nothing is computed where no span records, and nothing is written for calls that just succeed.
+ */
+export class SpanEvents implements BreakerObserver {
+  readonly #trails = new WeakMap<CircuitBreaker, Trail>();
+
+  constructor(
+    private readonly capture: SpanCapture,
+    private readonly sinks: EventSinks,
+  ) {}
+
+  onFailure(breaker: CircuitBreaker, context: unknown): void {
+    if (!this.capture.watch()) return;
+    const span = standOn(context);
+    if (span === undefined) return;
+    const { failures } = this.#trailOf(breaker);
+    if (failures.push(span.spanContext()) > MAX_FAILURES) failures.shift();
+  }
+
+  /** @returns the span that the event stands on; `undefined` where nothing records */
+  onTransition(breaker: CircuitBreaker, transition: Transition, context: unknown): SpanContext | undefined {
+    const { from, to, reason, retryAfterMs, failureRate, cause } = transition;
+    const trail = this.#trailOf(breaker);
+    const written = this.#write(breaker, context, {
+      name: TRANSITION,
+      attributes: () => ({
+        [NAME]: breaker.name,
+        'circuit_breaker.state.from': from,
+        'circuit_breaker.state.to': to,
+        'circuit_breaker.reason': reason,
+        'circuit_breaker.failure_rate': failureRate,
+        ...(retryAfterMs !== undefined && { 'circuit_breaker.retry_after_ms': retryAfterMs }),
+        ...(cause !== undefined && { 'error.type': errorType(cause) }),
+        ...(to === 'open' && trail.failures.length > 0 && { 'circuit_breaker.failures': trail.failures.map(formatId) }),
+      }),
+      spanName: () => TRANSITION,
+      kind: SpanKind.INTERNAL,
+      link: to === 'half_open' ? trail.openedBy : undefined,
+      isError: false,
+    });
+    if (to === 'open') {
+      trail.openedBy = written;
+      trail.openedReason = reason;
+      trail.openedRate = failureRate;
+    }
+    if (to !== 'half_open') trail.failures.length = 0;
+    if (to === 'closed') this.#trails.delete(breaker);
+    return written;
+  }
+
+  onRejection(breaker: CircuitBreaker, rejection: CircuitOpenError, enforced: boolean, context: unknown): void {
+    if (!this.capture.watch() && this.sinks.log === undefined) return;
+    const { openedBy, openedReason, openedRate } = this.#trailOf(breaker);
+    this.#write(breaker, context, {
+      name: REJECTED,
+      attributes: () => ({
+        [NAME]: breaker.name,
+        'circuit_breaker.state.from': rejection.state,
+        'circuit_breaker.state.to': rejection.state,
+        'circuit_breaker.reason': openedReason,
+        'circuit_breaker.failure_rate': openedRate,
+        'circuit_breaker.retry_after_ms': rejection.retryAfterMs,
+        'circuit_breaker.enforced': enforced,
+        'error.type': rejection.code,
+        ...(openedBy !== undefined && {
+          'circuit_breaker.opened_by.trace_id': openedBy.traceId,
+          'circuit_breaker.opened_by.span_id': openedBy.spanId,
+        }),
+      }),
+      spanName: () => (context as CallContext | undefined)?.spanName() ?? breaker.name,
+      kind: SpanKind.CLIENT,
+      link: openedBy,
+      isError: enforced,
+    });
+  }
+
+  /** So many circuits opened that none rejects any more, or they do again. */
+  onPanic({ breaker, active, reason }: PanicChange, context: unknown): void {
+    this.#write(breaker, context, {
+      name: PANIC,
+      attributes: () => ({ [NAME]: breaker.name, 'circuit_breaker.panic': active, 'circuit_breaker.reason': reason }),
+      spanName: () => PANIC,
+      kind: SpanKind.INTERNAL,
+      isError: false,
+    });
+  }
+
+  /** A call goes out although the circuit is not closed: a probe. */
+  onProbe(breaker: CircuitBreaker, context: unknown): void {
+    mark(breaker, recording(spanOf(context)));
+  }
+
+  #trailOf(breaker: CircuitBreaker): Trail {
+    let trail = this.#trails.get(breaker);
+    if (trail === undefined) this.#trails.set(breaker, (trail = new Trail()));
+    return trail;
+  }
+
+  /**
+   * Puts an event where `standOn` says, else on a short span of our own: none is missing from the traces.
+   *
+   * @returns the span it stands on; `undefined` where nothing records
+   */
+  #write(breaker: CircuitBreaker, context: unknown, event: Event): SpanContext | undefined {
+    const traced = this.capture.watch();
+    const known = traced ? spanOf(context) : undefined;
+    const span = traced ? standOn(context) : undefined;
+    this.sinks.log?.(event.name, event.attributes(), span ?? known);
+    if (span !== undefined) {
+      if (this.sinks.spans) span.addEvent(event.name, event.attributes());
+      mark(breaker, span);
+      return span.spanContext();
+    }
+    return traced && this.sinks.spans && isSampled(known) ? writeOwnSpan(breaker, known, event) : undefined;
+  }
+}
+
+/** Client spans say which circuit they met, as long as it is not closed. Within other spans there may be several. */
+export function mark(breaker: CircuitBreaker, span: (Span & { readonly kind?: SpanKind }) | undefined): void {
+  if (breaker.stateCode === CLOSED || span?.kind !== SpanKind.CLIENT) return;
+  span.setAttributes({ [NAME]: breaker.name, [STATE]: breaker.state });
+}
+
+function writeOwnSpan(breaker: CircuitBreaker, parent: Span | undefined, event: Event): SpanContext | undefined {
+  const attributes = event.attributes();
+  const { server_address: address, server_port: port } = breaker.labels;
+  const span = trace.getTracer(PACKAGE.name, PACKAGE.version).startSpan(
+    event.spanName(),
+    {
+      kind: event.kind,
+      attributes: {
+        [NAME]: breaker.name,
+        [STATE]: breaker.state,
+        ...(address !== undefined && { 'server.address': address }),
+        ...(port !== undefined && { 'server.port': port }),
+        ...(attributes['error.type'] !== undefined && { 'error.type': attributes['error.type'] }),
+      },
+      ...(event.link !== undefined && { links: [{ context: event.link }] }),
+    },
+    // The call's own span may have ended already; its trace is still where the event belongs.
+    parent === undefined ? contexts.active() : trace.setSpan(contexts.active(), parent),
+  );
+  if (!span.isRecording()) return undefined;
+  span.addEvent(event.name, attributes);
+  if (event.isError)
+    span.setStatus({ code: SpanStatusCode.ERROR, message: String(attributes['circuit_breaker.reason']) });
+  span.end();
+  return span.spanContext();
+}
+
+/** The span of the call; where nobody has said what call it is, the active one. */
+function spanOf(context: unknown): Span | undefined {
+  return isObject(context) && 'span' in context ? (context as CallContext).span : trace.getActiveSpan();
+}
+
+/**
+ * The span that takes what is to be said of a call: its own, unless that has ended; then the active one, if it is of the
+ * same trace. What is active when a reply comes can be anything: whoever opened the connection, long ago.
+ */
+function standOn(context: unknown): Span | undefined {
+  const known = spanOf(context);
+  if (known === undefined || known.isRecording()) return known;
+  const active = recording(trace.getActiveSpan());
+  return active?.spanContext().traceId === known.spanContext().traceId ? active : undefined;
+}
+
+function isObject(value: unknown): value is object {
+  return typeof value === 'object' && value !== null;
+}
+
+function recording(span: Span | undefined): Span | undefined {
+  return span?.isRecording() === true ? span : undefined;
+}
+
+/** Whether a span of our own would be recorded: in a trace that was sampled out, it would not, nor should it. */
+function isSampled(known: Span | undefined): boolean {
+  return known === undefined || (known.spanContext().traceFlags & TraceFlags.SAMPLED) !== 0;
+}
+
+function formatId({ traceId, spanId }: SpanContext): string {
+  return `${traceId}/${spanId}`;
+}
+
+/** As OpenTelemetry's `error.type`: a code where there is one, else the name of the class. */
+export function errorType(error: unknown): string {
+  const { code, statusCode, name } = Object(error) as { code?: unknown; statusCode?: unknown; name?: unknown };
+  // The conventions for HTTP want the status there.
+  if (typeof statusCode === 'number') return String(statusCode);
+  if (typeof code === 'string') return code;
+  return typeof name === 'string' ? name : '_OTHER';
+}

@@ -1,0 +1,221 @@
+import type { Attributes, BatchObservableResult, Meter, MeterProvider, Observable } from '@opentelemetry/api';
+import type { CircuitBreaker, Tally } from '../../breaker/circuit-breaker.js';
+import { CLOSED, OPEN, STATE_NAMES, TRANSITIONS, type StateCode } from '../../breaker/state.js';
+import { PACKAGE } from '../../version.js';
+import { DURATION_BOUNDS, Durations, type DurationTotals } from './durations.js';
+import { log } from '../log.js';
+
+type Observe = (value: number, attributes: Attributes) => void;
+
+/** What six of the seven metrics are made of. */
+interface Counted {
+  readonly stateCode: StateCode;
+  readonly tally: Readonly<Tally>;
+  readonly transitions: readonly number[] | undefined;
+}
+
+/** All that metrics say of one breaker, as plain data that can cross to another thread or process. */
+export interface BreakerNumbers extends Counted {
+  /** Its name among them. */
+  readonly labels: Attributes;
+  /** `undefined` where no call succeeded or failed yet. */
+  readonly durations: DurationTotals | undefined;
+}
+
+interface ObservedInstrument {
+  /** The Prometheus exporter makes `_` of each `.`, and adds `_total` to a counter. */
+  readonly name: string;
+  readonly kind: 'gauge' | 'counter';
+  readonly description: string;
+  /** Tells the values of one breaker. */
+  readonly observe: (breaker: Counted, labels: Attributes, observe: Observe) => void;
+}
+
+/** Six of the seven metrics, as numbers read from a breaker at each collection; the seventh is the histogram below. */
+export const OBSERVED: readonly ObservedInstrument[] = [
+  {
+    name: 'circuit_breaker.state',
+    kind: 'gauge',
+    description: 'State of the circuit: 0 closed, 1 open, 2 half-open',
+    observe: (breaker, labels, observe) => observe(breaker.stateCode, labels),
+  },
+  {
+    name: 'circuit_breaker.calls',
+    kind: 'counter',
+    description: 'Calls that asked the breaker, by what it said: allowed or rejected',
+    observe: ({ tally }, labels, observe) => {
+      observe(tally.success + tally.failure + tally.ignored + tally.inFlight, { ...labels, status: 'allowed' });
+      observe(tally.rejectedOpen + tally.rejectedHalfOpen, { ...labels, status: 'rejected' });
+    },
+  },
+  {
+    name: 'circuit_breaker.successful_calls',
+    kind: 'counter',
+    description: 'Calls that succeeded',
+    observe: ({ tally }, labels, observe) => observe(tally.success, labels),
+  },
+  {
+    name: 'circuit_breaker.failed_calls',
+    kind: 'counter',
+    description: 'Calls that failed',
+    observe: ({ tally }, labels, observe) => observe(tally.failure, labels),
+  },
+  {
+    name: 'circuit_breaker.rejected_calls',
+    kind: 'counter',
+    description: 'Calls that were rejected, or would have been where enforced is false',
+    observe: ({ tally }, labels, observe) => {
+      // Enforced ones from the start, so that a rate can be seen from the first; the others where there are any.
+      observe(tally.rejectedOpen, { ...labels, reason: 'open', enforced: 'true' });
+      const others: [count: number, reason: string, enforced: string][] = [
+        [tally.rejectedHalfOpen, 'half_open_limit', 'true'],
+        [tally.unenforcedOpen, 'open', 'false'],
+        [tally.unenforcedHalfOpen, 'half_open_limit', 'false'],
+      ];
+      for (const [count, reason, enforced] of others) if (count > 0) observe(count, { ...labels, reason, enforced });
+    },
+  },
+  {
+    name: 'circuit_breaker.state_transitions',
+    kind: 'counter',
+    description: 'Changes of state',
+    observe: ({ transitions }, labels, observe) => {
+      for (const [from, to] of TRANSITIONS) {
+        const count = transitions?.[from * 3 + to] ?? 0;
+        const fromStart = from === CLOSED && to === OPEN;
+        if (count > 0 || fromStart) {
+          observe(count, { ...labels, from_state: STATE_NAMES[from], to_state: STATE_NAMES[to] });
+        }
+      }
+    },
+  },
+];
+
+export const DURATION = {
+  name: 'circuit_breaker.call.duration_seconds',
+  description: 'Duration of calls that succeeded or failed',
+  unit: 's',
+} as const;
+
+// A provider keeps every series it was ever told of, about 2 KB for each breaker; breakers come and go with the hosts that
+// are called.
+const MAX_NAMES = 10_000;
+
+interface Attachment {
+  readonly meter: Meter;
+  readonly instruments: readonly Observable[];
+  readonly observe: (result: BatchObservableResult) => void;
+  readonly record: (seconds: number, labels: Attributes) => void;
+  /** Of all breakers that it was told of, gone ones as well. */
+  readonly names: Set<string>;
+}
+
+/**
+ * The seven metrics of a set of breakers: through the instruments of the application's provider, or as plain numbers.
+ *
+ * Nothing is recorded during a call: breakers keep plain numbers, and one callback reads them at each collection.
+ */
+export class BreakerMetrics {
+  readonly #durations = new Map<CircuitBreaker, Durations>();
+  #attachment: Attachment | undefined;
+  #saidFull = false;
+
+  add(breaker: CircuitBreaker): void {
+    const durations = new Durations(breaker, this.#handOver);
+    this.#durations.set(breaker, durations);
+    breaker.recordDurations(durations);
+  }
+
+  remove(breaker: CircuitBreaker): void {
+    const durations = this.#durations.get(breaker);
+    if (durations !== undefined) this.#handOver(durations);
+    this.#durations.delete(breaker);
+    breaker.recordDurations(undefined);
+  }
+
+  /** What there is to tell of each breaker now. */
+  numbers(): BreakerNumbers[] {
+    return Array.from(this.#durations, ([breaker, durations]) => ({
+      labels: labelsOf(breaker),
+      stateCode: breaker.stateCode,
+      tally: breaker.tally,
+      transitions: breaker.transitions,
+      durations: durations.totals(),
+    }));
+  }
+
+  /** Moves to a provider: everything counted so far is seen there too. */
+  attach(provider: MeterProvider): void {
+    this.detach();
+    const meter = provider.getMeter(PACKAGE.name, PACKAGE.version);
+    // No units: the Prometheus exporter would print a line for each. The name of the histogram says seconds.
+    const instruments = OBSERVED.map(({ name, kind, description }) =>
+      kind === 'gauge'
+        ? meter.createObservableGauge(name, { description })
+        : meter.createObservableCounter(name, { description }),
+    );
+    const histogram = meter.createHistogram(DURATION.name, {
+      description: DURATION.description,
+      unit: DURATION.unit,
+      advice: { explicitBucketBoundaries: [...DURATION_BOUNDS] },
+    });
+    this.#attachment = {
+      meter,
+      instruments,
+      observe: (result) => this.#observe(result, instruments),
+      record: (seconds, labels) => histogram.record(seconds, labels),
+      names: new Set(),
+    };
+    for (const durations of this.#durations.values()) durations.replay();
+    meter.addBatchObservableCallback(this.#attachment.observe, [...instruments]);
+  }
+
+  detach(): void {
+    if (this.#attachment === undefined) return;
+    const { meter, observe, instruments } = this.#attachment;
+    meter.removeBatchObservableCallback(observe, [...instruments]);
+    this.#attachment = undefined;
+  }
+
+  #observe(result: BatchObservableResult, instruments: readonly Observable[]): void {
+    for (const [breaker, durations] of this.#durations) {
+      if (!this.#hasRoomFor(breaker)) continue;
+      const labels = labelsOf(breaker);
+      OBSERVED.forEach((instrument, index) => {
+        const observable = instruments[index]!;
+        instrument.observe(breaker, labels, (value, attributes) => result.observe(observable, value, attributes));
+      });
+      // Before the readers look: durations are in the same scrape as the counts that belong to them.
+      this.#handOver(durations);
+    }
+  }
+
+  // One function for all breakers, not one for each.
+  readonly #handOver = (durations: Durations): void => {
+    if (this.#attachment === undefined || !this.#hasRoomFor(durations.breaker)) return;
+    const { record } = this.#attachment;
+    const labels = labelsOf(durations.breaker);
+    durations.handOver((seconds) => record(seconds, labels));
+  };
+
+  #hasRoomFor({ name }: CircuitBreaker): boolean {
+    const { names } = this.#attachment!;
+    if (names.has(name)) return true;
+    if (names.size >= MAX_NAMES) {
+      if (!this.#saidFull) {
+        log.warn(
+          `metrics of ${MAX_NAMES} circuit breakers have been published, and a provider forgets none: further ones are not. ` +
+            'Let targets share a breaker by the name of a rule',
+        );
+      }
+      this.#saidFull = true;
+      return false;
+    }
+    names.add(name);
+    return true;
+  }
+}
+
+function labelsOf(breaker: CircuitBreaker): Attributes {
+  return { name: breaker.name, ...breaker.labels };
+}

@@ -1,0 +1,119 @@
+import type { Attributes } from '@opentelemetry/api';
+import { log } from '../log.js';
+import type { BreakerNumbers } from './metrics.js';
+
+// Captured at load: an application's fake timers must not hold up a scrape.
+const { setTimeout, clearTimeout } = globalThis;
+
+/** What a worker has counted: another thread of this process, or another process of a cluster. */
+export interface Report {
+  /** How it is told apart from the others. */
+  readonly worker: string;
+  readonly breakers: readonly BreakerNumbers[];
+}
+
+/** Somebody who knows of workers. */
+export interface Reporter {
+  /** What they have counted so far; of those that are busy, what they last said. */
+  reports(): Promise<readonly Report[]>;
+  stop(): void;
+}
+
+export interface Askable<Worker> {
+  /** Asks all workers for their reports, which come in by `heard`. */
+  ask(round: number): void;
+  /** Everything is forgotten of one that is not. */
+  isAlive(worker: Worker): boolean;
+  /** How long to wait for those that answered the last time, in milliseconds. */
+  readonly patience: number;
+}
+
+interface Known {
+  reports: readonly Report[];
+  /** The last round that it has answered. */
+  round: number;
+  /** It did not answer in time: not waited for until it answers again. */
+  late: boolean;
+}
+
+/**
+ * The reports of a set of workers, asked for when somebody wants to know.
+ *
+ * A worker may be busy for seconds, stuck, or about to end: it is waited for once, and then stands with what it last said
+ * until it answers or is gone.
+ */
+export class Reports<Worker> {
+  readonly #known = new Map<Worker, Known>();
+  readonly #workers: Askable<Worker>;
+  #round = 0;
+  #pending: Promise<void> | undefined;
+  #answered: (() => void) | undefined;
+
+  constructor(workers: Askable<Worker>) {
+    this.#workers = workers;
+  }
+
+  get size(): number {
+    return this.#known.size;
+  }
+
+  /** @param round the one that it answers; 0 where nobody asked */
+  heard(worker: Worker, round: number, reports: readonly Report[]): void {
+    // Here too: workers may come and go for years without anybody asking.
+    this.#forgetDead();
+    this.#known.set(worker, { reports, round, late: false });
+    this.#answered?.();
+  }
+
+  async all(): Promise<Report[]> {
+    this.#forgetDead();
+    if (this.#known.size === 0) return [];
+    // Two scrapers at a time share the answers.
+    await (this.#pending ??= this.#ask().finally(() => (this.#pending = undefined)));
+    this.#forgetDead();
+    return Array.from(this.#known.values(), ({ reports }) => reports).flat();
+  }
+
+  clear(): void {
+    this.#known.clear();
+    this.#answered?.();
+  }
+
+  #ask(): Promise<void> {
+    const round = ++this.#round;
+    const owing = () => [...this.#known.values()].filter((known) => known.round < round && !known.late);
+    return new Promise((resolve) => {
+      const end = () => {
+        clearTimeout(timer);
+        this.#answered = undefined;
+        for (const known of owing()) known.late = true;
+        resolve();
+      };
+      const timer = setTimeout(end, this.#workers.patience);
+      timer.unref();
+      this.#answered = () => void (owing().length === 0 && end());
+      this.#workers.ask(round);
+      this.#answered?.();
+    });
+  }
+
+  #forgetDead(): void {
+    for (const worker of this.#known.keys()) if (!this.#workers.isAlive(worker)) this.#known.delete(worker);
+  }
+}
+
+/** Does something for a message or an event that the application knows nothing of: an error must not become its own. */
+export function quietly(act: () => void): void {
+  try {
+    act();
+  } catch (error) {
+    log.warn('metrics of workers may be missing', error);
+  }
+}
+
+/** The numbers of workers, each under a label of its own. */
+export function labelled(reports: readonly Report[]): BreakerNumbers[] {
+  return reports.flatMap(({ worker, breakers }) =>
+    breakers.map((breaker) => ({ ...breaker, labels: { ...breaker.labels, worker } satisfies Attributes })),
+  );
+}

@@ -1,0 +1,206 @@
+import { expect } from 'chai';
+import { CircuitBreaker } from '../../../src/breaker/circuit-breaker.js';
+import type { BreakerOptions } from '../../../src/breaker/options.js';
+import { CircuitBreakerRegistry } from '../../../src/breaker/registry.js';
+import { Panic, type PanicChange } from '../../../src/guard/panic.js';
+import { targetLabels } from '../../../src/target.js';
+import { fail, rejectionOf, start, succeed, waitUntilProbe } from '../../support/breakers.js';
+import { captureDiagnostics, releaseDiagnostics } from '../../support/diagnostics.js';
+import { FakeClock } from '../../support/clock.js';
+import { target } from '../../support/targets.js';
+
+const URLS = ['http://a', 'http://b', 'http://c', 'redis://cache', 'postgresql://db/orders'];
+
+describe('Panic', () => {
+  let clock: FakeClock;
+  let registry: CircuitBreakerRegistry;
+  let panic: Panic;
+  let changes: Pick<PanicChange, 'active' | 'reason'>[];
+  let rejections: boolean[];
+  let loggerBreaks: boolean;
+
+  beforeEach(() => {
+    clock = new FakeClock();
+    registry = new CircuitBreakerRegistry();
+    changes = [];
+    rejections = [];
+    loggerBreaks = false;
+    const onChange = ({ active, reason }: PanicChange) => {
+      if (loggerBreaks) throw new Error('the logger broke');
+      changes.push({ active, reason });
+    };
+    panic = new Panic(registry, onChange, clock.now);
+    registry.observe({
+      onAdded: (breaker) => panic.watch(breaker),
+      onRemoved: (breaker) => panic.forget(breaker),
+      onTransition: (...change) => panic.onTransition(...change),
+      onRejection: (_breaker, _rejection, enforced) => rejections.push(enforced),
+    });
+  });
+
+  afterEach(releaseDiagnostics);
+
+  /** Breakers of these targets that were called just now. */
+  function busy(urls = URLS, options: BreakerOptions = { openDuration: 30_000 }): CircuitBreaker[] {
+    return urls.map((url) => {
+      const breaker = new CircuitBreaker(url, options, clock);
+      breaker.labels = targetLabels(target(url));
+      registry.register(breaker);
+      succeed(breaker);
+      return breaker;
+    });
+  }
+
+  /** Waits for the time of the first probe, while all of them are called all the time. */
+  function untilProbe(breakers: readonly CircuitBreaker[]): void {
+    clock.advance(20_000);
+    for (const breaker of breakers) start(breaker, 1)[0]!.failure(new Error('still down'));
+    waitUntilProbe(breakers.at(-1)!, clock);
+  }
+
+  function open(breakers: readonly CircuitBreaker[]): void {
+    for (const breaker of breakers) fail(breaker, 5);
+  }
+
+  it('begins when more than half of at least four targets open within seconds, and is said once', () => {
+    const breakers = busy();
+    open(breakers.slice(0, 2));
+    rejectionOf(breakers[0]!);
+    clock.advance(2_000);
+    expect(changes).to.deep.equal([]);
+    open(breakers.slice(2));
+    expect(changes).to.deep.equal([
+      { active: true, reason: '3 of 5 unrelated targets opened within 10 s (threshold 50 %)' },
+    ]);
+    expect(panic.reason).to.equal(changes[0]!.reason);
+  });
+
+  it('lets through what would be rejected, and counts it as mode observe does', () => {
+    const breakers = busy();
+    open(breakers);
+    const [breaker] = breakers as [CircuitBreaker];
+    expect(breaker.isRejecting).to.equal(false);
+    for (const call of start(breaker, 3)) call.failure(new Error('still down'));
+    expect(breaker.state).to.equal('open');
+    expect(breaker.tally).to.deep.include({ rejectedOpen: 0, unenforcedOpen: 3, failure: 8, success: 1, inFlight: 0 });
+    expect(rejections).to.deep.equal([false, false, false]);
+    untilProbe(breakers);
+    start(breaker, 5);
+    expect(breaker.state).to.equal('half_open');
+    expect(breaker.tally).to.deep.include({ rejectedHalfOpen: 0, unenforcedHalfOpen: 2, inFlight: 5 });
+  });
+
+  it('clears when no more than half are open, and circuits reject again', () => {
+    const breakers = busy();
+    open(breakers);
+    untilProbe(breakers);
+    for (const breaker of breakers.slice(3)) breaker.acquire().failure(new Error('a probe'));
+    for (const breaker of breakers.slice(0, 2)) succeed(breaker, 2);
+    expect(changes).to.have.length(1);
+    succeed(breakers[2]!, 2);
+    expect(changes.at(-1)).to.deep.equal({
+      active: false,
+      reason: '2 of 5 unrelated targets are still open (threshold 50 %)',
+    });
+    expect(panic.reason).to.equal(undefined);
+    rejectionOf(breakers[3]!);
+    expect(changes).to.have.length(2);
+  });
+
+  it('clears when what is open is not called any more', () => {
+    const breakers = busy();
+    open(breakers.slice(0, 3));
+    expect(panic.reason).not.to.equal(undefined);
+    clock.advance(20_000);
+    fail(breakers[0]!);
+    expect(panic.reason).not.to.equal(undefined);
+    clock.advance(60_000);
+    succeed(breakers[4]!);
+    fail(breakers[3]!, 5);
+    expect(changes.map(({ active }) => active)).to.deep.equal([true, false]);
+    rejectionOf(breakers[3]!);
+  });
+
+  for (const [what, urls] of [
+    ['three targets', URLS.slice(0, 3)],
+    ['ports of one host', ['http://a:1', 'http://a:2', 'http://a:3', 'http://a:4', 'http://a:5']],
+    ['databases of one server', ['a', 'b', 'c', 'd', 'e'].map((name) => `postgresql://db/${name}`)],
+  ] as const) {
+    it(`does not begin where all that opens is ${what}`, () => {
+      const breakers = busy([...urls]);
+      open(breakers);
+      expect(changes).to.deep.equal([]);
+      rejectionOf(breakers[0]!);
+    });
+  }
+
+  it('does not begin where circuits open one after the other', () => {
+    for (const breaker of busy()) {
+      open([breaker]);
+      clock.advance(5_500);
+    }
+    expect(changes).to.deep.equal([]);
+  });
+
+  it('does not ask targets that were not called lately', () => {
+    const idle = busy(['http://x', 'http://y', 'http://z', 'http://w']);
+    clock.advance(60_000);
+    const breakers = busy();
+    open(breakers.slice(0, 3));
+    expect(changes.map(({ reason }) => reason)).to.deep.equal([
+      '3 of 5 unrelated targets opened within 10 s (threshold 50 %)',
+    ]);
+    expect(idle.map(({ state }) => state)).to.deep.equal(['closed', 'closed', 'closed', 'closed']);
+  });
+
+  it('has no say where a circuit was opened by hand, or because the target asked for it', () => {
+    const breakers = busy();
+    breakers[0]!.forceOpen();
+    breakers[1]!.acquire().failure(new Error('429'), 20_000);
+    open(breakers.slice(2, 4));
+    expect(changes).to.deep.equal([]);
+    open([breakers[4]!]);
+    expect(changes).to.have.length(1);
+    rejectionOf(breakers[0]!);
+    rejectionOf(breakers[1]!);
+    expect(breakers[2]!.isRejecting).to.equal(false);
+  });
+
+  it('does not count breakers made in code, whose calls may be counted a second time within', () => {
+    busy(URLS.slice(0, 3));
+    const named = ['quotes', 'prices', 'orders'].map((name) => new CircuitBreaker(name, {}, clock));
+    for (const breaker of named) {
+      registry.register(breaker);
+      open([breaker]);
+    }
+    open([registry.get('http://a')!, registry.get('http://b')!, registry.get('http://c')!]);
+    expect(changes).to.deep.equal([]);
+  });
+
+  it('has no call fail for telling of it', () => {
+    const reports = captureDiagnostics();
+    const breakers = busy();
+    loggerBreaks = true;
+    open(breakers);
+    expect(panic.reason).not.to.equal(undefined);
+    panic.threshold = 1;
+    rejectionOf(breakers[0]!);
+    expect(reports.map(([message]) => message)).to.deep.equal(['Telling of panic failed', 'Telling of panic failed']);
+  });
+
+  it('never begins with a threshold of 1, which also ends it', () => {
+    panic.threshold = 1;
+    const breakers = busy();
+    open(breakers);
+    expect(changes).to.deep.equal([]);
+
+    for (const breaker of breakers) breaker.reset();
+    for (const breaker of breakers) succeed(breaker);
+    panic.threshold = 0.8;
+    open(breakers);
+    expect(panic.reason).to.equal('5 of 5 unrelated targets opened within 10 s (threshold 80 %)');
+    panic.threshold = 1;
+    rejectionOf(breakers[0]!);
+    expect(panic.reason).to.equal(undefined);
+  });
+});
