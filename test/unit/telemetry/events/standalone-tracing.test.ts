@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { wantsTraces } from '../../../../src/telemetry/events/standalone-tracing.js';
 
-const fixture = (name: string) => join(__dirname, '../../fixtures/coexistence/matrix', name);
+const fixture = (name: string) => join(__dirname, '../../../fixtures/coexistence/matrix', name);
 
 describe('stand-alone tracing', () => {
   const local = { OTEL_BREAKER_TRACES: 'local' };
