@@ -123,8 +123,8 @@ function plainText({ children, content }: Token): string {
     .join('');
 }
 
-// Not documents: the expected output of tests, and what is not ours.
-const NOT_OURS = new Set(['node_modules', 'dist', 'coverage', '.git', 'fixtures']);
+// Not documents: what tests expect and what tools write, and what is not ours.
+const NOT_OURS = new Set(['node_modules', 'dist', 'coverage', '.git', 'fixtures', 'api']);
 
 /** Every Markdown document of this repository. */
 export function findDocuments(): readonly Document[] {
