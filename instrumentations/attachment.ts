@@ -1,5 +1,5 @@
 import { diag, trace, type MeterProvider, type Span, type TracerProvider } from '@opentelemetry/api';
-import { whenOpenFor } from '../src/breaker/presets.js';
+import { whenOpenFor } from '../src/outcomes/when-open.js';
 import { UNGUARDED, type Admission, type Guard, type Permit } from '../src/guard/guard.js';
 import { RULES_KEYS, type RulesConfig } from '../src/rules/rule.js';
 import { getGuard, getRuntime } from '../src/runtime.js';

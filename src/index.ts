@@ -1,4 +1,7 @@
-export { CircuitBreaker, Permit, type BreakerStats, type Transition } from './breaker/circuit-breaker.js';
+export { CircuitBreaker } from './breaker/circuit-breaker.js';
+export { Permit } from './breaker/permit.js';
+export type { BreakerStats } from './breaker/tally.js';
+export type { Transition } from './breaker/observer.js';
 export type { BreakerConfig } from './breaker/config.js';
 export { circuitBreakerConfig, type CircuitBreakerConfigBuilder } from './breaker/builder.js';
 export { CircuitOpenError, ConfigError, isCircuitOpenError } from './breaker/errors.js';

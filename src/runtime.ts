@@ -9,6 +9,7 @@ import { ConfigError } from './breaker/errors.js';
 import { globalRegistry, type CircuitBreakerRegistry } from './breaker/registry.js';
 import { readEnvironment, type Environment } from './environment.js';
 import { Guard } from './guard/guard.js';
+import { installOutcomes } from './outcomes/classify.js';
 import { checkedSection, LiveRules } from './rules/live-rules.js';
 import { Panic } from './guard/panic.js';
 import type { RulesConfig } from './rules/rule.js';
@@ -25,6 +26,9 @@ import { createTraceRing, type TraceRing } from './console/history/trace-ring.js
 import { listenToThreads, reportToMainThread } from './telemetry/metrics/threads.js';
 import { TransitionLog } from './console/history/transition-log.js';
 import { labelled, type Report, type Reporter } from './telemetry/metrics/reports.js';
+
+// Here, since every way into the package comes by: breakers made in code judge errors as the automatic ones do.
+installOutcomes();
 
 /** The graph of everything that one process needs: its breakers, the guard before them, and their telemetry. */
 export interface Runtime {

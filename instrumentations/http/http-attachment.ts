@@ -2,7 +2,7 @@ import http = require('node:http');
 import { trace } from '@opentelemetry/api';
 import type { Duplex } from 'node:stream';
 import { diagnostics } from '../../src/breaker/diagnostics.js';
-import { isTimeout } from '../../src/breaker/errors.js';
+import { isTimeout } from '../../src/outcomes/endings.js';
 import { CLOSED } from '../../src/breaker/state.js';
 import { CircuitOpenError, UNGUARDED, type Guard, type Permit } from '../../src/guard/guard.js';
 import type { Target } from '../../src/target.js';

@@ -1,5 +1,5 @@
 import { diagnostics } from '../../src/breaker/diagnostics.js';
-import { isTimeout } from '../../src/breaker/errors.js';
+import { isTimeout } from '../../src/outcomes/endings.js';
 import type { Span } from '@opentelemetry/api';
 import { UNGUARDED, type Permit } from '../../src/guard/guard.js';
 import type { CallContext } from '../../src/telemetry/events/call-context.js';

@@ -1,82 +1,17 @@
 import { resolveConfig, type BreakerConfig } from './config.js';
 import { diagnostics } from './diagnostics.js';
-import {
-  CircuitOpenError,
-  ConfigError,
-  endOf,
-  formatPercent,
-  formatSeconds,
-  isOwnTrouble,
-  withoutStack,
-} from './errors.js';
+import { isOwnTrouble } from './classification.js';
+import { CircuitOpenError, ConfigError, withoutStack } from './errors.js';
 import { eventLoop, type LoopWatch } from './event-loop-stalls.js';
+import { formatPercent, formatSeconds } from './format.js';
+import type { BreakerObserver, DurationRecorder, Transition } from './observer.js';
 import type { BreakerOptions } from './options.js';
+import { NO_VERDICT, Permit, UNGUARDED, type PermitIssuer } from './permit.js';
+import { Run } from './run.js';
 import { SlowCallWatch } from './slow-call-watch.js';
 import { CLOSED, HALF_OPEN, OPEN, STATE_NAMES, type CircuitState, type StateCode } from './state.js';
-import type { Verdict } from './verdict.js';
+import { Tally, type BreakerStats } from './tally.js';
 import { SlidingWindow } from './window.js';
-
-/** One change of a circuit's state. */
-export interface Transition {
-  /** The breaker's name. */
-  readonly name: string;
-  readonly from: CircuitState;
-  readonly to: CircuitState;
-  readonly at: Date;
-  /** A sentence with the numbers: "5 consecutive failures (threshold 5)". */
-  readonly reason: string;
-  /** The failure that opened the circuit, where one did. */
-  readonly cause: unknown;
-  /** Share of failures within the window at that moment, 0 to 1. */
-  readonly failureRate: number;
-  /** Milliseconds until the first probe, where the circuit opened and not by hand. */
-  readonly retryAfterMs: number | undefined;
-}
-
-/** Who sees what breakers do: telemetry. One observer serves any number of breakers. */
-export interface BreakerObserver {
-  /** A call failed that has a say in the circuit. */
-  onFailure?(breaker: CircuitBreaker, context: unknown): void;
-  /** A call goes out although the circuit is not closed: a probe, or one that mode `observe` lets through. */
-  onProbe?(breaker: CircuitBreaker, context: unknown): void;
-  /** @param context what the call that caused it was acquired with */
-  onTransition(breaker: CircuitBreaker, transition: Transition, context: unknown): void;
-  /** @param enforced false where mode `observe`, or panic, let the call through all the same */
-  onRejection(breaker: CircuitBreaker, rejection: CircuitOpenError, enforced: boolean, context: unknown): void;
-}
-
-/** Takes the duration of each call that succeeded or failed, in milliseconds. */
-export interface DurationRecorder {
-  record(ms: number): void;
-}
-
-/** What a breaker has counted and where it stands, at one moment. */
-export interface BreakerStats {
-  readonly name: string;
-  readonly state: CircuitState;
-  /** Failures since the last success, as far as they have a say; 0 once the circuit has closed. */
-  readonly consecutiveFailures: number;
-  /** Successes since the last failure or change of state. */
-  readonly consecutiveSuccesses: number;
-  /** Changes of state since the breaker was made. */
-  readonly transitionCount: number;
-  /** The last change of state; when the breaker was made, where there was none. */
-  readonly lastStateChange: Date;
-  /** Calls since the breaker was made, by what became of them, and those under way. */
-  readonly calls: {
-    readonly success: number;
-    readonly failure: number;
-    readonly ignored: number;
-    readonly rejected: number;
-    readonly inFlight: number;
-  };
-  /** Share of failures within the window, 0 to 1. */
-  readonly failureRate: number;
-  /** Share of slow calls within the window, those in flight included; 0 to 1. */
-  readonly slowCallRate: number;
-  /** When the next probe may go through; `null` while closed or half-open, and where the circuit was opened by hand. */
-  readonly openUntil: Date | null;
-}
 
 /** Clocks and chance, so that tests can move them. */
 export interface BreakerSeams {
@@ -98,105 +33,7 @@ const realSeams: BreakerSeams = {
   loop: eventLoop,
 };
 
-/** Everything a breaker has counted since it was made; plain numbers, read by a scrape. */
-export class Tally {
-  success = 0;
-  failure = 0;
-  ignored = 0;
-  inFlight = 0;
-  rejectedOpen = 0;
-  rejectedHalfOpen = 0;
-  /** What would have been rejected, but for mode `observe` or panic. */
-  unenforcedOpen = 0;
-  unenforcedHalfOpen = 0;
-}
-
-// A permit of this generation is of no generation that a circuit can have: its outcome is counted and gives no verdict.
-const NO_VERDICT = -1;
-
-// What so many calls at once leave behind for the next: some 300 bytes each.
-const MAX_FREE_RUNS = 1_000;
-
 const NO_LABELS: Readonly<Record<string, never>> = Object.freeze({});
-
-/** The right to make one call. Settled once; settling again does nothing. */
-export class Permit {
-  /** @internal */
-  settled = false;
-
-  /** @internal Made by a breaker only. */
-  constructor(
-    /** @internal */
-    public breaker: CircuitBreaker,
-    /** @internal */
-    public generation: number,
-    /** @internal */
-    public startedAt: number,
-    /** @internal What the call was acquired with; the core only hands it on. */
-    public context: unknown,
-  ) {}
-
-  /** The target answered as it should. */
-  success(): void {
-    if (this.settled) return;
-    this.settled = true;
-    this.breaker.settleSuccess(this);
-  }
-
-  /**
-   * The call failed. `isFailure` of the breaker's options has the last word on what that means; without it, a cause that
-   * says that our own machine could not make the call (such as `EMFILE`) is ignored.
-   *
-   * @param cause becomes the `cause` of rejections if this failure opens the circuit
-   * @param retryAfterMs the target asked to be left alone for so long: the circuit opens at once
-   */
-  failure(cause?: unknown, retryAfterMs?: number): void {
-    if (this.settled) return;
-    this.settled = true;
-    this.breaker.settleFailure(this, cause, retryAfterMs);
-  }
-
-  /**
-   * The call ran out of time: a failure; ignored where `countTimeouts` is false, and where our own event loop was blocked
-   * for a good part of that time.
-   */
-  timeout(cause?: unknown): void {
-    if (this.settled) return;
-    this.settled = true;
-    this.breaker.settleTimeout(this, cause);
-  }
-
-  /** The call says nothing about the target: the caller gave up, or its input was wrong. */
-  ignore(): void {
-    if (this.settled) return;
-    this.settled = true;
-    this.breaker.settleIgnored(this);
-  }
-
-  /** @internal Settles by a verdict; `cause` is what it was given on. */
-  settle(verdict: Verdict, cause?: unknown): void {
-    switch (verdict) {
-      case 'success':
-        return this.success();
-      case 'failure':
-        return this.failure(cause);
-      case 'timeout':
-        return this.timeout(cause);
-      case 'ignored':
-        return this.ignore();
-    }
-  }
-
-  /** @internal The call ended with this error, which says which of the above it is, as `CircuitBreaker.call` has it. */
-  settleByError(error: unknown): void {
-    if (this.settled) return;
-    // `isFailure` sees every error.
-    const end = this.breaker.config.isFailure === undefined ? endOf(error) : 'failure';
-    if (end === 'timeout') this.timeout(error);
-    else if (end === 'abort') this.ignore();
-    else this.failure(error);
-  }
-}
 
 /**
  * Guards one target: counts what becomes of calls to it and, when it fails too often, rejects calls at once instead of
@@ -204,7 +41,7 @@ export class Permit {
  *
  * There are no timers: an open circuit turns half-open inside the first `acquire()` after its time is up.
  */
-export class CircuitBreaker {
+export class CircuitBreaker implements PermitIssuer {
   #name: string;
   /** @internal */
   readonly tally = new Tally();
@@ -213,7 +50,7 @@ export class CircuitBreaker {
   /** @internal How often each change of state happened, by `from * 3 + to`; made at the first change. */
   transitions: number[] | undefined;
   /** @internal */
-  observer: BreakerObserver | undefined;
+  observer: BreakerObserver<CircuitBreaker> | undefined;
   /** @internal Asked, where a call is about to be rejected, whether something nearer than the target is broken. */
   isPanic: ((now: number) => boolean) | undefined;
 
@@ -773,7 +610,7 @@ export class CircuitBreaker {
   }
 
   // What telemetry trips over must not become the error of a call.
-  #tellObserver(tell: (observer: BreakerObserver) => void): void {
+  #tellObserver(tell: (observer: BreakerObserver<CircuitBreaker>) => void): void {
     if (this.observer === undefined) return;
     try {
       tell(this.observer);
@@ -788,100 +625,12 @@ export class CircuitBreaker {
   }
 }
 
-/** One `call()` on its way: its permit, and the two callbacks that settle it. */
-class Run {
-  // One permit and two closures are most of what a call would allocate; nobody outside holds them, so that they can serve
-  // again. Not many: those of a burst go, and one whose promise never settles is garbage with it.
-  static #free: Run | undefined;
-  static #freeCount = 0;
-
-  #next: Run | undefined;
-  #pooled = false;
-
-  constructor(readonly permit: Permit) {}
-
-  /** The call of a closed circuit. */
-  static take(breaker: CircuitBreaker, generation: number, startedAt: number): Run {
-    let run = Run.#free;
-    if (run === undefined) {
-      run = new Run(new Permit(breaker, generation, startedAt, undefined));
-      run.#pooled = true;
-      return run;
-    }
-    Run.#free = run.#next;
-    Run.#freeCount--;
-    const { permit } = run;
-    permit.breaker = breaker;
-    permit.generation = generation;
-    permit.startedAt = startedAt;
-    permit.settled = false;
-    return run;
-  }
-
-  /** Settles by what the function has returned, now or when it settles. */
-  settleWith<T>(result: T | PromiseLike<T>): Promise<T> {
-    if (!isThenable(result)) return Promise.resolve(this.#fulfilled(result) as T);
-    return nativePromise(result).then(this.#fulfilled, this.#rejected) as Promise<T>;
-  }
-
-  /** Settles by what the function has thrown in the place of returning. */
-  settleByError(error: unknown): Promise<never> {
-    this.permit.settleByError(error);
-    this.#giveBack();
-    return Promise.reject(error);
-  }
-
-  readonly #fulfilled = (value: unknown): unknown => {
-    this.permit.success();
-    this.#giveBack();
-    return value;
-  };
-
-  readonly #rejected = (error: unknown): never => {
-    this.permit.settleByError(error);
-    this.#giveBack();
-    throw error;
-  };
-
-  #giveBack(): void {
-    if (!this.#pooled || Run.#freeCount === MAX_FREE_RUNS) return;
-    this.#next = Run.#free;
-    Run.#free = this;
-    Run.#freeCount++;
-  }
-}
-
-/** The permit of a call that no circuit has a say in: settled already, so there is nothing to watch. */
-export const UNGUARDED: Permit = Object.assign(new Permit(undefined as never, NO_VERDICT, NaN, undefined), {
-  settled: true,
-});
-
 function checkName(name: unknown): void {
   if (typeof name === 'string' && name !== '') return;
   const consequence = 'nobody could tell its metrics and errors from those of other breakers';
   throw new ConfigError('CircuitBreaker', [
     { path: 'name', value: name, consequence, allowed: 'Use a string that is not empty.' },
   ]);
-}
-
-function isThenable<T>(value: T | PromiseLike<T>): value is PromiseLike<T> {
-  return (
-    value !== null &&
-    (typeof value === 'object' || typeof value === 'function') &&
-    typeof (value as Partial<PromiseLike<T>>).then === 'function'
-  );
-}
-
-const nativeThen: unknown = Reflect.get(Promise.prototype, 'then');
-
-/** A promise of which it is known that it calls one of two callbacks, once: any other `then` may do as it likes. */
-function nativePromise<T>(result: PromiseLike<T>): Promise<T> {
-  return result instanceof Promise && result.then === nativeThen ? (result as Promise<T>) : adopt(result);
-}
-
-// Apart from the above, which would otherwise allocate for this closure at every call.
-function adopt<T>(result: PromiseLike<T>): Promise<T> {
-  return new Promise((resolve) => resolve(result));
 }
 
 function describeRate(rate: number, calls: number, window: number, threshold: number): string {

@@ -1,4 +1,5 @@
-import { ConfigError, formatSeconds } from './errors.js';
+import { ConfigError } from './errors.js';
+import { formatSeconds } from './format.js';
 import {
   checkOption,
   isOptionKey,

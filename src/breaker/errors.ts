@@ -1,5 +1,6 @@
 import type { ConfigProblem } from './options.js';
 import type { CircuitState } from './state.js';
+import { formatSeconds } from './format.js';
 
 /** Errors get their name from the prototype, as the built-in ones do, and so it is not printed among their own properties. */
 function nameErrors(constructor: new (...args: never[]) => Error): void {
@@ -95,21 +96,12 @@ export function withoutStack<E extends Error>(make: () => E): E {
   }
 }
 
-/** A share, 0 to 1, as people read it. */
-export function formatPercent(share: number): string {
-  return `${Number((share * 100).toFixed(1))} %`;
-}
-
-export function formatSeconds(ms: number): string {
-  return ms < 1_000 ? `${Math.ceil(ms)} ms` : `${Number((ms / 1_000).toFixed(1))} s`;
-}
-
-const MAX_CAUSES = 8;
+/** How far a chain of causes is followed: nothing stops an error from being its own cause. */
+export const MAX_CAUSES = 8;
 
 /** The first of an error and its chain of causes that satisfies the predicate. */
 export function findCause<T>(error: unknown, predicate: (error: unknown) => error is T): T | undefined {
   let current = error;
-  // Bounded, since nothing stops an error from being its own cause.
   for (let depth = 0; depth < MAX_CAUSES && current !== null && typeof current === 'object'; depth++) {
     if (predicate(current)) return current;
     current = (current as { cause?: unknown }).cause;
@@ -117,65 +109,38 @@ export function findCause<T>(error: unknown, predicate: (error: unknown) => erro
   return undefined;
 }
 
-/** Whether an error is a `CircuitOpenError`, or has one among its causes. Knows those of another copy of this package too. */
-export function isCircuitOpenError(error: unknown): error is CircuitOpenError | { cause: unknown } {
+/**
+ * Whether an error is a `CircuitOpenError`, has one among its causes, or among the errors that an `AggregateError` stands
+ * for. Knows those of another copy of this package too.
+ */
+export function isCircuitOpenError(
+  error: unknown,
+): error is CircuitOpenError | { cause: unknown } | { errors: readonly unknown[] } {
   return findCircuitOpenError(error) !== undefined;
 }
 
+/** The one that `isCircuitOpenError` has found. */
 export function findCircuitOpenError(error: unknown): CircuitOpenError | undefined {
-  return findCause(error, isRejection);
-}
-
-function isRejection(error: unknown): error is CircuitOpenError {
-  return (error as { code?: unknown }).code === 'ERR_CIRCUIT_OPEN';
-}
-
-const TIMEOUT_CODES: ReadonlySet<unknown> = new Set([
-  'ETIMEDOUT',
-  'ESOCKETTIMEDOUT',
-  'ERR_SOCKET_CONNECTION_TIMEOUT',
-  'UND_ERR_CONNECT_TIMEOUT',
-  'UND_ERR_HEADERS_TIMEOUT',
-  'UND_ERR_BODY_TIMEOUT',
-]);
-
-/** Whether an error, or one of its causes, says that time ran out: `AbortSignal.timeout()` included. */
-export function isTimeout(error: unknown): boolean {
-  return endOf(error) === 'timeout';
-}
-
-const OWN_TROUBLE_CODES: ReadonlySet<unknown> = new Set([
-  // No file descriptors left, in the process or the machine; no memory; no local ports.
-  'EMFILE',
-  'ENFILE',
-  'ENOMEM',
-  'ENOBUFS',
-  'EADDRNOTAVAIL',
-]);
-
-/** Whether an error, or one of its causes, says that our own machine could not make the call. */
-export function isOwnTrouble(error: unknown): boolean {
-  return findCause(error, isOwnTroubleItself) !== undefined;
-}
-
-function isOwnTroubleItself(error: unknown): error is Error {
-  return OWN_TROUBLE_CODES.has((error as { code?: unknown }).code);
-}
-
-/** Whether an error says that the caller gave up. A timeout is not one, although it too arrives as an abort. */
-export function isAbort(error: unknown): boolean {
-  return endOf(error) === 'abort';
-}
-
-/** What an error and its causes say of how a call ended: that time ran out, that the caller gave up, or that it failed. */
-export function endOf(error: unknown): 'timeout' | 'abort' | 'failure' {
-  let end: 'abort' | 'failure' = 'failure';
-  let current = error;
-  for (let depth = 0; depth < MAX_CAUSES && current !== null && typeof current === 'object'; depth++) {
-    const { name, code, cause } = current as { name?: unknown; code?: unknown; cause?: unknown };
-    if (name === 'TimeoutError' || (code !== undefined && TIMEOUT_CODES.has(code))) return 'timeout';
-    if (name === 'AbortError' || code === 'ABORT_ERR') end = 'abort';
-    current = cause;
+  try {
+    return findRejection(error);
+  } catch {
+    // A getter that throws, of an error that is not ours.
+    return undefined;
   }
-  return end;
 }
+
+function findRejection(error: unknown): CircuitOpenError | undefined {
+  // Bounded, since errors can be their own causes and parts.
+  const found = [error];
+  for (let at = 0; at < found.length && at < MAX_LOOKS; at++) {
+    const current = found[at];
+    if (current === null || typeof current !== 'object') continue;
+    const { code, errors, cause } = current as { code?: unknown; errors?: unknown; cause?: unknown };
+    if (code === 'ERR_CIRCUIT_OPEN') return current as CircuitOpenError;
+    found.push(cause);
+    if (Array.isArray(errors)) for (const part of errors.slice(0, MAX_LOOKS)) found.push(part);
+  }
+  return undefined;
+}
+
+const MAX_LOOKS = 64;

@@ -1,4 +1,4 @@
-import type { BreakerConfig, BreakerOptions, PresetName, WhenOpen } from './options.js';
+import type { BreakerConfig, BreakerOptions, PresetName } from './options.js';
 
 const SECOND = 1_000;
 
@@ -71,16 +71,4 @@ export function ownNumbers(name: PresetName): BreakerOptions {
     ([key, value]) => key in numbers || value !== base[key as keyof typeof base],
   );
   return Object.fromEntries(own);
-}
-
-/** LLM SDKs reach their service through undici and would retry a thrown error; an answered 503 ends them at one attempt. */
-const RESPONDS_TO_UNDICI: ReadonlySet<PresetName> = new Set(['llmService']);
-
-/** What a rejected call gets: the option, or where it is not set, the preset's choice for that client. */
-export function whenOpenFor(
-  client: 'http' | 'undici',
-  config: { readonly preset: PresetName; readonly whenOpen?: WhenOpen },
-): WhenOpen {
-  if (config.whenOpen !== undefined) return config.whenOpen;
-  return client === 'undici' && RESPONDS_TO_UNDICI.has(config.preset) ? 'respond' : 'throw';
 }

@@ -1,6 +1,8 @@
-import { CircuitBreaker, type BreakerObserver, type BreakerStats } from './circuit-breaker.js';
+import { CircuitBreaker } from './circuit-breaker.js';
+import type { BreakerObserver } from './observer.js';
 import type { BreakerOptions } from './options.js';
 import type { CircuitState } from './state.js';
+import type { BreakerStats } from './tally.js';
 
 /** How many circuits are in which state. */
 export interface StateCounts {
@@ -24,7 +26,7 @@ export interface HealthCheck extends StateCounts {
 }
 
 /** Hears of every breaker that enters or leaves a registry, and of what they do while they are in it. */
-export interface RegistryObserver extends BreakerObserver {
+export interface RegistryObserver extends BreakerObserver<CircuitBreaker> {
   onAdded(breaker: CircuitBreaker): void;
   onRemoved(breaker: CircuitBreaker): void;
 }

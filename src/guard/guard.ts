@@ -1,5 +1,6 @@
 import { context as contexts, createContextKey } from '@opentelemetry/api';
-import { CircuitBreaker, UNGUARDED, type Permit } from '../breaker/circuit-breaker.js';
+import { CircuitBreaker } from '../breaker/circuit-breaker.js';
+import { UNGUARDED, type Permit } from '../breaker/permit.js';
 import { diagnostics } from '../breaker/diagnostics.js';
 import { CircuitOpenError } from '../breaker/errors.js';
 import type { CircuitBreakerRegistry } from '../breaker/registry.js';
@@ -9,7 +10,7 @@ import type { Target } from '../target.js';
 import { log } from '../telemetry/log.js';
 
 export { CircuitOpenError } from '../breaker/errors.js';
-export { Permit, UNGUARDED } from '../breaker/circuit-breaker.js';
+export { Permit, UNGUARDED } from '../breaker/permit.js';
 
 /** What a call is told at the door: go ahead, or an error that says why not. */
 export type Admission = Permit | CircuitOpenError;

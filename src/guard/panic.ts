@@ -1,6 +1,7 @@
-import type { CircuitBreaker, Transition } from '../breaker/circuit-breaker.js';
+import type { CircuitBreaker } from '../breaker/circuit-breaker.js';
+import type { Transition } from '../breaker/observer.js';
 import { diagnostics } from '../breaker/diagnostics.js';
-import { formatPercent, formatSeconds } from '../breaker/errors.js';
+import { formatPercent, formatSeconds } from '../breaker/format.js';
 import { DEFAULT_PANIC_THRESHOLD } from '../rules/rule.js';
 
 /** Panic begins, or is over. */

@@ -1,5 +1,6 @@
 import type { CircuitBreaker } from '../breaker/circuit-breaker.js';
-import { isAbort, isTimeout, type CircuitOpenError } from '../breaker/errors.js';
+import { isAbort, isTimeout } from '../outcomes/endings.js';
+import type { CircuitOpenError } from '../breaker/errors.js';
 import type { BreakerOptions, PresetName, FailureVerdict } from '../breaker/options.js';
 import { presets } from '../breaker/presets.js';
 import { namedBreaker, type NamedBreakerOptions } from '../named-breaker.js';

@@ -1,5 +1,6 @@
-import type { CircuitBreaker, Permit } from '../breaker/circuit-breaker.js';
-import { isTimeout } from '../breaker/errors.js';
+import type { CircuitBreaker } from '../breaker/circuit-breaker.js';
+import type { Permit } from '../breaker/permit.js';
+import { isTimeout } from '../outcomes/endings.js';
 import { settleByStatus } from '../outcomes/http.js';
 import { namedBreaker, type NamedBreakerOptions } from '../named-breaker.js';
 import { ignoreIfDropped, settleAtEnd } from './stream-outcome.js';

@@ -1,5 +1,6 @@
 import { CircuitOpenError } from '../breaker/errors.js';
-import type { CircuitBreaker, Permit } from '../breaker/circuit-breaker.js';
+import type { CircuitBreaker } from '../breaker/circuit-breaker.js';
+import type { Permit } from '../breaker/permit.js';
 import { namedBreaker, type NamedBreakerOptions } from '../named-breaker.js';
 import { ignoreIfDropped, isStream, settleAtEnd } from './stream-outcome.js';
 

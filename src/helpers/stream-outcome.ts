@@ -1,5 +1,5 @@
 import { errorMonitor } from 'node:events';
-import type { Permit } from '../breaker/circuit-breaker.js';
+import type { Permit } from '../breaker/permit.js';
 
 // Nobody can be asked what became of a result that was dropped unread; its permit must not stay in flight for ever.
 const dropped = new FinalizationRegistry<Permit>((permit) => permit.ignore());

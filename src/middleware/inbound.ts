@@ -1,4 +1,5 @@
-import type { CircuitBreaker, Permit } from '../breaker/circuit-breaker.js';
+import type { CircuitBreaker } from '../breaker/circuit-breaker.js';
+import type { Permit } from '../breaker/permit.js';
 import { CircuitOpenError, withoutStack } from '../breaker/errors.js';
 import { HttpStatusError, isFailureStatus } from '../outcomes/http.js';
 import { namedBreaker, type NamedBreakerOptions } from '../named-breaker.js';

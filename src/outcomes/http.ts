@@ -1,6 +1,6 @@
 import type { BreakerConfig } from '../breaker/config.js';
 import { withoutStack } from '../breaker/errors.js';
-import type { Permit } from '../breaker/circuit-breaker.js';
+import type { Permit } from '../breaker/permit.js';
 
 /** The cause of a failure that arrived as an answer: what `isFailure` gets, and the `cause` of later rejections. */
 export class HttpStatusError extends Error {

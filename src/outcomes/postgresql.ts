@@ -1,4 +1,4 @@
-import { isTimeout } from '../breaker/errors.js';
+import { isTimeout } from './endings.js';
 import type { Verdict } from '../breaker/verdict.js';
 
 /** @param connecting whether the error came before the connection was there: the server then refused us, or was not there */

@@ -1,4 +1,4 @@
-import { isTimeout } from '../breaker/errors.js';
+import { isTimeout } from './endings.js';
 import type { Verdict } from '../breaker/verdict.js';
 
 /** What has to be known besides the error itself. */

@@ -1,4 +1,4 @@
-import { formatPercent } from '../breaker/errors.js';
+import { formatPercent } from '../breaker/format.js';
 import { OPTIONS } from '../breaker/options.js';
 import { targetName, type Target } from '../target.js';
 import type { Explanation } from './rule-set.js';

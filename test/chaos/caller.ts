@@ -1,7 +1,7 @@
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { join } from 'node:path';
-import type { BreakerStats } from '../../src/breaker/circuit-breaker.js';
+import type { BreakerStats } from '../../src/breaker/tally.js';
 import { PRELOAD, ROOT } from '../support/child.js';
 import type { ClientName } from './backends.js';
 

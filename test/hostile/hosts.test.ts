@@ -1,5 +1,5 @@
 import { expect } from 'chai';
-import type { Permit } from '../../src/breaker/circuit-breaker.js';
+import type { Permit } from '../../src/breaker/permit.js';
 import { startService, type Service } from '../console/service.js';
 import { collectGarbage } from '../support/memory.js';
 

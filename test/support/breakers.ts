@@ -1,7 +1,13 @@
-import { CircuitBreaker, type Permit, type Transition } from '../../src/breaker/circuit-breaker.js';
+import { CircuitBreaker } from '../../src/breaker/circuit-breaker.js';
+import type { Permit } from '../../src/breaker/permit.js';
+import type { Transition } from '../../src/breaker/observer.js';
 import { CircuitOpenError } from '../../src/breaker/errors.js';
 import type { BreakerOptions } from '../../src/breaker/options.js';
+import { installOutcomes } from '../../src/outcomes/classify.js';
 import { FakeClock } from './clock.js';
+
+// As the package does: errors are judged by what is known of clients.
+installOutcomes();
 
 /** A breaker and the clock it goes by. */
 export function breakerWithClock(options?: BreakerOptions): {

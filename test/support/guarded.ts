@@ -1,5 +1,6 @@
 import { resolveConfig, type BreakerConfig } from '../../src/breaker/config.js';
-import type { BreakerStats, CircuitBreaker } from '../../src/breaker/circuit-breaker.js';
+import type { BreakerStats } from '../../src/breaker/tally.js';
+import type { CircuitBreaker } from '../../src/breaker/circuit-breaker.js';
 import type { BreakerOptions } from '../../src/breaker/options.js';
 import { CircuitBreakerRegistry } from '../../src/breaker/registry.js';
 import { Guard } from '../../src/guard/guard.js';

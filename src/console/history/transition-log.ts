@@ -1,5 +1,6 @@
 import type { SpanContext } from '@opentelemetry/api';
-import type { CircuitBreaker, Transition } from '../../breaker/circuit-breaker.js';
+import type { CircuitBreaker } from '../../breaker/circuit-breaker.js';
+import type { Transition } from '../../breaker/observer.js';
 import type { CircuitState } from '../../breaker/state.js';
 import { errorType } from '../../telemetry/events/span-events.js';
 

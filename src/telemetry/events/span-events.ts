@@ -8,7 +8,8 @@ import {
   type Span,
   type SpanContext,
 } from '@opentelemetry/api';
-import type { BreakerObserver, CircuitBreaker, Transition } from '../../breaker/circuit-breaker.js';
+import type { BreakerObserver, Transition } from '../../breaker/observer.js';
+import type { CircuitBreaker } from '../../breaker/circuit-breaker.js';
 import type { CircuitOpenError } from '../../breaker/errors.js';
 import { CLOSED } from '../../breaker/state.js';
 import type { PanicChange } from '../../guard/panic.js';
@@ -68,7 +69,7 @@ interface Event {
  *
  * Nothing is computed where no span records, and nothing is written for calls that just succeed.
  */
-export class SpanEvents implements BreakerObserver {
+export class SpanEvents implements BreakerObserver<CircuitBreaker> {
   readonly #trails = new WeakMap<CircuitBreaker, Trail>();
 
   constructor(
@@ -183,7 +184,10 @@ export class SpanEvents implements BreakerObserver {
 }
 
 /** Client spans say which circuit they met, as long as it is not closed. Within other spans there may be several. */
-export function mark(breaker: CircuitBreaker, span: (Span & { readonly kind?: SpanKind }) | undefined): void {
+export function mark(
+  breaker: Pick<CircuitBreaker, 'name' | 'state' | 'stateCode'>,
+  span: (Span & { readonly kind?: SpanKind }) | undefined,
+): void {
   if (breaker.stateCode === CLOSED || span?.kind !== SpanKind.CLIENT) return;
   span.setAttributes({ [NAME]: breaker.name, [STATE]: breaker.state });
 }

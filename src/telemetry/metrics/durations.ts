@@ -1,4 +1,5 @@
-import type { CircuitBreaker, DurationRecorder } from '../../breaker/circuit-breaker.js';
+import type { CircuitBreaker } from '../../breaker/circuit-breaker.js';
+import type { DurationRecorder } from '../../breaker/observer.js';
 
 /** Upper bounds of the buckets, in seconds; a last bucket without bound follows. */
 export const DURATION_BOUNDS: readonly number[] = [

@@ -1,5 +1,6 @@
 import type { Attributes, BatchObservableResult, Meter, MeterProvider, Observable } from '@opentelemetry/api';
-import type { CircuitBreaker, Tally } from '../../breaker/circuit-breaker.js';
+import type { CircuitBreaker } from '../../breaker/circuit-breaker.js';
+import type { Tally } from '../../breaker/tally.js';
 import { CLOSED, OPEN, STATE_NAMES, TRANSITIONS, type StateCode } from '../../breaker/state.js';
 import { PACKAGE } from '../../version.js';
 import { DURATION_BOUNDS, Durations, type DurationTotals } from './durations.js';

@@ -1,5 +1,6 @@
 import { expect } from 'chai';
-import { CircuitBreaker, UNGUARDED, type CircuitBreaker as Breaker } from '../../../src/breaker/circuit-breaker.js';
+import { CircuitBreaker, type CircuitBreaker as Breaker } from '../../../src/breaker/circuit-breaker.js';
+import { UNGUARDED } from '../../../src/breaker/permit.js';
 import { resolveConfig } from '../../../src/breaker/config.js';
 import { diagnostics } from '../../../src/breaker/diagnostics.js';
 import { CircuitOpenError, ConfigError } from '../../../src/breaker/errors.js';

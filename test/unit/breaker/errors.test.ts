@@ -1,6 +1,6 @@
 import { expect } from 'chai';
 import { inspect } from 'node:util';
-import { CircuitOpenError, findCause, formatSeconds, isCircuitOpenError } from '../../../src/breaker/errors.js';
+import { CircuitOpenError, findCause, findCircuitOpenError, isCircuitOpenError } from '../../../src/breaker/errors.js';
 import { breakerWithClock, rejectionOf, startProbe } from '../../support/breakers.js';
 
 describe('CircuitOpenError', () => {
@@ -57,6 +57,23 @@ describe('isCircuitOpenError', () => {
     expect(isCircuitOpenError(Object.assign(new Error(), { code: 'ERR_CIRCUIT_OPEN' }))).to.equal(true);
   });
 
+  it('finds one among the errors that an AggregateError stands for, at any depth', () => {
+    const parts = new AggregateError([new Error('other'), new Error('outer', { cause: rejection })]);
+    expect(isCircuitOpenError(parts)).to.equal(true);
+    expect(findCircuitOpenError(new Error('all failed', { cause: new AggregateError([parts]) }))).to.equal(rejection);
+  });
+
+  it('comes to an end where errors are parts of each other, and where one cannot be read', () => {
+    const knot = new AggregateError(Array.from({ length: 20 }, () => new Error('part')));
+    knot.errors.fill(knot);
+    const hostile = Object.defineProperty(new Error('hostile'), 'code', {
+      get() {
+        throw new Error('a getter that throws');
+      },
+    });
+    expect([knot, hostile].map(isCircuitOpenError)).to.deep.equal([false, false]);
+  });
+
   it('finds none where there is none', () => {
     const loop = new Error('loop');
     loop.cause = loop;
@@ -72,17 +89,5 @@ describe('findCause', () => {
     const outer = new RangeError('outer', { cause: inner });
     const isRangeError = (error: unknown) => error instanceof RangeError;
     expect(findCause(new Error('wrapper', { cause: outer }), isRangeError)).to.equal(outer);
-  });
-});
-
-describe('formatSeconds', () => {
-  it('writes durations for people', () => {
-    expect([0.2, 999, 1_000, 1_500, 90_000].map(formatSeconds)).to.deep.equal([
-      '1 ms',
-      '999 ms',
-      '1 s',
-      '1.5 s',
-      '90 s',
-    ]);
   });
 });

@@ -2,7 +2,7 @@ import { expect } from 'chai';
 import { CircuitBreaker } from '../../../src/breaker/circuit-breaker.js';
 import { resolveConfig } from '../../../src/breaker/config.js';
 import type { PresetName } from '../../../src/breaker/options.js';
-import { presets, whenOpenFor } from '../../../src/breaker/presets.js';
+import { presets } from '../../../src/breaker/presets.js';
 
 // name: failureThreshold, successThreshold, openDuration in seconds, halfOpenMaxCalls, minimumCalls, countTimeouts
 const NUMBERS: Readonly<Record<PresetName, readonly [number, number, number, number, number, boolean]>> = {
@@ -51,19 +51,5 @@ describe('presets', () => {
   it('cannot be changed', () => {
     expect(presets).to.be.frozen;
     for (const preset of Object.values(presets)) expect(preset).to.be.frozen;
-  });
-});
-
-describe('whenOpenFor', () => {
-  it('throws, except where an LLM service is called through undici', () => {
-    const choices = (['http', 'undici'] as const).flatMap((client) =>
-      (['httpApi', 'llmService'] as const).map((preset) => whenOpenFor(client, resolveConfig({ preset }))),
-    );
-    expect(choices).to.deep.equal(['throw', 'throw', 'throw', 'respond']);
-  });
-
-  it('does what the option says where it is set', () => {
-    expect(whenOpenFor('http', resolveConfig({ whenOpen: 'respond' }))).to.equal('respond');
-    expect(whenOpenFor('undici', resolveConfig({ preset: 'llmService', whenOpen: 'throw' }))).to.equal('throw');
   });
 });

@@ -1,5 +1,6 @@
 import { expect } from 'chai';
-import { CircuitBreaker, type Permit } from '../../../src/breaker/circuit-breaker.js';
+import { CircuitBreaker } from '../../../src/breaker/circuit-breaker.js';
+import type { Permit } from '../../../src/breaker/permit.js';
 import { resolveConfig } from '../../../src/breaker/config.js';
 import { CircuitOpenError } from '../../../src/breaker/errors.js';
 import type { BreakerOptions } from '../../../src/breaker/options.js';

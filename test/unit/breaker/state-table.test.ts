@@ -1,5 +1,6 @@
 import { expect } from 'chai';
-import type { CircuitBreaker, Permit } from '../../../src/breaker/circuit-breaker.js';
+import type { CircuitBreaker } from '../../../src/breaker/circuit-breaker.js';
+import type { Permit } from '../../../src/breaker/permit.js';
 import { resolveConfig } from '../../../src/breaker/config.js';
 import { CircuitOpenError } from '../../../src/breaker/errors.js';
 import { breakerWithClock, fail, openCircuit, succeed, waitUntilProbe } from '../../support/breakers.js';

@@ -1,7 +1,8 @@
 import { context, SpanKind, trace, type Span } from '@opentelemetry/api';
 import { AlwaysOffSampler, type ReadableSpan } from '@opentelemetry/sdk-trace-base';
 import { expect } from 'chai';
-import type { CircuitBreaker, Permit } from '../../../../src/breaker/circuit-breaker.js';
+import type { CircuitBreaker } from '../../../../src/breaker/circuit-breaker.js';
+import type { Permit } from '../../../../src/breaker/permit.js';
 import { NamedCall } from '../../../../src/telemetry/events/call-context.js';
 import { SpanCapture } from '../../../../src/telemetry/events/span-capture.js';
 import { SpanEvents } from '../../../../src/telemetry/events/span-events.js';

@@ -1,0 +1,40 @@
+import type { CircuitOpenError } from './errors.js';
+import type { CircuitState } from './state.js';
+
+/** One change of a circuit's state. */
+export interface Transition {
+  /** The breaker's name. */
+  readonly name: string;
+  readonly from: CircuitState;
+  readonly to: CircuitState;
+  readonly at: Date;
+  /** A sentence with the numbers: "5 consecutive failures (threshold 5)". */
+  readonly reason: string;
+  /** The failure that opened the circuit, where one did. */
+  readonly cause: unknown;
+  /** Share of failures within the window at that moment, 0 to 1. */
+  readonly failureRate: number;
+  /** Milliseconds until the first probe, where the circuit opened and not by hand. */
+  readonly retryAfterMs: number | undefined;
+}
+
+/**
+ * Who sees what breakers do: telemetry. One observer serves any number of breakers.
+ *
+ * `Breaker` is always `CircuitBreaker`; a parameter, so that this file need not import the machine that it observes.
+ */
+export interface BreakerObserver<Breaker> {
+  /** A call failed that has a say in the circuit. */
+  onFailure?(breaker: Breaker, context: unknown): void;
+  /** A call goes out although the circuit is not closed: a probe, or one that mode `observe` lets through. */
+  onProbe?(breaker: Breaker, context: unknown): void;
+  /** @param context what the call that caused it was acquired with */
+  onTransition(breaker: Breaker, transition: Transition, context: unknown): void;
+  /** @param enforced false where mode `observe`, or panic, let the call through all the same */
+  onRejection(breaker: Breaker, rejection: CircuitOpenError, enforced: boolean, context: unknown): void;
+}
+
+/** Takes the duration of each call that succeeded or failed, in milliseconds. */
+export interface DurationRecorder {
+  record(ms: number): void;
+}

@@ -1,0 +1,101 @@
+import { verdictOf } from './classification.js';
+import type { BreakerConfig } from './config.js';
+import type { CircuitState, StateCode } from './state.js';
+import type { Verdict } from './verdict.js';
+
+// A permit of this generation is of no generation that a circuit can have: its outcome is counted and gives no verdict.
+export const NO_VERDICT = -1;
+
+/** What a permit settles through: the breaker that made it, of which a permit knows no more than this. */
+export interface PermitIssuer {
+  readonly name: string;
+  readonly config: BreakerConfig;
+  readonly state: CircuitState;
+  readonly stateCode: StateCode;
+  settleSuccess(permit: Permit): void;
+  settleFailure(permit: Permit, cause: unknown, retryAfterMs?: number): void;
+  settleTimeout(permit: Permit, cause: unknown): void;
+  settleIgnored(permit: Permit): void;
+}
+
+/** The right to make one call. Settled once; settling again does nothing. */
+export class Permit {
+  /** @internal */
+  settled = false;
+
+  /** @internal Made by a breaker only. */
+  constructor(
+    /** @internal */
+    public breaker: PermitIssuer,
+    /** @internal */
+    public generation: number,
+    /** @internal */
+    public startedAt: number,
+    /** @internal What the call was acquired with; the core only hands it on. */
+    public context: unknown,
+  ) {}
+
+  /** The target answered as it should. */
+  success(): void {
+    if (this.settled) return;
+    this.settled = true;
+    this.breaker.settleSuccess(this);
+  }
+
+  /**
+   * The call failed. `isFailure` of the breaker's options has the last word on what that means; without it, a cause that
+   * says that our own machine could not make the call (such as `EMFILE`) is ignored.
+   *
+   * @param cause becomes the `cause` of rejections if this failure opens the circuit
+   * @param retryAfterMs the target asked to be left alone for so long: the circuit opens at once
+   */
+  failure(cause?: unknown, retryAfterMs?: number): void {
+    if (this.settled) return;
+    this.settled = true;
+    this.breaker.settleFailure(this, cause, retryAfterMs);
+  }
+
+  /**
+   * The call ran out of time: a failure; ignored where `countTimeouts` is false, and where our own event loop was blocked
+   * for a good part of that time.
+   */
+  timeout(cause?: unknown): void {
+    if (this.settled) return;
+    this.settled = true;
+    this.breaker.settleTimeout(this, cause);
+  }
+
+  /** The call says nothing about the target: the caller gave up, or its input was wrong. */
+  ignore(): void {
+    if (this.settled) return;
+    this.settled = true;
+    this.breaker.settleIgnored(this);
+  }
+
+  /** @internal Settles by a verdict; `cause` is what it was given on. */
+  settle(verdict: Verdict, cause?: unknown): void {
+    switch (verdict) {
+      case 'success':
+        return this.success();
+      case 'failure':
+        return this.failure(cause);
+      case 'timeout':
+        return this.timeout(cause);
+      case 'ignored':
+        return this.ignore();
+    }
+  }
+
+  /** @internal The call ended with this error, which says which of the above it is, as `CircuitBreaker.call` has it. */
+  settleByError(error: unknown): void {
+    if (this.settled) return;
+    // `isFailure` sees every error.
+    const { config } = this.breaker;
+    this.settle(config.isFailure === undefined ? verdictOf(error, config) : 'failure', error);
+  }
+}
+
+/** The permit of a call that no circuit has a say in: settled already, so there is nothing to watch. */
+export const UNGUARDED: Permit = Object.assign(new Permit(undefined as never, NO_VERDICT, NaN, undefined), {
+  settled: true,
+});

@@ -1,0 +1,87 @@
+import { Permit, type PermitIssuer } from './permit.js';
+
+// What so many calls at once leave behind for the next: some 300 bytes each.
+const MAX_FREE_RUNS = 1_000;
+
+/** One `call()` on its way: its permit, and the two callbacks that settle it. */
+export class Run {
+  // One permit and two closures are most of what a call would allocate; nobody outside holds them, so that they can serve
+  // again. Not many: those of a burst go, and one whose promise never settles is garbage with it.
+  static #free: Run | undefined;
+  static #freeCount = 0;
+
+  #next: Run | undefined;
+  #pooled = false;
+
+  constructor(readonly permit: Permit) {}
+
+  /** The call of a closed circuit. */
+  static take(breaker: PermitIssuer, generation: number, startedAt: number): Run {
+    let run = Run.#free;
+    if (run === undefined) {
+      run = new Run(new Permit(breaker, generation, startedAt, undefined));
+      run.#pooled = true;
+      return run;
+    }
+    Run.#free = run.#next;
+    Run.#freeCount--;
+    const { permit } = run;
+    permit.breaker = breaker;
+    permit.generation = generation;
+    permit.startedAt = startedAt;
+    permit.settled = false;
+    return run;
+  }
+
+  /** Settles by what the function has returned, now or when it settles. */
+  settleWith<T>(result: T | PromiseLike<T>): Promise<T> {
+    if (!isThenable(result)) return Promise.resolve(this.#fulfilled(result) as T);
+    return nativePromise(result).then(this.#fulfilled, this.#rejected) as Promise<T>;
+  }
+
+  /** Settles by what the function has thrown in the place of returning. */
+  settleByError(error: unknown): Promise<never> {
+    this.permit.settleByError(error);
+    this.#giveBack();
+    return Promise.reject(error);
+  }
+
+  readonly #fulfilled = (value: unknown): unknown => {
+    this.permit.success();
+    this.#giveBack();
+    return value;
+  };
+
+  readonly #rejected = (error: unknown): never => {
+    this.permit.settleByError(error);
+    this.#giveBack();
+    throw error;
+  };
+
+  #giveBack(): void {
+    if (!this.#pooled || Run.#freeCount === MAX_FREE_RUNS) return;
+    this.#next = Run.#free;
+    Run.#free = this;
+    Run.#freeCount++;
+  }
+}
+
+function isThenable<T>(value: T | PromiseLike<T>): value is PromiseLike<T> {
+  return (
+    value !== null &&
+    (typeof value === 'object' || typeof value === 'function') &&
+    typeof (value as Partial<PromiseLike<T>>).then === 'function'
+  );
+}
+
+const nativeThen: unknown = Reflect.get(Promise.prototype, 'then');
+
+/** A promise of which it is known that it calls one of two callbacks, once: any other `then` may do as it likes. */
+function nativePromise<T>(result: PromiseLike<T>): Promise<T> {
+  return result instanceof Promise && result.then === nativeThen ? (result as Promise<T>) : adopt(result);
+}
+
+// Apart from the above, which would otherwise allocate for this closure at every call.
+function adopt<T>(result: PromiseLike<T>): Promise<T> {
+  return new Promise((resolve) => resolve(result));
+}

@@ -1,0 +1,13 @@
+import type { PresetName, WhenOpen } from '../breaker/options.js';
+
+/** LLM SDKs reach their service through undici and would retry a thrown error; an answered 503 ends them at one attempt. */
+const RESPONDS_TO_UNDICI: ReadonlySet<PresetName> = new Set(['llmService']);
+
+/** What a rejected call gets: the option, or where it is not set, the preset's choice for that client. */
+export function whenOpenFor(
+  client: 'http' | 'undici',
+  config: { readonly preset: PresetName; readonly whenOpen?: WhenOpen },
+): WhenOpen {
+  if (config.whenOpen !== undefined) return config.whenOpen;
+  return client === 'undici' && RESPONDS_TO_UNDICI.has(config.preset) ? 'respond' : 'throw';
+}
