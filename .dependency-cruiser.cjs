@@ -1,41 +1,111 @@
-// Imports point one way: register → instrumentations → guard, runtime → telemetry, rules → breaker.
-const only = (name, from, to, comment) => ({ name, severity: 'error', comment, from: { path: from }, to });
+// Imports point one way: register → instrumentations → guard, runtime → telemetry, rules → outcomes → breaker.
+
+/** What each room may import, besides itself, node: and packages. */
+const ROOMS = {
+  breaker: [],
+  outcomes: ['breaker'],
+  rules: ['outcomes', 'breaker', 'target', 'version'],
+  telemetry: ['outcomes', 'breaker', 'target', 'version'],
+  guard: ['telemetry', 'rules', 'outcomes', 'breaker', 'target', 'version'],
+  environment: ['telemetry', 'rules', 'outcomes', 'breaker', 'target', 'version'],
+  console: ['guard', 'environment', 'telemetry', 'rules', 'outcomes', 'breaker', 'target', 'version'],
+  fleet: ['environment', 'telemetry', 'rules', 'outcomes', 'breaker', 'target', 'version'],
+  runtime: [
+    'guard',
+    'environment',
+    'telemetry',
+    'rules',
+    'outcomes',
+    'breaker',
+    'target',
+    'version',
+    'console',
+    'fleet',
+  ],
+  'named-breaker': ['runtime', 'breaker'],
+  helpers: ['runtime', 'named-breaker', 'outcomes', 'breaker', 'target', 'version'],
+  middleware: ['runtime', 'named-breaker', 'outcomes', 'breaker', 'target', 'version'],
+};
+/** Files of one room, whether it is a folder or a file. */
+const files = (room) => `src/${room}(/|\\.ts$)`;
+const OURS = '^(src|instrumentations)/';
+const EDGES = '^(src/(register|cli|index|helpers|middleware|console|fleet)(/|\\.ts$))';
+
+const rule = (name, from, to, comment) => ({
+  name,
+  severity: 'error',
+  comment,
+  from: typeof from === 'string' ? { path: from } : from,
+  to,
+});
+
+const oneWay = Object.entries(ROOMS).map(([room, below]) =>
+  rule(
+    `${room}-imports-what-is-below`,
+    `^${files(room)}`,
+    { path: OURS, pathNot: [room, ...below].map((allowed) => `^${files(allowed)}`) },
+    `${room} imports ${below.length === 0 ? 'nothing but itself' : below.join(', ')}; whoever is above uses it`,
+  ),
+);
 
 module.exports = {
   forbidden: [
-    only('no-cycles', '', { circular: true }, 'a cycle hides which module depends on which'),
-    only(
-      'breaker-stands-alone',
-      '^src/breaker/',
-      { pathNot: '^(src/breaker/|node:|[a-z_]+$)' },
-      'the circuit knows no client, no span and no file',
-    ),
-    only(
-      'breaker-imports-no-package',
-      '^src/breaker/',
+    rule('no-cycles', '', { circular: true }, 'a cycle hides which module depends on which'),
+    ...oneWay,
+    rule(
+      'breaker-and-outcomes-import-no-package',
+      '^src/(breaker|outcomes)/',
       { dependencyTypes: ['npm', 'npm-dev', 'npm-peer', 'npm-no-pkg', 'npm-unknown'] },
       'not even OpenTelemetry',
     ),
-    only(
-      'rules-and-telemetry-see-the-breaker-only',
-      '^src/(rules|telemetry)/',
-      { path: '^(src/(guard/guard|runtime|register|helpers|middleware|cli)|instrumentations/)' },
-      'they are used by the guard and the runtime, never the other way',
+    rule(
+      'names-import-nothing',
+      '^src/telemetry/names\\.ts$',
+      { path: '.' },
+      "the console's page takes its names from there, and nothing else with them",
     ),
-    only(
-      'guard-is-below-the-edges',
-      '^src/(guard/|runtime\\.ts)',
-      { path: '^(src/(register|helpers|middleware|cli)|instrumentations/)' },
-      'instrumentations use the guard, not the other way',
+    rule(
+      'instrumentations-are-above-the-guard-alone',
+      '^instrumentations/',
+      { path: EDGES },
+      'a client needs targets and permits, and nothing else',
     ),
-    only(
-      'helpers-import-the-core-only',
-      '^src/(helpers|middleware)/',
-      { path: '^(src/(register|console|cli|rules)|instrumentations/)' },
-      'edges are deletable',
+    rule(
+      'instrumentations-are-for-register',
+      { path: OURS, pathNot: '^(instrumentations/|src/register\\.ts$)' },
+      { path: '^instrumentations/' },
+      'each can be deleted, with its line in the index',
     ),
-    only('clients-are-never-dependencies', '^(src|instrumentations)/', { path: 'node_modules/(undici|ioredis|pg)/' }),
-    only('register-is-the-root', '^(src|instrumentations)/', { path: '^src/register\\.ts' }),
+    rule(
+      'console-is-for-runtime-and-cli',
+      { path: OURS, pathNot: '^src/(console/|runtime\\.ts$|cli\\.ts$)' },
+      { path: '^src/(console|cli)(/|\\.ts$)' },
+      'it can be deleted',
+    ),
+    rule(
+      'history-has-one-way-in',
+      { path: OURS, pathNot: '^src/console/' },
+      { path: '^src/console/history/', pathNot: '/history\\.ts$' },
+      "what is kept of the past is the console's own affair",
+    ),
+    rule(
+      'console-and-fleet-are-loaded-where-they-are-used',
+      { path: OURS, pathNot: '^src/(console|fleet)/' },
+      { path: '^src/(console|fleet)/', dependencyTypesNot: ['require', 'dynamic-import', 'type-only', 'type-import'] },
+      'nobody may ever look at the console, and most processes have no fleet',
+    ),
+    rule(
+      'clients-are-never-dependencies',
+      OURS,
+      { path: 'node_modules/(undici|ioredis|pg)/' },
+      'the application brings them',
+    ),
+    rule(
+      'register-is-the-root',
+      OURS,
+      { path: '^src/register\\.ts$' },
+      'it composes everything and is no part of anything',
+    ),
   ],
   options: {
     doNotFollow: { path: 'node_modules' },

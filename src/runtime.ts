@@ -3,6 +3,7 @@ import type { MeterProvider } from '@opentelemetry/api';
 import type { CircuitBreaker } from './breaker/circuit-breaker.js';
 import type * as Console from './console/console.js';
 import type { LiveSource } from './console/event-stream.js';
+import type * as PastEvents from './console/history/history.js';
 import type * as Server from './console/server.js';
 import { diagnostics } from './breaker/diagnostics.js';
 import { ConfigError } from './breaker/errors.js';
@@ -22,9 +23,7 @@ import { GRACE_OF_WORKERS_MS, MetricsPublisher, type OwnExporter } from './telem
 import { createLogEvents } from './telemetry/events/log-events.js';
 import { SpanCapture } from './telemetry/events/span-capture.js';
 import { SpanEvents } from './telemetry/events/span-events.js';
-import { createTraceRing, type TraceRing } from './console/history/trace-ring.js';
 import { listenToThreads, reportToMainThread } from './telemetry/metrics/threads.js';
-import { TransitionLog } from './console/history/transition-log.js';
 import { labelled, type Report, type Reporter } from './telemetry/metrics/reports.js';
 
 // Here, since every way into the package comes by: breakers made in code judge errors as the automatic ones do.
@@ -41,15 +40,19 @@ export interface Runtime {
   /** What the rules say of a breaker; `undefined` where none of the guards made it. */
   explain(breaker: CircuitBreaker): Explanation | undefined;
   /** The last changes of state. */
-  readonly transitions: TransitionLog;
+  readonly transitions: PastEvents.History['transitions'];
   /**
    * The latest traces in which breakers did something. While a console is open, the spans of any tracer provider reach
    * it; nobody has to add it to one.
    */
-  readonly traces: TraceRing;
+  readonly traces: PastEvents.History['traces'];
   /** The client spans of other instrumentations. */
   readonly spans: SpanCapture;
   readonly environment: Environment;
+  /** Clients that have been patched so far, such as `ioredis`: those that were loaded and that we recognised. */
+  readonly attachedClients: ReadonlySet<string>;
+  /** Tells that a module of a client has been patched. */
+  attached(client: string): void;
   /** The rules in force. */
   readonly rules: LiveRules;
   /** What metrics say of the breakers here and, under a label of their own, in other threads and cluster workers. */
@@ -75,8 +78,10 @@ export function createRuntime(registry: CircuitBreakerRegistry, environment: Env
     spans: environment.events !== 'log',
     log: environment.events === 'span' ? undefined : createLogEvents(),
   });
-  const transitions = new TransitionLog();
-  const traces = createTraceRing();
+  const attachedClients = new Set<string>();
+  let past: PastEvents.History | undefined;
+  // Loaded with the first change of state, or by the console: most processes see neither.
+  const history = () => (past ??= (require('./console/history/history.js') as typeof PastEvents).createHistory());
   const panic = new Panic(registry, (change, context) => {
     log.warn(
       change.active
@@ -109,8 +114,9 @@ export function createRuntime(registry: CircuitBreakerRegistry, environment: Env
     onFailure: (breaker, context) => events.onFailure(breaker, context),
     onProbe: (breaker, context) => events.onProbe(breaker, context),
     onTransition: (breaker, transition, context) => {
-      transitions.record(breaker, transition, events.onTransition(breaker, transition, context));
+      const span = events.onTransition(breaker, transition, context);
       panic.onTransition(breaker, transition, context);
+      if (environment.console !== 'off') history().transitions.record(breaker, transition, span);
     },
     onRejection: (breaker, rejection, enforced, context) => events.onRejection(breaker, rejection, enforced, context),
   });
@@ -162,8 +168,14 @@ export function createRuntime(registry: CircuitBreakerRegistry, environment: Env
     environment,
     rules,
     panic,
-    transitions,
-    traces,
+    attachedClients,
+    attached: (client) => void attachedClients.add(client),
+    get transitions() {
+      return history().transitions;
+    },
+    get traces() {
+      return history().traces;
+    },
     numbers,
     publishAlone: () => {
       if (!publishes || reporters.length > 0) return;
@@ -171,7 +183,7 @@ export function createRuntime(registry: CircuitBreakerRegistry, environment: Env
       reporters.push(listenToThreads());
       if (!inCluster) reporters.push(listenToWorkers(isOnOurOwn));
       stops.push(...reporters.map((reporter) => () => reporter.stop()));
-      const own = () => openOwnExporter(environment, { registry, panic, transitions, traces, spans, numbers, explain });
+      const own = () => openOwnExporter(environment, { registry, panic, ...history(), spans, numbers, explain });
       publisher.start(own, inCluster ? GRACE_OF_WORKERS_MS : undefined);
       if (!inCluster) return;
       const tell = async () => [{ worker: '', breakers: ownNumbers() }, ...(await reports())];

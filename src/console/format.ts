@@ -1,4 +1,5 @@
 import type { CircuitState } from '../breaker/state.js';
+import { ATTRIBUTE, EVENT, isBreakerEvent } from '../telemetry/names.js';
 import type { SpanEventView, SpanView, TraceView } from './api.js';
 
 export const STATE_WORDS: Readonly<Record<CircuitState, string>> = {
@@ -9,10 +10,6 @@ export const STATE_WORDS: Readonly<Record<CircuitState, string>> = {
 
 // Beside the colour, so that nothing is told by colour alone.
 export const STATE_SIGNS: Readonly<Record<CircuitState, string>> = { closed: '●', open: '▲', half_open: '◐' };
-
-const TRANSITION = 'circuit_breaker.state_transition';
-const REJECTED = 'circuit_breaker.rejected';
-const PANIC = 'circuit_breaker.panic';
 
 /** One of our events on a span, in words. */
 export interface BreakerEvent {
@@ -26,20 +23,20 @@ export interface BreakerEvent {
 
 /** @returns `undefined` where the event is none of ours */
 export function breakerEvent({ name, attributes }: SpanEventView): BreakerEvent | undefined {
-  if (name !== TRANSITION && name !== REJECTED && name !== PANIC) return undefined;
-  const text = (key: string) => textOf(attributes[`circuit_breaker.${key}`]);
-  const [breaker, reason, to] = [text('name'), text('reason'), text('state.to') as CircuitState];
-  if (name === TRANSITION) {
-    const title = `${breaker}: ${STATE_WORDS[text('state.from') as CircuitState]} → ${STATE_WORDS[to]}`;
+  if (!isBreakerEvent(name)) return undefined;
+  const text = (key: keyof typeof ATTRIBUTE) => textOf(attributes[ATTRIBUTE[key]]);
+  const [breaker, reason, to] = [text('name'), text('reason'), text('stateTo') as CircuitState];
+  if (name === EVENT.transition) {
+    const title = `${breaker}: ${STATE_WORDS[text('stateFrom') as CircuitState]} → ${STATE_WORDS[to]}`;
     return { kind: to, breaker, title, reason, openedBy: undefined };
   }
-  if (name === PANIC) {
-    const begins = attributes['circuit_breaker.panic'] === true;
+  if (name === EVENT.panic) {
+    const begins = attributes[ATTRIBUTE.panic] === true;
     const title = begins ? 'panic: no call is rejected' : 'panic is over: circuits reject again';
     return { kind: begins ? 'open' : 'closed', breaker, title, reason, openedBy: undefined };
   }
-  const [traceId, spanId] = [text('opened_by.trace_id'), text('opened_by.span_id')];
-  const enforced = attributes['circuit_breaker.enforced'] !== false;
+  const [traceId, spanId] = [text('openedByTraceId'), text('openedBySpanId')];
+  const enforced = attributes[ATTRIBUTE.enforced] !== false;
   return {
     kind: 'rejected',
     breaker,
@@ -55,7 +52,7 @@ export function breakerEvents({ spans }: TraceView): BreakerEvent[] {
 
 /** Instrumentations name a span `GET` where they know no route; its path says more. */
 export function titleOf({ name, attributes }: SpanView): string {
-  const where = textOf(attributes['url.path'] ?? attributes['server.address']);
+  const where = textOf(attributes['url.path'] ?? attributes[ATTRIBUTE.serverAddress]);
   return /^[A-Z]+$/.test(name) && where !== '' ? `${name} ${where}` : name;
 }
 

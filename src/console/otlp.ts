@@ -1,5 +1,5 @@
 import type { HrTime } from '@opentelemetry/api';
-import type { RingSpan } from './history/sdk-span.js';
+import type { SdkSpan } from '../telemetry/events/sdk-span.js';
 import type { RingTrace } from './history/trace-ring.js';
 
 /**
@@ -24,7 +24,7 @@ export function toOtlp(traces: readonly RingTrace[]): object {
   };
 }
 
-function otlpSpan(span: RingSpan): object {
+function otlpSpan(span: SdkSpan): object {
   const { traceId, spanId, traceFlags, traceState } = span.spanContext();
   const { status } = span;
   return {

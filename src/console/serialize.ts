@@ -2,7 +2,7 @@ import type { HrTime } from '@opentelemetry/api';
 import type { CircuitBreaker } from '../breaker/circuit-breaker.js';
 import { presets } from '../breaker/presets.js';
 import type { ExplainedOption, Explanation } from '../rules/rule-set.js';
-import type { RingSpan } from './history/sdk-span.js';
+import type { SdkSpan } from '../telemetry/events/sdk-span.js';
 import { startOf, type RingTrace } from './history/trace-ring.js';
 import type { TransitionRecord } from './history/transition-log.js';
 import type { BreakerDetail, BreakerView, OptionView, SpanView, TraceView, TransitionView } from './api.js';
@@ -78,7 +78,7 @@ export function viewTrace(trace: RingTrace): TraceView {
   };
 }
 
-function viewSpan(span: RingSpan, start: HrTime): SpanView {
+function viewSpan(span: SdkSpan, start: HrTime): SpanView {
   return {
     spanId: span.spanContext().spanId,
     parentSpanId: span.parentSpanContext?.spanId ?? null,

@@ -3,15 +3,7 @@ import type { Transition } from '../breaker/observer.js';
 import { diagnostics } from '../breaker/diagnostics.js';
 import { formatPercent, formatSeconds } from '../breaker/format.js';
 import { DEFAULT_PANIC_THRESHOLD } from '../rules/rule.js';
-
-/** Panic begins, or is over. */
-export interface PanicChange {
-  readonly active: boolean;
-  /** The numbers: "4 of 5 unrelated targets opened within 10 s (threshold 50 %)". */
-  readonly reason: string;
-  /** The circuit whose change brought it about. */
-  readonly breaker: CircuitBreaker;
-}
+import type { PanicChange } from '../telemetry/events/span-events.js';
 
 // Fewer have too often one cause of their own: the same provider, the same rack.
 const MIN_TARGETS = 4;

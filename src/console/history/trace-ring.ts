@@ -1,22 +1,20 @@
 import type { HrTime, SpanContext } from '@opentelemetry/api';
-import type { RingSpan } from './sdk-span.js';
-import { isBreakerEvent, isTransitionEvent } from '../../telemetry/events/span-events.js';
+import type { SdkSpan } from '../../telemetry/events/sdk-span.js';
+import { EVENT, isBreakerEvent } from '../../telemetry/names.js';
 
 /** The ended spans of one trace of this process. */
 export interface RingTrace {
   readonly traceId: string;
   /** In the order in which they ended. */
-  readonly spans: readonly RingSpan[];
+  readonly spans: readonly SdkSpan[];
   /** Spans that were too many to keep. */
   readonly droppedSpans: number;
 }
 
-/** A span processor that remembers the latest traces in which breakers did something. */
+/** Remembers the latest traces in which breakers did something. */
 export interface TraceRing {
   onStart(span: { spanContext(): SpanContext }): void;
-  onEnd(span: RingSpan): void;
-  forceFlush(): Promise<void>;
-  shutdown(): Promise<void>;
+  onEnd(span: SdkSpan): void;
   /** Those that carry a breaker's event, the newest first. */
   traces(): readonly RingTrace[];
   get(traceId: string): RingTrace | undefined;
@@ -38,7 +36,7 @@ export interface TraceRingOptions {
 type Interest = 'none' | 'rejection' | 'transition';
 
 interface Entry extends RingTrace {
-  spans: RingSpan[];
+  spans: SdkSpan[];
   droppedSpans: number;
   /** Spans that have started and not ended. */
   running: number;
@@ -48,7 +46,7 @@ interface Entry extends RingTrace {
 }
 
 /**
- * Makes a span processor for the console's traces. It can stand beside any other processor of a tracer provider.
+ * Makes the console's memory of traces, which `SpanCapture` feeds.
  *
  * A trace is interesting once a breaker's event is on one of its spans, and that is known only when that span has ended:
  * until its last span has, a trace's spans are kept. Interesting ones then stay until newer ones take their place, those
@@ -116,8 +114,6 @@ export function createTraceRing({
       if (entry.interest !== 'none') for (const listener of listeners) listener(entry.traceId);
       else if (entry.running <= 0) rings.none.delete(entry.traceId);
     },
-    forceFlush: () => Promise.resolve(),
-    shutdown: () => Promise.resolve(),
     traces: () => [...rings.transition.values(), ...rings.rejection.values()].sort((a, b) => b.order - a.order),
     get: (traceId) => rings.transition.get(traceId) ?? rings.rejection.get(traceId),
     onChange: (listener) => {
@@ -133,8 +129,8 @@ function rank(interest: Interest): number {
   return { none: 0, rejection: 1, transition: 2 }[interest];
 }
 
-function interestOf({ events }: RingSpan): Interest {
-  if (events.some(({ name }) => isTransitionEvent(name))) return 'transition';
+function interestOf({ events }: SdkSpan): Interest {
+  if (events.some(({ name }) => name === EVENT.transition)) return 'transition';
   return events.some(({ name }) => isBreakerEvent(name)) ? 'rejection' : 'none';
 }
 

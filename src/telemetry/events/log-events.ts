@@ -2,6 +2,7 @@ import * as api from '@opentelemetry/api';
 import { context as contexts, trace, type Attributes, type Span } from '@opentelemetry/api';
 import { ConfigError } from '../../breaker/errors.js';
 import { PACKAGE } from '../../version.js';
+import { ATTRIBUTE } from '../names.js';
 
 /** Writes an event as a log record, in the context of a span where there is one. */
 export type EmitLog = (name: string, attributes: Attributes, span: Span | undefined) => void;
@@ -20,7 +21,7 @@ export function createLogEvents(): EmitLog {
     logger.emit({
       eventName,
       attributes,
-      body: attributes['circuit_breaker.reason'],
+      body: attributes[ATTRIBUTE.reason],
       severityNumber: SeverityNumber.WARN,
       severityText: 'WARN',
       context: span === undefined ? contexts.active() : trace.setSpan(contexts.active(), span),

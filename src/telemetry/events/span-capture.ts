@@ -1,20 +1,21 @@
 import { SpanKind, trace, type Span, type SpanContext, type Tracer, type TracerProvider } from '@opentelemetry/api';
 import { diagnostics } from '../../breaker/diagnostics.js';
 import { PACKAGE } from '../../version.js';
-import type { RingSpan } from '../../console/history/sdk-span.js';
+import type { SdkSpan } from './sdk-span.js';
 
 type StartSpan = (this: Tracer, ...args: Parameters<Tracer['startSpan']>) => Span;
 
 /** What the SDK's spans carry beyond the API: which instrumentation made them, and within what. */
 interface ScopedSpan extends Span {
-  readonly instrumentationScope?: { readonly name: string };
+  /** JavaScript may name a tracer with anything, or not at all. */
+  readonly instrumentationScope?: { readonly name: unknown };
   readonly parentSpanContext?: SpanContext;
 }
 
 /** Hears of each span as it starts, and again when it has ended. */
 export interface SpanFeed {
   onStart(span: Span): void;
-  onEnd(span: RingSpan): void;
+  onEnd(span: SdkSpan): void;
 }
 
 /**
@@ -67,9 +68,10 @@ export class SpanCapture {
    */
   claim(client: string): Span | undefined {
     const span = this.#last;
-    if (span?.instrumentationScope?.name.endsWith(`-${client}`) !== true) return undefined;
+    const name = span?.instrumentationScope?.name;
+    if (typeof name !== 'string' || !name.endsWith(`-${client}`)) return undefined;
     this.#last = undefined;
-    return span.isRecording() && isOfThisCall(span) ? span : undefined;
+    return span!.isRecording() && isOfThisCall(span!) ? span : undefined;
   }
 
   /**
@@ -102,7 +104,7 @@ export class SpanCapture {
   #watchEnd(spanClass: { end: Span['end'] }): void {
     this.#stopWatchingEnd();
     const { end } = spanClass;
-    const ended = (span: Span) => this.#tell((feeds) => feeds.onEnd(span as Span & RingSpan));
+    const ended = (span: Span) => this.#tell((feeds) => feeds.onEnd(span as Span & SdkSpan));
 
     const watched = function (this: Span, ...args: Parameters<Span['end']>): void {
       const isFirst = this.isRecording();

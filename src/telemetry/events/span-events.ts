@@ -12,30 +12,13 @@ import type { BreakerObserver, Transition } from '../../breaker/observer.js';
 import type { CircuitBreaker } from '../../breaker/circuit-breaker.js';
 import type { CircuitOpenError } from '../../breaker/errors.js';
 import { CLOSED } from '../../breaker/state.js';
-import type { PanicChange } from '../../guard/panic.js';
 import { PACKAGE } from '../../version.js';
+import { ATTRIBUTE, EVENT, type EventName } from '../names.js';
 import type { CallContext } from './call-context.js';
 import type { EmitLog } from './log-events.js';
 import type { SpanCapture } from './span-capture.js';
 
-const TRANSITION = 'circuit_breaker.state_transition';
-const REJECTED = 'circuit_breaker.rejected';
-const PANIC = 'circuit_breaker.panic';
-
-/** Whether an event on a span is one of ours. */
-export function isBreakerEvent(name: string): boolean {
-  return name === TRANSITION || name === REJECTED || name === PANIC;
-}
-
-/** Whether an event on a span tells of a change of state. */
-export function isTransitionEvent(name: string): boolean {
-  return name === TRANSITION;
-}
-
-const NAME = 'circuit_breaker.name';
-const STATE = 'circuit_breaker.state';
-
-/** So many of the failing calls that led to a trip are named in its event. */
+// The last failing calls before an opening that its event names.
 const MAX_FAILURES = 5;
 
 /** Where events go: onto spans, into the Logs API, or both. */
@@ -54,8 +37,17 @@ class Trail {
   openedRate = 0;
 }
 
+/** Panic begins, or is over. */
+export interface PanicChange {
+  readonly active: boolean;
+  /** The numbers: "4 of 5 targets that had answered cannot be reached (threshold 50 %)". */
+  readonly reason: string;
+  /** The circuit whose change brought it about. */
+  readonly breaker: CircuitBreaker;
+}
+
 interface Event {
-  readonly name: typeof TRANSITION | typeof REJECTED | typeof PANIC;
+  readonly name: EventName;
   readonly attributes: () => Attributes;
   /** What a span of our own for it looks like, where no other records the call. */
   readonly spanName: () => string;
@@ -90,18 +82,18 @@ export class SpanEvents implements BreakerObserver<CircuitBreaker> {
     const { from, to, reason, retryAfterMs, failureRate, cause } = transition;
     const trail = this.#trailOf(breaker);
     const written = this.#write(breaker, context, {
-      name: TRANSITION,
+      name: EVENT.transition,
       attributes: () => ({
-        [NAME]: breaker.name,
-        'circuit_breaker.state.from': from,
-        'circuit_breaker.state.to': to,
-        'circuit_breaker.reason': reason,
-        'circuit_breaker.failure_rate': failureRate,
-        ...(retryAfterMs !== undefined && { 'circuit_breaker.retry_after_ms': retryAfterMs }),
-        ...(cause !== undefined && { 'error.type': errorType(cause) }),
-        ...(to === 'open' && trail.failures.length > 0 && { 'circuit_breaker.failures': trail.failures.map(formatId) }),
+        [ATTRIBUTE.name]: breaker.name,
+        [ATTRIBUTE.stateFrom]: from,
+        [ATTRIBUTE.stateTo]: to,
+        [ATTRIBUTE.reason]: reason,
+        [ATTRIBUTE.failureRate]: failureRate,
+        ...(retryAfterMs !== undefined && { [ATTRIBUTE.retryAfterMs]: retryAfterMs }),
+        ...(cause !== undefined && { [ATTRIBUTE.errorType]: errorType(cause) }),
+        ...(to === 'open' && trail.failures.length > 0 && { [ATTRIBUTE.failures]: trail.failures.map(formatId) }),
       }),
-      spanName: () => TRANSITION,
+      spanName: () => EVENT.transition,
       kind: SpanKind.INTERNAL,
       link: to === 'half_open' ? trail.openedBy : undefined,
       isError: false,
@@ -120,19 +112,19 @@ export class SpanEvents implements BreakerObserver<CircuitBreaker> {
     if (!this.capture.watch() && this.sinks.log === undefined) return;
     const { openedBy, openedReason, openedRate } = this.#trailOf(breaker);
     this.#write(breaker, context, {
-      name: REJECTED,
+      name: EVENT.rejected,
       attributes: () => ({
-        [NAME]: breaker.name,
-        'circuit_breaker.state.from': rejection.state,
-        'circuit_breaker.state.to': rejection.state,
-        'circuit_breaker.reason': openedReason,
-        'circuit_breaker.failure_rate': openedRate,
-        'circuit_breaker.retry_after_ms': rejection.retryAfterMs,
-        'circuit_breaker.enforced': enforced,
-        'error.type': rejection.code,
+        [ATTRIBUTE.name]: breaker.name,
+        [ATTRIBUTE.stateFrom]: rejection.state,
+        [ATTRIBUTE.stateTo]: rejection.state,
+        [ATTRIBUTE.reason]: openedReason,
+        [ATTRIBUTE.failureRate]: openedRate,
+        [ATTRIBUTE.retryAfterMs]: rejection.retryAfterMs,
+        [ATTRIBUTE.enforced]: enforced,
+        [ATTRIBUTE.errorType]: rejection.code,
         ...(openedBy !== undefined && {
-          'circuit_breaker.opened_by.trace_id': openedBy.traceId,
-          'circuit_breaker.opened_by.span_id': openedBy.spanId,
+          [ATTRIBUTE.openedByTraceId]: openedBy.traceId,
+          [ATTRIBUTE.openedBySpanId]: openedBy.spanId,
         }),
       }),
       spanName: () => (context as CallContext | undefined)?.spanName() ?? breaker.name,
@@ -145,9 +137,9 @@ export class SpanEvents implements BreakerObserver<CircuitBreaker> {
   /** So many circuits opened that none rejects any more, or they do again. */
   onPanic({ breaker, active, reason }: PanicChange, context: unknown): void {
     this.#write(breaker, context, {
-      name: PANIC,
-      attributes: () => ({ [NAME]: breaker.name, 'circuit_breaker.panic': active, 'circuit_breaker.reason': reason }),
-      spanName: () => PANIC,
+      name: EVENT.panic,
+      attributes: () => ({ [ATTRIBUTE.name]: breaker.name, [ATTRIBUTE.panic]: active, [ATTRIBUTE.reason]: reason }),
+      spanName: () => EVENT.panic,
       kind: SpanKind.INTERNAL,
       isError: false,
     });
@@ -189,7 +181,7 @@ export function mark(
   span: (Span & { readonly kind?: SpanKind }) | undefined,
 ): void {
   if (breaker.stateCode === CLOSED || span?.kind !== SpanKind.CLIENT) return;
-  span.setAttributes({ [NAME]: breaker.name, [STATE]: breaker.state });
+  span.setAttributes({ [ATTRIBUTE.name]: breaker.name, [ATTRIBUTE.state]: breaker.state });
 }
 
 function writeOwnSpan(breaker: CircuitBreaker, parent: Span | undefined, event: Event): SpanContext | undefined {
@@ -200,11 +192,13 @@ function writeOwnSpan(breaker: CircuitBreaker, parent: Span | undefined, event: 
     {
       kind: event.kind,
       attributes: {
-        [NAME]: breaker.name,
-        [STATE]: breaker.state,
-        ...(address !== undefined && { 'server.address': address }),
-        ...(port !== undefined && { 'server.port': port }),
-        ...(attributes['error.type'] !== undefined && { 'error.type': attributes['error.type'] }),
+        [ATTRIBUTE.name]: breaker.name,
+        [ATTRIBUTE.state]: breaker.state,
+        ...(address !== undefined && { [ATTRIBUTE.serverAddress]: address }),
+        ...(port !== undefined && { [ATTRIBUTE.serverPort]: port }),
+        ...(attributes[ATTRIBUTE.errorType] !== undefined && {
+          [ATTRIBUTE.errorType]: attributes[ATTRIBUTE.errorType],
+        }),
       },
       ...(event.link !== undefined && { links: [{ context: event.link }] }),
     },
@@ -213,8 +207,7 @@ function writeOwnSpan(breaker: CircuitBreaker, parent: Span | undefined, event: 
   );
   if (!span.isRecording()) return undefined;
   span.addEvent(event.name, attributes);
-  if (event.isError)
-    span.setStatus({ code: SpanStatusCode.ERROR, message: String(attributes['circuit_breaker.reason']) });
+  if (event.isError) span.setStatus({ code: SpanStatusCode.ERROR, message: String(attributes[ATTRIBUTE.reason]) });
   span.end();
   return span.spanContext();
 }

@@ -5,6 +5,7 @@ import { CLOSED, OPEN, STATE_NAMES, TRANSITIONS, type StateCode } from '../../br
 import { PACKAGE } from '../../version.js';
 import { DURATION_BOUNDS, Durations, type DurationTotals } from './durations.js';
 import { log } from '../log.js';
+import { METRIC } from '../names.js';
 
 type Observe = (value: number, attributes: Attributes) => void;
 
@@ -24,7 +25,6 @@ export interface BreakerNumbers extends Counted {
 }
 
 interface ObservedInstrument {
-  /** The Prometheus exporter makes `_` of each `.`, and adds `_total` to a counter. */
   readonly name: string;
   readonly kind: 'gauge' | 'counter';
   readonly description: string;
@@ -35,13 +35,13 @@ interface ObservedInstrument {
 /** Six of the seven metrics, as numbers read from a breaker at each collection; the seventh is the histogram below. */
 export const OBSERVED: readonly ObservedInstrument[] = [
   {
-    name: 'circuit_breaker.state',
+    name: METRIC.state,
     kind: 'gauge',
     description: 'State of the circuit: 0 closed, 1 open, 2 half-open',
     observe: (breaker, labels, observe) => observe(breaker.stateCode, labels),
   },
   {
-    name: 'circuit_breaker.calls',
+    name: METRIC.calls,
     kind: 'counter',
     description: 'Calls that asked the breaker, by what it said: allowed or rejected',
     observe: ({ tally }, labels, observe) => {
@@ -50,19 +50,19 @@ export const OBSERVED: readonly ObservedInstrument[] = [
     },
   },
   {
-    name: 'circuit_breaker.successful_calls',
+    name: METRIC.successfulCalls,
     kind: 'counter',
     description: 'Calls that succeeded',
     observe: ({ tally }, labels, observe) => observe(tally.success, labels),
   },
   {
-    name: 'circuit_breaker.failed_calls',
+    name: METRIC.failedCalls,
     kind: 'counter',
     description: 'Calls that failed',
     observe: ({ tally }, labels, observe) => observe(tally.failure, labels),
   },
   {
-    name: 'circuit_breaker.rejected_calls',
+    name: METRIC.rejectedCalls,
     kind: 'counter',
     description: 'Calls that were rejected, or would have been where enforced is false',
     observe: ({ tally }, labels, observe) => {
@@ -77,7 +77,7 @@ export const OBSERVED: readonly ObservedInstrument[] = [
     },
   },
   {
-    name: 'circuit_breaker.state_transitions',
+    name: METRIC.transitions,
     kind: 'counter',
     description: 'Changes of state',
     observe: ({ transitions }, labels, observe) => {
@@ -93,7 +93,7 @@ export const OBSERVED: readonly ObservedInstrument[] = [
 ];
 
 export const DURATION = {
-  name: 'circuit_breaker.call.duration_seconds',
+  name: METRIC.duration,
   description: 'Duration of calls that succeeded or failed',
   unit: 's',
 } as const;

@@ -53,10 +53,6 @@ export class Reports<Worker> {
     this.#workers = workers;
   }
 
-  get size(): number {
-    return this.#known.size;
-  }
-
   /** @param round the one that it answers; 0 where nobody asked */
   heard(worker: Worker, round: number, reports: readonly Report[]): void {
     // Here too: workers may come and go for years without anybody asking.

@@ -1,4 +1,4 @@
-import { trace } from '@opentelemetry/api';
+import { SpanKind, trace } from '@opentelemetry/api';
 import {
   AlwaysOffSampler,
   BasicTracerProvider,
@@ -28,6 +28,25 @@ describe('span capture', () => {
     });
     const record = () => trace.getTracer('test').startActiveSpan('call', (span) => (span.end(), span));
     return { fed, unfeed, record };
+  }
+
+  it('claims the client span of the instrumentation that is asked for, once', () => {
+    capture.watch();
+    const span = trace.getTracer('@opentelemetry/instrumentation-pg').startSpan('query', { kind: SpanKind.CLIENT });
+    expect(capture.claim('ioredis')).to.equal(undefined);
+    expect(capture.claim('pg')).to.equal(span);
+    expect(capture.claim('pg')).to.equal(undefined);
+  });
+
+  for (const [what, name] of [
+    ['has no name', undefined],
+    ['has another kind of name', 7],
+  ]) {
+    it(`claims nothing of a tracer that ${what}`, () => {
+      capture.watch();
+      trace.getTracer(name as string).startSpan('open', { kind: SpanKind.CLIENT });
+      expect(capture.claim('pg')).to.equal(undefined);
+    });
   }
 
   it('feeds spans to a processor of ours, each end once, beside those of the application', () => {

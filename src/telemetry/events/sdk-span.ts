@@ -4,7 +4,7 @@ import type { Attributes, HrTime, SpanContext, SpanKind, SpanStatus } from '@ope
  * A span as OpenTelemetry's SDKs hand it to span processors: what line 2 and line 3 have in common, so that neither has
  * to be loaded.
  */
-export interface RingSpan {
+export interface SdkSpan {
   readonly name: string;
   readonly kind: SpanKind;
   spanContext(): SpanContext;

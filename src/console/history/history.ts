@@ -1,0 +1,14 @@
+import { createTraceRing, type TraceRing } from './trace-ring.js';
+import { TransitionLog } from './transition-log.js';
+
+/** What the console can show of the past: the one way into this folder. */
+export interface History {
+  /** The last changes of state. */
+  readonly transitions: TransitionLog;
+  /** The latest traces in which breakers did something. */
+  readonly traces: TraceRing;
+}
+
+export function createHistory(): History {
+  return { transitions: new TransitionLog(), traces: createTraceRing() };
+}
