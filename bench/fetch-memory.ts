@@ -4,7 +4,7 @@
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import { request } from 'undici';
-import { UndiciBreakerInstrumentation } from '../instrumentations/undici/undici-attachment.js';
+import { UndiciBreakerInstrumentation } from '../instrumentations/undici/undici-instrumentation.js';
 import { CircuitBreakerRegistry } from '../src/breaker/registry.js';
 import { Guard } from '../src/guard/guard.js';
 import { RuleSet } from '../src/rules/rule-set.js';

@@ -4,7 +4,7 @@
  */
 import { performance } from 'node:perf_hooks';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { IoredisBreakerInstrumentation } from '../instrumentations/ioredis/ioredis-attachment.js';
+import { IoredisBreakerInstrumentation } from '../instrumentations/ioredis/ioredis-instrumentation.js';
 import type { BreakerOptions } from '../src/breaker/options.js';
 import { CircuitOpenError } from '../src/guard/guard.js';
 import { TestGuard } from '../test/support/guarded.js';

@@ -1,16 +1,16 @@
 import { getGuard } from '../src/runtime.js';
-import type { BreakerInstrumentation, BreakerInstrumentationConfig } from './attachment.js';
-import { HttpBreakerInstrumentation } from './http/http-attachment.js';
-import { IoredisBreakerInstrumentation } from './ioredis/ioredis-attachment.js';
-import { PgBreakerInstrumentation } from './pg/pg-attachment.js';
-import { UndiciBreakerInstrumentation } from './undici/undici-attachment.js';
+import { HttpBreakerInstrumentation } from './http/http-instrumentation.js';
+import type { BreakerInstrumentation, BreakerInstrumentationConfig } from './instrumentation.js';
+import { IoredisBreakerInstrumentation } from './ioredis/ioredis-instrumentation.js';
+import { PgBreakerInstrumentation } from './pg/pg-instrumentation.js';
+import { UndiciBreakerInstrumentation } from './undici/undici-instrumentation.js';
 
-export { BreakerInstrumentation, type BreakerInstrumentationConfig } from './attachment.js';
-export { HttpBreakerInstrumentation } from './http/http-attachment.js';
 export { HttpStatusError } from '../src/outcomes/http.js';
-export { IoredisBreakerInstrumentation } from './ioredis/ioredis-attachment.js';
-export { PgBreakerInstrumentation } from './pg/pg-attachment.js';
-export { UndiciBreakerInstrumentation } from './undici/undici-attachment.js';
+export { HttpBreakerInstrumentation } from './http/http-instrumentation.js';
+export { BreakerInstrumentation, type BreakerInstrumentationConfig } from './instrumentation.js';
+export { IoredisBreakerInstrumentation } from './ioredis/ioredis-instrumentation.js';
+export { PgBreakerInstrumentation } from './pg/pg-instrumentation.js';
+export { UndiciBreakerInstrumentation } from './undici/undici-instrumentation.js';
 
 const INSTRUMENTATIONS = [
   HttpBreakerInstrumentation,

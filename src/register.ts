@@ -1,5 +1,5 @@
 import { isMainThread } from 'node:worker_threads';
-import { getBreakerInstrumentations } from '../instrumentations/index.js';
+import { attachAll } from '../instrumentations/attachments.js';
 import { Patches } from '../instrumentations/patches.js';
 import { ConfigError } from './breaker/errors.js';
 import { STRICT_VARIABLE } from './environment.js';
@@ -31,7 +31,7 @@ function start(): void {
   printWithoutDiag();
   const runtime = getRuntime();
   loadRules(runtime);
-  const clients = getBreakerInstrumentations().map(({ instrumentationName }) => instrumentationName.split('/')[1]);
+  const clients = attachAll(runtime.guard).map(({ client }) => client);
   const { file } = runtime.rules;
   const rules = file === undefined ? '' : `; rules from ${file.origin}`;
   // Threads say nothing that their process has not said.

@@ -8,7 +8,7 @@ import { CircuitOpenError, UNGUARDED, type Guard, type Permit } from '../../src/
 import type { Target } from '../../src/target.js';
 import type { CallContext } from '../../src/telemetry/events/call-context.js';
 import { AnswerSocket } from './answer-socket.js';
-import { BreakerInstrumentation, type BreakerInstrumentationConfig } from '../attachment.js';
+import { Attachment } from '../attachment.js';
 import { settleByStatus } from '../../src/outcomes/http.js';
 import { targetOfUrl } from '../http-target.js';
 import { openAnswer } from '../open-answer.js';
@@ -69,20 +69,18 @@ const calls = hiddenProperty<HttpCall>();
  * to its listeners: a listener of ours would be seen, and a `response` listener would even keep Node from dumping an
  * answer that nobody reads.
  */
-export class HttpBreakerInstrumentation extends BreakerInstrumentation {
-  /** @throws ConfigError naming everything that is wrong with the rules given, or with the rules file */
-  constructor(config?: BreakerInstrumentationConfig);
-  /** @internal @param guard for tests */
-  constructor(config?: BreakerInstrumentationConfig, guard?: Guard);
-  constructor(config: BreakerInstrumentationConfig = {}, guard?: Guard) {
-    super('http', config, guard);
+export class HttpAttachment extends Attachment {
+  static readonly client = 'http';
+
+  constructor(guard: Guard) {
+    super(HttpAttachment.client, guard);
   }
 
   protected override patch(patches: Patches): void {
     const request = http.ClientRequest.prototype as Request;
     const { onSocket } = request;
     const enter = this.enter.bind(this);
-    const responds = this.responds.bind(this, 'http');
+    const responds = this.responds.bind(this);
     const guarded = new WeakSet<object>();
 
     /** @returns what the request gets instead, where it must not go on. Never throws: a request whose target we cannot tell goes on. */

@@ -4,7 +4,7 @@ import { CircuitOpenError, Permit, UNGUARDED, type Admission, type Guard } from 
 import type { Verdict } from '../../src/breaker/verdict.js';
 import type { Target } from '../../src/target.js';
 import type { NamedCall } from '../../src/telemetry/events/call-context.js';
-import { BreakerInstrumentation, type BreakerInstrumentationConfig } from '../attachment.js';
+import { Attachment } from '../attachment.js';
 import { isClustersOwn, refusesByItself, targetOf, type Client, type CommandQueue } from './client.js';
 import {
   asksSentinel,
@@ -82,13 +82,11 @@ interface RedisConstructor extends Constructor<Client> {
  * before any queue, and again whenever it is sent. What becomes of it is read by taking its `resolve` and `reject` over.
  * ioredis connects and reconnects by itself, untouched; that it cannot is evidence too.
  */
-export class IoredisBreakerInstrumentation extends BreakerInstrumentation {
-  /** @throws ConfigError naming everything that is wrong with the rules given, or with the rules file */
-  constructor(config?: BreakerInstrumentationConfig);
-  /** @internal @param guard for tests */
-  constructor(config?: BreakerInstrumentationConfig, guard?: Guard);
-  constructor(config: BreakerInstrumentationConfig = {}, guard?: Guard) {
-    super('ioredis', config, guard);
+export class IoredisAttachment extends Attachment {
+  static readonly client = 'ioredis';
+
+  constructor(guard: Guard) {
+    super(IoredisAttachment.client, guard);
   }
 
   protected override patch(patches: Patches): void {

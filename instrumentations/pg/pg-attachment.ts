@@ -1,6 +1,6 @@
 import type { Guard } from '../../src/guard/guard.js';
 import { log } from '../../src/telemetry/log.js';
-import { BreakerInstrumentation, type BreakerInstrumentationConfig } from '../attachment.js';
+import { Attachment } from '../attachment.js';
 import type { Patches } from '../patches.js';
 import { isClientClass, patchClient, type Client, type Door } from './client.js';
 import { isPoolClass, patchPool, type Pool } from './pool.js';
@@ -12,13 +12,11 @@ type ConnectionParameters = new (options: object) => Pick<Client, 'host' | 'port
  *
  * pg-native is left alone: its calls run in C, and their ends do not pass where ours are seen.
  */
-export class PgBreakerInstrumentation extends BreakerInstrumentation {
-  /** @throws ConfigError naming everything that is wrong with the rules given, or with the rules file */
-  constructor(config?: BreakerInstrumentationConfig);
-  /** @internal @param guard for tests */
-  constructor(config?: BreakerInstrumentationConfig, guard?: Guard);
-  constructor(config: BreakerInstrumentationConfig = {}, guard?: Guard) {
-    super('pg', config, guard);
+export class PgAttachment extends Attachment {
+  static readonly client = 'pg';
+
+  constructor(guard: Guard) {
+    super(PgAttachment.client, guard);
   }
 
   protected override patch(patches: Patches): void {

@@ -4,7 +4,7 @@ import type { Span } from '@opentelemetry/api';
 import { diagnostics } from '../../src/breaker/diagnostics.js';
 import { CircuitOpenError, type Admission, type Guard } from '../../src/guard/guard.js';
 import type { Target } from '../../src/target.js';
-import { BreakerInstrumentation, type BreakerInstrumentationConfig } from '../attachment.js';
+import { Attachment } from '../attachment.js';
 import { targetOfUrl } from '../http-target.js';
 import { hiddenProperty, observe as observeClient, type Patches } from '../patches.js';
 import { CALL, isWatched, UndiciCall, watch, type DispatchOptions, type Handler } from './handler.js';
@@ -63,19 +63,17 @@ const NOBODYS = new UndiciCall(undefined, undefined, {}, () => undefined);
  * interceptors, retries, redirects, proxies, balancing and mocks have had their say, so that what arrives is one attempt
  * at one target; below it there are queues, sockets and DNS, none of which a rejected call touches.
  */
-export class UndiciBreakerInstrumentation extends BreakerInstrumentation {
-  /** @throws ConfigError naming everything that is wrong with the rules given, or with the rules file */
-  constructor(config?: BreakerInstrumentationConfig);
-  /** @internal @param guard for tests */
-  constructor(config?: BreakerInstrumentationConfig, guard?: Guard);
-  constructor(config: BreakerInstrumentationConfig = {}, guard?: Guard) {
-    super('undici', config, guard);
+export class UndiciAttachment extends Attachment {
+  static readonly client = 'undici';
+
+  constructor(guard: Guard) {
+    super(UndiciAttachment.client, guard);
   }
 
   protected override patch(patches: Patches): void {
     const door: Door = {
       enter: this.enter.bind(this),
-      responds: this.responds.bind(this, 'undici'),
+      responds: this.responds.bind(this),
       callSpan: this.callSpan.bind(this),
       going: undefined,
     };

@@ -7,7 +7,7 @@ import { inspect } from 'node:util';
 import { Readable } from 'node:stream';
 import { text } from 'node:stream/consumers';
 import { Agent as LegacyAgent } from 'agent-base6';
-import { HttpBreakerInstrumentation } from '../../instrumentations/http/http-attachment.js';
+import { HttpBreakerInstrumentation } from '../../instrumentations/http/http-instrumentation.js';
 import { closeOf, get, guardHttp, nextTurn, type GuardedHttp } from '../support/http.js';
 import { findDeadPort, serve, serveRaw, stopServers } from '../support/servers.js';
 

@@ -1,7 +1,7 @@
 import { Queue, QueueEvents, Worker } from 'bullmq';
 import { expect } from 'chai';
 import { once } from 'node:events';
-import { IoredisBreakerInstrumentation } from '../../instrumentations/ioredis/ioredis-attachment.js';
+import { IoredisBreakerInstrumentation } from '../../instrumentations/ioredis/ioredis-instrumentation.js';
 import { TestGuard } from '../support/guarded.js';
 import { RedisServer } from '../support/redis-server.js';
 

@@ -1,6 +1,6 @@
 import { expect } from 'chai';
 import type { Cluster } from 'ioredis';
-import { IoredisBreakerInstrumentation } from '../../instrumentations/ioredis/ioredis-attachment.js';
+import { IoredisBreakerInstrumentation } from '../../instrumentations/ioredis/ioredis-instrumentation.js';
 import type { BreakerOptions } from '../../src/breaker/options.js';
 import { CircuitOpenError } from '../../src/guard/guard.js';
 import { TestGuard } from '../support/guarded.js';

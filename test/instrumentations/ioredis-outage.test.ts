@@ -2,7 +2,7 @@ import { expect } from 'chai';
 import type { Redis } from 'ioredis';
 import { once } from 'node:events';
 import { connect, createServer } from 'node:net';
-import { IoredisBreakerInstrumentation } from '../../instrumentations/ioredis/ioredis-attachment.js';
+import { IoredisBreakerInstrumentation } from '../../instrumentations/ioredis/ioredis-instrumentation.js';
 import type { BreakerOptions } from '../../src/breaker/options.js';
 import { CircuitOpenError } from '../../src/guard/guard.js';
 import { TestGuard } from '../support/guarded.js';

@@ -2,7 +2,7 @@ import { expect } from 'chai';
 import type { Redis } from 'ioredis';
 import { once } from 'node:events';
 import { inspect } from 'node:util';
-import { IoredisBreakerInstrumentation } from '../../instrumentations/ioredis/ioredis-attachment.js';
+import { IoredisBreakerInstrumentation } from '../../instrumentations/ioredis/ioredis-instrumentation.js';
 import type { CircuitBreaker } from '../../src/breaker/circuit-breaker.js';
 import type { BreakerOptions } from '../../src/breaker/options.js';
 import { CircuitOpenError } from '../../src/guard/guard.js';

@@ -4,7 +4,7 @@ import type { ServerResponse } from 'node:http';
 import Anthropic from '@anthropic-ai/sdk';
 import { expect } from 'chai';
 import OpenAI from 'openai';
-import { UndiciBreakerInstrumentation } from '../../instrumentations/undici/undici-attachment.js';
+import { UndiciBreakerInstrumentation } from '../../instrumentations/undici/undici-instrumentation.js';
 import { findCircuitOpenError } from '../../src/breaker/errors.js';
 import type { BreakerOptions } from '../../src/breaker/options.js';
 import { counts, TestGuard } from '../support/guarded.js';

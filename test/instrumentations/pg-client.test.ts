@@ -3,7 +3,7 @@ import { expect } from 'chai';
 import pg = require('pg');
 import Cursor = require('pg-cursor');
 import QueryStream = require('pg-query-stream');
-import { PgBreakerInstrumentation } from '../../instrumentations/pg/pg-attachment.js';
+import { PgBreakerInstrumentation } from '../../instrumentations/pg/pg-instrumentation.js';
 import { isCircuitOpenError } from '../../src/breaker/errors.js';
 import type { CircuitBreaker } from '../../src/breaker/circuit-breaker.js';
 import { countCalls, only, TestGuard } from '../support/guarded.js';

@@ -1,7 +1,7 @@
 import { expect } from 'chai';
 import pg = require('pg');
 import { verdictOfPgError } from '../../src/outcomes/postgresql.js';
-import { PgBreakerInstrumentation } from '../../instrumentations/pg/pg-attachment.js';
+import { PgBreakerInstrumentation } from '../../instrumentations/pg/pg-instrumentation.js';
 import { isCircuitOpenError } from '../../src/breaker/errors.js';
 import type { CircuitBreaker } from '../../src/breaker/circuit-breaker.js';
 import type { Transition } from '../../src/breaker/observer.js';

@@ -2,7 +2,7 @@ import { once } from 'node:events';
 import { createServer, type AddressInfo, type Server, type Socket } from 'node:net';
 import { expect } from 'chai';
 import pg = require('pg');
-import { PgBreakerInstrumentation } from '../../instrumentations/pg/pg-attachment.js';
+import { PgBreakerInstrumentation } from '../../instrumentations/pg/pg-instrumentation.js';
 import type { CircuitBreaker } from '../../src/breaker/circuit-breaker.js';
 import { isCircuitOpenError } from '../../src/breaker/errors.js';
 import type { BreakerOptions } from '../../src/breaker/options.js';

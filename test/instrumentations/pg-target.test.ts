@@ -1,7 +1,7 @@
 import { expect } from 'chai';
 import pg = require('pg');
 import PgPool = require('pg-pool');
-import { PgBreakerInstrumentation } from '../../instrumentations/pg/pg-attachment.js';
+import { PgBreakerInstrumentation } from '../../instrumentations/pg/pg-instrumentation.js';
 import { countCalls, only, TestGuard } from '../support/guarded.js';
 import { endPool } from '../support/pools.js';
 import { PostgresServer } from '../support/postgres-server.js';

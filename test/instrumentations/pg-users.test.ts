@@ -4,7 +4,7 @@ import { drizzle } from 'drizzle-orm/node-postgres';
 import { integer, pgTable, text } from 'drizzle-orm/pg-core';
 import { knex as createKnex } from 'knex';
 import pg = require('pg');
-import { PgBreakerInstrumentation } from '../../instrumentations/pg/pg-attachment.js';
+import { PgBreakerInstrumentation } from '../../instrumentations/pg/pg-instrumentation.js';
 import { isCircuitOpenError } from '../../src/breaker/errors.js';
 import { TestGuard } from '../support/guarded.js';
 import { endPool } from '../support/pools.js';

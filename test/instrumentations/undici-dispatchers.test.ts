@@ -2,8 +2,8 @@ import { COPIES, globalFetch, newHandler, waysOf, type UndiciDispatcher } from '
 import { EventEmitter, once } from 'node:events';
 import http, { type RequestListener } from 'node:http';
 import { expect } from 'chai';
-import { HttpBreakerInstrumentation } from '../../instrumentations/http/http-attachment.js';
-import { UndiciBreakerInstrumentation } from '../../instrumentations/undici/undici-attachment.js';
+import { HttpBreakerInstrumentation } from '../../instrumentations/http/http-instrumentation.js';
+import { UndiciBreakerInstrumentation } from '../../instrumentations/undici/undici-instrumentation.js';
 import { CircuitBreaker } from '../../src/breaker/circuit-breaker.js';
 import { isCircuitOpenError } from '../../src/breaker/errors.js';
 import type { BreakerOptions } from '../../src/breaker/options.js';

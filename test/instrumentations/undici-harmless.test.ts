@@ -3,7 +3,7 @@ import { context } from '@opentelemetry/api';
 import { AsyncLocalStorageContextManager } from '@opentelemetry/context-async-hooks';
 import { suppressTracing } from '@opentelemetry/core';
 import { expect } from 'chai';
-import { UndiciBreakerInstrumentation } from '../../instrumentations/undici/undici-attachment.js';
+import { UndiciBreakerInstrumentation } from '../../instrumentations/undici/undici-instrumentation.js';
 import { diagnostics } from '../../src/breaker/diagnostics.js';
 import type { BreakerOptions } from '../../src/breaker/options.js';
 import { counts, TestGuard } from '../support/guarded.js';

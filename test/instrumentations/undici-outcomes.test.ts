@@ -3,7 +3,7 @@ import { once } from 'node:events';
 import type { RequestListener } from 'node:http';
 import { PassThrough, Writable } from 'node:stream';
 import { expect } from 'chai';
-import { UndiciBreakerInstrumentation } from '../../instrumentations/undici/undici-attachment.js';
+import { UndiciBreakerInstrumentation } from '../../instrumentations/undici/undici-instrumentation.js';
 import type { BreakerOptions } from '../../src/breaker/options.js';
 import { counts, TestGuard } from '../support/guarded.js';
 import { CERTIFICATE, findDeadPort, serve, serveRaw, serveTls, stopServers } from '../support/servers.js';

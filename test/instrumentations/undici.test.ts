@@ -1,6 +1,6 @@
 import { COPIES, dispatchersOf, globalFetch, waysOf, type UndiciDispatcher, type Way } from '../support/undici-ways.js';
 import { expect } from 'chai';
-import { UndiciBreakerInstrumentation } from '../../instrumentations/undici/undici-attachment.js';
+import { UndiciBreakerInstrumentation } from '../../instrumentations/undici/undici-instrumentation.js';
 import { counts, TestGuard } from '../support/guarded.js';
 import { serve, type Upstream } from '../support/servers.js';
 

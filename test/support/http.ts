@@ -1,6 +1,6 @@
 import http from 'node:http';
 import { text } from 'node:stream/consumers';
-import { HttpBreakerInstrumentation } from '../../instrumentations/http/http-attachment.js';
+import { HttpBreakerInstrumentation } from '../../instrumentations/http/http-instrumentation.js';
 import type { CircuitBreaker } from '../../src/breaker/circuit-breaker.js';
 import type { BreakerOptions } from '../../src/breaker/options.js';
 import { CircuitBreakerRegistry } from '../../src/breaker/registry.js';

@@ -1,0 +1,138 @@
+import type { Span } from '@opentelemetry/api';
+import { CircuitOpenError, UNGUARDED, type Permit } from '../src/guard/guard.js';
+import type { Verdict } from '../src/breaker/verdict.js';
+import type { Target } from '../src/target.js';
+import type { CallContext } from '../src/telemetry/events/call-context.js';
+import { mark } from '../src/telemetry/events/span-events.js';
+import type { Attachment } from './attachment.js';
+import { reportOnce } from './harmless.js';
+
+/** How a call comes in. Written once for each kind of call: an object made for each call would be one too many. */
+export interface Entry {
+  /** It must be made whatever the circuit says, as inside a transaction: counted as every call, never rejected. */
+  readonly must?: boolean;
+  /** It is slow by design, like a blocking Redis command: never slow, never a probe. */
+  readonly longRunning?: boolean;
+}
+
+const ORDINARY: Entry = {};
+
+/**
+ * One attempt of a client: it enters, is sent, and ends once. The only way to a permit.
+ *
+ * No method throws, whatever is wrong on our side: the client's call then goes through unguarded. A client adds what it
+ * knows: the name of OpenTelemetry's span, and what its errors say of the target.
+ */
+export abstract class ClientCall implements CallContext {
+  /** The client span that another instrumentation made for the call, else the span that was active when it began. */
+  span: Span | undefined = undefined;
+  #permit: Permit = UNGUARDED;
+
+  constructor(protected readonly attachment: Attachment) {}
+
+  /** What OpenTelemetry's instrumentation of the client names its spans. Asked only where nothing else records the call. */
+  abstract spanName(): string;
+
+  /** What an error that the call ended with says of its target. */
+  protected abstract verdictOf(error: unknown): Verdict;
+
+  /** Whether nothing more can be said of it: it has ended, or no circuit has a say in it. */
+  get isOver(): boolean {
+    return this.#permit.settled;
+  }
+
+  /** Asks the guard. @returns why the call must not be made; nothing where it goes ahead */
+  enter(target: Target, entry: Entry = ORDINARY): CircuitOpenError | undefined {
+    const { attachment } = this;
+    if (!attachment.isAttached) return undefined;
+    try {
+      this.span = attachment.callSpan();
+      const { guard } = attachment;
+      const admission = entry.must
+        ? guard.pass(target, this, entry.longRunning)
+        : guard.enter(target, this, entry.longRunning);
+      if (admission instanceof CircuitOpenError) return admission;
+      this.#permit = admission;
+    } catch (error) {
+      this.#stepAside(error);
+    }
+    return undefined;
+  }
+
+  /** Enters as a probe of our own making, where a half-open circuit has room for one. @returns whether it had */
+  enterAsProbe(target: Target): boolean {
+    const { attachment } = this;
+    if (!attachment.isAttached) return false;
+    try {
+      this.span = attachment.callSpan();
+      this.#permit = attachment.guard.probe(target, this);
+    } catch (error) {
+      this.#stepAside(error);
+    }
+    return !this.#permit.settled;
+  }
+
+  /**
+   * The client's own function was called. Where OpenTelemetry's instrumentation is within ours, it has made its span by
+   * now, which from here on is the span of the call.
+   */
+  sent(): void {
+    try {
+      const span = this.attachment.innerSpan();
+      if (span === undefined) return;
+      this.span = span;
+      if (!this.#permit.settled) mark(this.#permit.breaker, span);
+    } catch (error) {
+      reportOnce('Finding the span of a call failed', error);
+    }
+  }
+
+  /** Its caller got what it asked for. */
+  succeed(): void {
+    this.end('success');
+  }
+
+  /** It ended with this error: `verdictOf` says what that means. */
+  fail(error: unknown): void {
+    if (this.#permit.settled) return;
+    try {
+      this.#permit.settle(this.verdictOf(error), error);
+    } catch (fault) {
+      this.#stepAside(fault);
+    }
+  }
+
+  /** Its caller gave it up before there was a good answer; or it was never made. */
+  abandon(): void {
+    this.end('ignored');
+  }
+
+  /** Ends it where the client knows the verdict. @param retryAfterMs with a failure: how long the target asks to be left alone */
+  protected end(verdict: Verdict, cause?: unknown, retryAfterMs?: number): void {
+    if (this.#permit.settled) return;
+    try {
+      if (retryAfterMs !== undefined && verdict === 'failure') this.#permit.failure(cause, retryAfterMs);
+      else this.#permit.settle(verdict, cause);
+    } catch (fault) {
+      this.#stepAside(fault);
+    }
+  }
+
+  /** This is what the other call has become: it owns its permit from here on, and the other one ends without a word. */
+  takeOver(other: ClientCall): void {
+    this.#permit = other.#permit;
+    other.#permit = UNGUARDED;
+    if (this.#permit !== UNGUARDED) this.#permit.context = this;
+  }
+
+  #stepAside(error: unknown): void {
+    reportOnce('Guarding a call failed', error);
+    const permit = this.#permit;
+    this.#permit = UNGUARDED;
+    try {
+      permit.ignore();
+    } catch {
+      // Whatever is broken there has been reported.
+    }
+  }
+}
