@@ -7,7 +7,7 @@ import { formatPercent, formatSeconds } from './format.js';
 import type { BreakerObserver, DurationRecorder, Transition } from './observer.js';
 import type { BreakerOptions } from './options.js';
 import { NO_VERDICT, Permit, UNGUARDED, type PermitIssuer } from './permit.js';
-import { Run } from './run.js';
+import { fallBackLater, rejectLater, Run } from './run.js';
 import { SlowCallWatch } from './slow-call-watch.js';
 import { CLOSED, HALF_OPEN, OPEN, STATE_NAMES, type CircuitState, type StateCode } from './state.js';
 import { Tally, type BreakerStats } from './tally.js';
@@ -126,12 +126,17 @@ export class CircuitBreaker implements PermitIssuer {
    * An error whose name is `AbortError` is ignored, since the caller gave up; one that says that time ran out counts as
    * `countTimeouts` has it; every other error is a failure. `isFailure` decides first where it is set.
    *
+   * The first rejections within one turn of the event loop come at once. Those that follow come when it has turned, and
+   * where that goes on, 5 ms later, so that a loop that retries at once leaves room for everything else.
+   *
    * @param fn gets `signal`, so that it can be handed on; may return a value or a promise
-   * @returns what `fn` returns; rejects with `CircuitOpenError`, or with the error of `fn`, unchanged
+   * @returns what `fn` returns; rejects with `CircuitOpenError`, with the error of `fn`, unchanged, or with a `TypeError`
+   * where `fn` is not a function
    */
   call<T>(fn: (signal?: AbortSignal) => T | PromiseLike<T>, signal?: AbortSignal): Promise<T> {
+    if (typeof fn !== 'function') return notAFunction(fn);
     const run = this.#startRun();
-    if (run instanceof CircuitOpenError) return Promise.reject(run);
+    if (run instanceof CircuitOpenError) return rejectLater(run);
     // Here rather than in a function of its own: an error made within `fn` pays half a microsecond for each frame between.
     try {
       return run.settleWith(fn(signal));
@@ -150,12 +155,9 @@ export class CircuitBreaker implements PermitIssuer {
     fallback: (error: CircuitOpenError) => F | PromiseLike<F>,
     signal?: AbortSignal,
   ): Promise<T | F> {
+    if (typeof fn !== 'function') return notAFunction(fn);
     const run = this.#startRun();
-    if (run instanceof CircuitOpenError) {
-      return new Promise((resolve) => {
-        resolve(fallback(run));
-      });
-    }
+    if (run instanceof CircuitOpenError) return fallBackLater(run, fallback);
     try {
       return run.settleWith(fn(signal));
     } catch (error) {
@@ -623,6 +625,14 @@ export class CircuitBreaker implements PermitIssuer {
     const { slowCallDuration } = this.#config;
     this.#slowCalls = slowCallDuration === undefined ? undefined : new SlowCallWatch(slowCallDuration);
   }
+}
+
+/** An error of the caller, which made its call before it asked: no word on the target. */
+function notAFunction(fn: unknown): Promise<never> {
+  const given = fn instanceof Promise ? 'a promise: its call is made already' : typeof fn;
+  return Promise.reject(
+    new TypeError(`A circuit breaker calls a function that makes the call; it was given ${given}.`),
+  );
 }
 
 function checkName(name: unknown): void {

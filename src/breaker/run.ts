@@ -1,3 +1,5 @@
+import type { CircuitOpenError } from './errors.js';
+import { deferRejection } from './pacing.js';
 import { Permit, type PermitIssuer } from './permit.js';
 
 // What so many calls at once leave behind for the next: some 300 bytes each.
@@ -64,6 +66,30 @@ export class Run {
     Run.#free = this;
     Run.#freeCount++;
   }
+}
+
+// What an ordinary burst of calls rejects within one turn does not wait; a loop that retries at once soon does.
+const AT_ONCE = 32;
+
+/** The promise of a call that was rejected. */
+export function rejectLater(rejection: CircuitOpenError): Promise<never> {
+  return new Promise((_, reject) => deferRejection(() => reject(rejection), AT_ONCE));
+}
+
+/** The promise of a call that was rejected and has a fallback, which must not be a way around the wait. */
+export function fallBackLater<F>(
+  rejection: CircuitOpenError,
+  fallback: (error: CircuitOpenError) => F | PromiseLike<F>,
+): Promise<F> {
+  return new Promise((resolve, reject) =>
+    deferRejection(() => {
+      try {
+        resolve(fallback(rejection));
+      } catch (error) {
+        reject(error);
+      }
+    }, AT_ONCE),
+  );
 }
 
 function isThenable<T>(value: T | PromiseLike<T>): value is PromiseLike<T> {

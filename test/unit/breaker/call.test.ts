@@ -1,3 +1,4 @@
+import { AsyncLocalStorage } from 'node:async_hooks';
 import { expect } from 'chai';
 import type { CircuitBreaker } from '../../../src/breaker/circuit-breaker.js';
 import { CircuitOpenError } from '../../../src/breaker/errors.js';
@@ -138,6 +139,56 @@ describe('CircuitBreaker.call', () => {
     expect(error).to.be.instanceOf(CircuitOpenError);
     expect(called).to.equal(false);
     expect(breaker.stats().calls.rejected).to.equal(1);
+  });
+
+  for (const [what, fn] of [
+    ['a promise', Promise.resolve(1)],
+    ['nothing', undefined],
+    ['a number', 7],
+  ] as const) {
+    it(`does not take ${what} for a function, and counts nothing`, async () => {
+      const breaker = breakerUnderTest();
+      for (const promise of [breaker.call(fn as never), breaker.callWithFallback(fn as never, () => 1)]) {
+        expect(await errorOf(promise)).to.be.instanceOf(TypeError);
+      }
+      expect(counts(breaker)).to.equal('0 success, 0 failure, 0 ignored, 0 rejected, 0 in flight');
+    });
+  }
+
+  it('lets the event loop turn where rejected calls are made again at once', async () => {
+    const breaker = breakerUnderTest();
+    openCircuit(breaker);
+    let turned = false;
+    setImmediate(() => (turned = true));
+    let calls = 0;
+    while (!turned) {
+      if (++calls > 1_000) throw new Error('the event loop stands');
+      await breaker.call(() => 1).catch(() => undefined);
+    }
+    turned = false;
+    setImmediate(() => (turned = true));
+    for (calls = 0; !turned;) {
+      if (++calls > 1_000) throw new Error('the event loop stands');
+      await breaker.callWithFallback(
+        () => 1,
+        () => 'from the fallback',
+      );
+    }
+  });
+
+  it('rejects in the async context of its caller, however late', async () => {
+    const breaker = breakerUnderTest();
+    openCircuit(breaker);
+    const context = new AsyncLocalStorage<number>();
+    const seen = Array.from({ length: 100 }, (_, caller) =>
+      context.run(caller, () =>
+        breaker.callWithFallback(
+          () => -1,
+          () => context.getStore(),
+        ),
+      ),
+    );
+    expect(await Promise.all(seen)).to.deep.equal(Array.from({ length: 100 }, (_, caller) => caller));
   });
 
   describe('judging errors', () => {

@@ -1,0 +1,94 @@
+/** Clock and timers, so that tests can move them. */
+export interface PacingSeams {
+  /** Milliseconds that only ever grow. */
+  readonly now: () => number;
+  /** Calls back when the event loop has turned. */
+  readonly soon: (callback: () => void) => void;
+  /** Calls back after so many milliseconds. */
+  readonly later: (callback: () => void, ms: number) => void;
+  /** As `soon`; keeps no process alive. */
+  readonly afterTurn: (callback: () => void) => void;
+}
+
+// Captured at load: the fake timers of an application's tests must not hold its rejections back. All but the last keep the
+// process alive, since a caller waits.
+const { setImmediate, setTimeout } = globalThis;
+const realSeams: PacingSeams = {
+  now: performance.now.bind(performance),
+  soon: (callback) => void setImmediate(callback),
+  later: (callback, ms) => void setTimeout(callback, ms),
+  afterTurn: (callback) => void setImmediate(callback).unref(),
+};
+
+const PACE_MS = 5;
+const FULL_CREDIT = 50;
+
+/**
+ * When rejections reach their callers. A loop that retries at once must not stop the process: a rejection that comes in a
+ * microtask would never let the event loop turn, so that nothing could ever show that the target is back.
+ *
+ * Rejections therefore come after the event loop has turned; turns that have rejections use up a credit, and without credit
+ * rejections are slow. Turns are counted, not rejections: a thousand calls rejected together are no loop.
+ */
+export class Pacer {
+  #credit = FULL_CREDIT;
+  #refilledAt: number;
+  #isInTurn = false;
+  #isPaced = false;
+  #inTurn = 0;
+
+  constructor(private readonly seams: PacingSeams = realSeams) {
+    this.#refilledAt = seams.now();
+  }
+
+  /**
+   * Calls back when the caller of a rejected call may hear of it. Each rejection has a timer of its own, so that the
+   * callback runs in the async context of its call.
+   *
+   * @param atOnce this many rejections in a turn are called back before this returns; default none
+   */
+  defer(callback: () => void, atOnce = 0): void {
+    if (!this.#isInTurn) this.#beginTurn();
+    if (this.#inTurn++ < atOnce) callback();
+    else if (this.#isPaced) this.seams.later(callback, PACE_MS);
+    else this.seams.soon(callback);
+  }
+
+  #beginTurn(): void {
+    const now = this.seams.now();
+    this.#credit = Math.min(FULL_CREDIT, this.#credit + (now - this.#refilledAt) / PACE_MS);
+    this.#refilledAt = now;
+    this.#isInTurn = true;
+    this.#inTurn = 0;
+    this.#isPaced = this.#credit < 1;
+    // Before the rejections of this turn: what their callers do next belongs to the next turn.
+    if (this.#isPaced) {
+      this.seams.later(this.#endPacedTurn, PACE_MS);
+    } else {
+      this.#credit--;
+      this.seams.afterTurn(this.#endTurn);
+    }
+  }
+
+  readonly #endTurn = (): void => {
+    this.#isInTurn = false;
+  };
+
+  readonly #endPacedTurn = (): void => {
+    // Waiting earns no credit, or every other turn of a loop would go unpaced.
+    this.#refilledAt = this.seams.now();
+    this.#isInTurn = false;
+  };
+}
+
+const pacer = new Pacer();
+
+/**
+ * Calls back when the caller of a rejected call may hear of it: after the event loop has turned, or later where rejections
+ * come turn after turn. In the async context of whoever calls this.
+ *
+ * @param atOnce this many rejections in a turn are called back before this returns; default none
+ */
+export function deferRejection(callback: () => void, atOnce?: number): void {
+  pacer.defer(callback, atOnce);
+}
