@@ -6,6 +6,7 @@ import { eventLoop, type LoopWatch } from './event-loop-stalls.js';
 import { formatPercent, formatSeconds } from './format.js';
 import type { BreakerObserver, DurationRecorder, Transition } from './observer.js';
 import type { BreakerOptions } from './options.js';
+import { Patience } from './patience.js';
 import { NO_VERDICT, Permit, UNGUARDED, type PermitIssuer } from './permit.js';
 import { fallBackLater, rejectLater, Run } from './run.js';
 import { SlowCallWatch } from './slow-call-watch.js';
@@ -39,7 +40,7 @@ const NO_LABELS: Readonly<Record<string, never>> = Object.freeze({});
  * Guards one target: counts what becomes of calls to it and, when it fails too often, rejects calls at once instead of
  * making them, until probes show that it is back.
  *
- * There are no timers: an open circuit turns half-open inside the first `acquire()` after its time is up.
+ * No state depends on a timer: an open circuit turns half-open inside the first `acquire()` after its time is up.
  */
 export class CircuitBreaker implements PermitIssuer {
   #name: string;
@@ -68,6 +69,8 @@ export class CircuitBreaker implements PermitIssuer {
   #durations: DurationRecorder | undefined;
   // Whether a call that starts while closed needs to know when.
   #timed = false;
+  // What is known of answers and waits, for breakers that time their calls.
+  #patience: Patience | undefined;
   #openFor = 0;
   #openUntil = 0;
   // By hand, or because the target asked for it: not a conclusion of ours, which could be wrong.
@@ -297,6 +300,7 @@ export class CircuitBreaker implements PermitIssuer {
   /** @internal From now on it is known of each call when it started. */
   timeCalls(): void {
     this.#timed = true;
+    this.#patience ??= new Patience();
   }
 
   /** @internal From now on, the duration of each call goes there. */
@@ -328,6 +332,7 @@ export class CircuitBreaker implements PermitIssuer {
     tally.success++;
     const now = this.#seams.now();
     if (this.#durations !== undefined) this.#recordDuration(this.#durations, now - permit.startedAt);
+    this.#patience?.answered(permit.startedAt, now);
     if (!this.#counts(permit)) return;
     this.#consecutiveFailures = 0;
     this.#consecutiveSuccesses++;
@@ -379,8 +384,10 @@ export class CircuitBreaker implements PermitIssuer {
   /** @internal */
   settleTimeout(permit: Permit, cause: unknown): void {
     const { countTimeouts, isFailure } = this.#config;
+    const now = this.#seams.now();
+    const slowest = this.#patience?.slowest ?? -1;
     const counts =
-      isFailure !== undefined || (countTimeouts && !this.#seams.loop.excuses(permit.startedAt, this.#seams.now()));
+      isFailure !== undefined || (countTimeouts && !this.#seams.loop.excuses(permit.startedAt, now, slowest));
     if (counts) this.settleFailure(permit, cause);
     else this.settleIgnored(permit);
   }
@@ -444,7 +451,7 @@ export class CircuitBreaker implements PermitIssuer {
 
   #startTime(now: number, longRunning: boolean): number {
     const { loop } = this.#seams;
-    if (now >= loop.due) loop.look(now);
+    if (this.#timed && now >= loop.due) loop.callBegins(now);
     // NaN is slower than nothing and older than nothing: every comparison with it is false.
     return longRunning ? NaN : now;
   }

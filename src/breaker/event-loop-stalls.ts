@@ -4,103 +4,122 @@ import { AsyncResource } from 'node:async_hooks';
 export interface LoopSeams {
   /** Milliseconds that only ever grow. */
   readonly now: () => number;
-  /** Of these, so many the event loop has spent waiting for something to happen. */
+  /** How many of these milliseconds the event loop has spent waiting for something to happen. */
   readonly idle: () => number;
   /** Calls back once, later; must keep no process alive. */
   readonly later: (callback: () => void, ms: number) => void;
+  /** Calls back once, after the loop has next taken in what the system has for it; must keep no process alive. */
+  readonly afterPoll: (callback: () => void) => void;
 }
 
 // Captured at load: the fake timers of an application's tests must not make its event loop look blocked.
-const { setTimeout } = globalThis;
+const { setTimeout, setImmediate } = globalThis;
 const { nodeTiming } = performance;
 // A timer keeps the async context it is made in: here that of no request.
 const outside = new AsyncResource('otel-breaker');
-const realSeams: LoopSeams = {
+export const realSeams: LoopSeams = {
   now: performance.now.bind(performance),
   idle: () => nodeTiming.idleTime,
   later: (callback, ms) => outside.runInAsyncScope(() => void setTimeout(callback, ms).unref()),
+  afterPoll: (callback) => outside.runInAsyncScope(() => void setImmediate(callback).unref()),
 };
 
-// Often enough to place a stall, rare enough to cost nothing: a look takes less than a tenth of a microsecond.
-const LOOK_EVERY = 20;
 // Shorter ones are the ordinary life of a process.
 const STALL = 100;
-// What a target may be deprived of before its silence says nothing about it.
-const SHARE = 0.25;
-const MAX_STALLS = 32;
-// Once time ran out for a call, the loop is watched closely for so long.
+// The one timer of a breaker that waits for nobody: without it, nobody knows when the loop stood.
 const TICK = 50;
-const WATCH_FOR = 10_000;
+// It goes on for so long after the last timed call began, and calls say so once in a second.
+const TICKS_FOR = 30_000;
+const CALLS_SAY_EVERY = 1_000;
+const MAX_STALLS = 32;
+// How long an answer may take that came while nobody could listen: twice the slowest good one, and some milliseconds.
+const TIMES_SLOWEST = 2;
+const GRACE = 100;
 
 /** A time in which the event loop could not listen. */
 interface Stall {
   readonly from: number;
   readonly to: number;
-  readonly ms: number;
 }
 
 /**
- * Whether the event loop could listen at all while a call waited for its answer: an answer that nobody could take in time
- * is not one that did not come.
+ * Knows when the event loop of this thread stood still: an answer that nobody could take in time is not an answer that
+ * did not come.
  *
- * There is no timer while nothing is wrong. The loop counts how long it has waited; calls that start note that number
- * now and then, and what lies between two notes and was not waiting was work. A first timeout is judged by this, which
- * takes much work in small pieces for one long piece where few calls are made. From then on a timer of our own shows, for
- * a while, that the loop turns, and by how much it is late: also where the process as a whole was held up.
+ * One timer for the process shows by how much it is late, also where the process as a whole was held up. It ticks only
+ * while timed calls are made, and keeps no process alive.
  */
 export class LoopWatch {
-  /** The next call that starts at this time or later is to `look`. */
+  /** The next timed call that begins at this time or later is to say so with `callBegins`. */
   due = -Infinity;
   readonly #stalls: Stall[] = [];
-  #at: number;
-  #idle: number;
-  #watchUntil = -Infinity;
+  #tickedAt = 0;
+  #idle = 0;
+  #ticksUntil = -Infinity;
   #ticking = false;
+  // The loop stood, and nothing that has arrived meanwhile has been taken in yet.
+  #hasNotPolledSince = false;
 
-  constructor(private readonly seams: LoopSeams = realSeams) {
-    this.#at = seams.now();
-    this.#idle = seams.idle();
-  }
+  constructor(private readonly seams: LoopSeams = realSeams) {}
 
-  look(now: number): void {
-    const idle = this.seams.idle();
-    const elapsed = now - this.#at;
-    // A tick of ours that is overdue says the same, and more: time taken from the whole process looks like waiting.
-    this.#note(now, this.#ticking ? elapsed - TICK : elapsed - (idle - this.#idle));
-    this.#at = now;
-    this.#idle = idle;
-    this.due = now + LOOK_EVERY;
-  }
-
-  /** Whether time ran out for a call since the loop could not listen for a good part of it. */
-  excuses(startedAt: number, now: number): boolean {
-    this.look(now);
-    this.#watchClosely(now);
-    let stalled = 0;
-    for (const { from, to, ms } of this.#stalls) {
-      stalled += Math.min(ms, Math.max(0, Math.min(to, now) - Math.max(from, startedAt)));
-    }
-    return stalled >= STALL && stalled >= SHARE * (now - startedAt);
-  }
-
-  #note(to: number, ms: number): void {
-    if (ms < STALL) return;
-    this.#stalls.push({ from: this.#at, to, ms });
-    if (this.#stalls.length > MAX_STALLS) this.#stalls.shift();
-  }
-
-  #watchClosely(now: number): void {
-    this.#watchUntil = now + WATCH_FOR;
+  callBegins(now: number): void {
+    this.due = now + CALLS_SAY_EVERY;
+    this.#ticksUntil = now + TICKS_FOR;
     if (this.#ticking) return;
     this.#ticking = true;
-    this.seams.later(this.#tick, TICK);
+    this.#nextTick(now);
+  }
+
+  /**
+   * Whether time ran out for a call because the loop stood: it stood within the wait, and the time that is left is not
+   * more than a good answer may take. Where no good answer is known, whether it stood just now, so that the answer may
+   * have arrived and wait to be read.
+   *
+   * @param slowest milliseconds that a good answer has taken at most; negative where none is known
+   */
+  excuses(startedAt: number, now: number, slowest: number): boolean {
+    const waited = now - startedAt;
+    if (!(waited >= STALL)) return false;
+    const unseen = this.#ticking ? this.#stoodBefore(now) : 0;
+    if (slowest < 0) return this.#hasNotPolledSince || unseen >= STALL;
+    let stood = unseen >= STALL ? Math.min(unseen, waited) : 0;
+    for (const { from, to } of this.#stalls) stood += Math.max(0, to - Math.max(from, startedAt));
+    return stood >= STALL && waited - stood <= TIMES_SLOWEST * slowest + GRACE;
+  }
+
+  /** How long the loop has stood since the last tick, as far as one can tell. */
+  #stoodBefore(now: number): number {
+    const elapsed = now - this.#tickedAt;
+    // Time taken from the whole process looks like waiting to the loop, but makes the tick late.
+    return Math.max(elapsed - TICK, elapsed - (this.seams.idle() - this.#idle));
   }
 
   readonly #tick = (): void => {
     const now = this.seams.now();
-    this.look(now);
-    if (now < this.#watchUntil) this.seams.later(this.#tick, TICK);
-    else this.#ticking = false;
+    const stood = this.#stoodBefore(now);
+    if (stood >= STALL) this.#note({ from: now - stood, to: now });
+    if (now < this.#ticksUntil) this.#nextTick(now);
+    else {
+      this.#ticking = false;
+      this.due = -Infinity;
+    }
+  };
+
+  #nextTick(now: number): void {
+    this.#tickedAt = now;
+    this.#idle = this.seams.idle();
+    this.seams.later(this.#tick, TICK);
+  }
+
+  #note(stall: Stall): void {
+    this.#stalls.push(stall);
+    if (this.#stalls.length > MAX_STALLS) this.#stalls.shift();
+    this.#hasNotPolledSince = true;
+    this.seams.afterPoll(this.#polled);
+  }
+
+  readonly #polled = (): void => {
+    this.#hasNotPolledSince = false;
   };
 }
 

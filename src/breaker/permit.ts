@@ -56,8 +56,8 @@ export class Permit {
   }
 
   /**
-   * The call ran out of time: a failure; ignored where `countTimeouts` is false, and where our own event loop was blocked
-   * for a good part of that time.
+   * The call ran out of time: a failure; ignored where `countTimeouts` is false, and where our own event loop stood for
+   * so long that a good answer could not have been taken in.
    */
   timeout(cause?: unknown): void {
     if (this.settled) return;

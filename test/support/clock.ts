@@ -7,6 +7,7 @@ export class FakeClock implements BreakerSeams, LoopSeams {
   chance = 0.5;
   #ms = 1_000_000;
   #idle = 0;
+  #afterPoll: (() => void)[] = [];
   #timers: { readonly at: number; readonly callback: () => void }[] = [];
 
   readonly now = (): number => this.#ms;
@@ -15,6 +16,9 @@ export class FakeClock implements BreakerSeams, LoopSeams {
   readonly idle = (): number => this.#idle;
   readonly later = (callback: () => void, ms: number): void => {
     this.#timers.push({ at: this.#ms + ms, callback });
+  };
+  readonly afterPoll = (callback: () => void): void => {
+    this.#afterPoll.push(callback);
   };
   // The last field: it asks the others.
   readonly loop = new LoopWatch(this);
@@ -49,6 +53,7 @@ export class FakeClock implements BreakerSeams, LoopSeams {
 
   #wait(ms: number): void {
     if (ms <= 0) return;
+    for (const callback of this.#afterPoll.splice(0)) callback();
     this.#ms += ms;
     this.#idle += ms;
   }
