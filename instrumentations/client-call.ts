@@ -102,8 +102,31 @@ export abstract class ClientCall implements CallContext {
     }
   }
 
-  /** Its caller gave it up before there was a good answer; or it was never made. */
-  abandon(): void {
+  /** The first good answer has come, such as headers with a good status. The call goes on; its end is still to be told. */
+  answered(): void {
+    if (this.#permit.settled) return;
+    try {
+      this.#permit.answered();
+    } catch (fault) {
+      this.#stepAside(fault);
+    }
+  }
+
+  /**
+   * Its caller gave it up before there was a good answer. Whether that is a word on the target depends on how long it
+   * waited; a reason that names a timeout is for `fail`.
+   */
+  abandon(reason?: unknown): void {
+    if (this.#permit.settled) return;
+    try {
+      this.#permit.abandon(reason);
+    } catch (fault) {
+      this.#stepAside(fault);
+    }
+  }
+
+  /** It was never made: its arguments were wrong, or nobody needed it. */
+  forgo(): void {
     this.end('ignored');
   }
 

@@ -72,6 +72,14 @@ export class Permit {
     this.breaker.settleIgnored(this);
   }
 
+  /** @internal The target's first good answer has come, such as headers with a good status; the call goes on. */
+  answered(): void {}
+
+  /** @internal Its caller gave it up before any good answer. */
+  abandon(_cause?: unknown): void {
+    this.ignore();
+  }
+
   /** @internal Settles by a verdict; `cause` is what it was given on. */
   settle(verdict: Verdict, cause?: unknown): void {
     switch (verdict) {
