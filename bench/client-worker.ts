@@ -1,6 +1,6 @@
 /**
- * Makes blocks of calls through one client, whenever its parent says so, and answers with the CPU time of this process
- * that each took: far steadier than calls per second. The server runs in another process.
+ * Makes a block of calls through one client when its parent asks, and answers with the CPU time that this process
+ * used for it. CPU time is far steadier than calls per second. The server runs in another process.
  */
 import { trace } from '@opentelemetry/api';
 import { registerInstrumentations } from '@opentelemetry/instrumentation';
@@ -15,7 +15,7 @@ import type * as Http from 'node:http';
 type Instrumentations = typeof import('../instrumentations/index.js');
 
 export type ClientName = 'http' | 'fetch' | 'undici' | 'ioredis' | 'pg';
-/** What stands between the application and the client. */
+/** What is between the application and the client. */
 export type Surroundings = 'nothing' | 'OpenTelemetry' | 'otel-breaker' | 'both';
 
 interface Client {
@@ -72,7 +72,7 @@ function main(): void {
   process.send!('ready');
 }
 
-/** Spans of every call, made as in production and then dropped. */
+/** Makes a span for every call, as in production, and drops it. */
 function traceEverything(): void {
   const exporter = {
     export: (_: unknown, done: (result: { code: 0 }) => void) => done({ code: 0 }),

@@ -8,7 +8,7 @@ import { spread, type Spread } from './spread.js';
 
 const CLIENTS: readonly ClientName[] = ['http', 'fetch', 'undici', 'ioredis', 'pg'];
 const SURROUNDINGS: readonly Surroundings[] = ['nothing', 'otel-breaker', 'OpenTelemetry', 'both'];
-// Thousands of calls in each: V8 goes on optimising for seconds, and a service runs for days.
+// Thousands of calls in each block, since V8 optimises for seconds and a service runs for days.
 const WARM_UP_BLOCKS = 4;
 const BLOCKS = 8;
 
@@ -62,7 +62,7 @@ async function measureClient(client: ClientName, address: string, sets: number):
     });
     for (const { worker } of workers) await next(worker);
     for (let block = 0; block < WARM_UP_BLOCKS + BLOCKS; block++) {
-      // There and back, so that none has the better of a machine that is getting faster or slower.
+      // Forwards and then backwards, so that a machine that gets faster or slower favours none.
       for (const { surroundings, worker } of block % 2 === 0 ? workers : [...workers].reverse()) {
         worker.send('block');
         const microseconds = await next<number>(worker);

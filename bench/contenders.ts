@@ -23,26 +23,26 @@ export interface Contender {
   readonly name: string;
   /** Guards a function with a breaker that does not open. */
   guard(fn: () => Promise<unknown>): Call | Promise<Call>;
-  /** Whether nothing but failures opens it all the same: then its failing path cannot be measured. */
+  /** Whether failures open it at any threshold. Then its failing path cannot be measured. */
   readonly alwaysTrips?: boolean;
   /** A call through an open circuit that stays open. */
   rejecting(): Call | Promise<Call>;
-  /** Makes a breaker that nobody has called yet, with all its metrics where it has them. */
+  /** Makes a breaker without calls, with all the metrics that it has. */
   readonly idle?: (name: string) => unknown;
 }
 
 const FOR_EVER_MS = 2 ** 31 - 1;
 const failing = () => Promise.reject(new Error('dead'));
 
-// Called as the others call it, by a function: each frame between makes the error of a failing call dearer.
+// Called through a function, as the others call it: each stack frame makes the error of a failing call more expensive.
 const bare: Contender = {
   name: 'bare await fn()',
   guard: (fn) => () => fn(),
-  // What a rejection costs at the least: a promise and an error.
+  // The least that a rejection can cost: a promise and an error.
   rejecting: () => () => Promise.reject(new Error('open')),
 };
 
-/** What no exact breaker can do without: a look at what the promise brings, and at the clock for the window. */
+/** What every exact breaker needs: the result of the promise, and the clock for the window. */
 function floor(name: string, clockReads: 1 | 2): Contender {
   const { now } = performance;
   const clock = now.bind(performance);
@@ -70,7 +70,7 @@ function floor(name: string, clockReads: 1 | 2): Contender {
 /** Where the metrics of a breaker go: nowhere, to the exporter of our own, or to a reader of the application's SDK. */
 type Metrics = 'none' | 'own exporter' | 'SDK of the application';
 
-// The build, as users have it: by its path, since the name of the package leads to the source here.
+// The build that users get. Loaded by its path, since the package's name leads to the source here.
 const core = () => require('../dist/src/index.js') as OtelBreaker;
 function telemetry<File extends 'metrics' | 'prometheus-page'>(file: File): Telemetry[File] {
   return require(`../dist/src/telemetry/metrics/${file}.js`) as Telemetry[File];
@@ -85,7 +85,7 @@ interface Telemetry {
   readonly 'prometheus-page': typeof import('../src/telemetry/metrics/prometheus-page.js');
 }
 
-/** Puts the breakers of a registry on show, now and to come. */
+/** Publishes the metrics of a registry's breakers, present and future. */
 export function publish(registry: CircuitBreakerRegistry, to: Exclude<Metrics, 'none'>): Published {
   const metrics = new (telemetry('metrics').BreakerMetrics)();
   registry.observe({

@@ -28,7 +28,7 @@ async function reject(call: () => Promise<unknown>, times: number): Promise<void
   }
 }
 
-/** Bytes of living objects. Finalizers of what has died run in between, and may let go of more. */
+/** Bytes of live objects. Finalizers run between the collections and may release more. */
 async function livingBytes(): Promise<number> {
   for (let round = 0; round < 5; round++) {
     gc();
@@ -51,7 +51,7 @@ async function main(): Promise<void> {
         await (answer as { text?(): Promise<string> }).text?.();
         await (answer as { body?: { text?(): Promise<string> } }).body?.text?.();
       };
-      // Code gets compiled and caches get filled.
+      // Warm up: code is compiled and caches are filled.
       await reject(call, CALLS / 10);
       const before = await livingBytes();
       const start = performance.now();

@@ -15,7 +15,7 @@ const CALLERS = 200;
 const UP = 1_000;
 const DOWN = 5_000;
 const AFTERWARDS = 3_000;
-// What a caller does between two calls, with or without an answer.
+// The pause of a caller between two calls.
 const PAUSE = 10;
 
 interface Run {

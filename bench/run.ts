@@ -30,7 +30,7 @@ export interface Results {
   readonly machine: string;
   readonly rounds: number;
   readonly calls: readonly Calls[];
-  /** Of a breaker that nobody has called yet, by contender. */
+  /** Of a breaker without calls, by contender. */
   readonly memory: Readonly<Record<string, Memory>>;
   readonly scale: Scale;
   readonly clients: readonly ClientCosts[];

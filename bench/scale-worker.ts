@@ -20,11 +20,11 @@ export interface Scale {
   readonly registryLookUp: number;
   /** Nanoseconds from a target to its permit, with a thousand rules and as many hosts in use. */
   readonly guardEnter: number;
-  /** Nanoseconds to match a target that no rule of a thousand is about, for the first time. */
+  /** Nanoseconds to match a new target that none of a thousand rules matches. */
   readonly ruleMiss: number;
   /** Milliseconds of CPU to read the numbers of a thousand breakers … */
   readonly collect: number;
-  /** … and to answer a scraper with all of it, which OpenTelemetry's exporter writes as text. */
+  /** … and to answer a scrape of them, whose text OpenTelemetry's exporter writes. */
   readonly page: number;
 }
 
@@ -101,7 +101,7 @@ function ruleMatching(): Pick<Scale, 'guardEnter' | 'ruleMiss'> {
 /** Nanoseconds for one of the items, in the fastest of several passes. */
 function fastest<T>(items: readonly T[], act: (item: T) => unknown): number {
   let best = Infinity;
-  // Kept, or V8 would see that nobody wants it.
+  // Kept, or V8 would remove the code that computes it.
   let found: unknown;
   for (let pass = 0; pass < 30; pass++) {
     const begun = process.hrtime.bigint();

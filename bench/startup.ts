@@ -7,7 +7,7 @@ export interface Startup {
   readonly cpu: Spread;
   /** Megabytes resident by then. */
   readonly megabytes: Spread;
-  /** Modules loaded by then, but for those of Node. */
+  /** Modules loaded by then, without those of Node. */
   readonly modules: number;
 }
 

@@ -25,7 +25,7 @@ async function main(): Promise<void> {
   const callsPerTurn = scenario === 'success, 100 at once' ? AT_ONCE : 1;
 
   await runFor(WARM_UP_MS, turn);
-  // The fastest of several short rounds: whatever else the machine does can only add to it.
+  // The fastest of several short rounds, since other work on the machine only adds time.
   let nanoseconds = Infinity;
   for (let round = 0; round < ROUNDS; round++) {
     const { turns, milliseconds } = await runFor(ROUND_MS, turn);
@@ -33,7 +33,7 @@ async function main(): Promise<void> {
   }
   const bytes = (await bytesPerTurn(turn, Math.ceil(2_000 / callsPerTurn))) / callsPerTurn;
   process.stdout.write(JSON.stringify({ nanoseconds, bytes } satisfies Measurement));
-  // Some contenders have timers that would keep the process.
+  // The timers of some contenders would keep the process alive.
   process.exit();
 }
 

@@ -21,10 +21,10 @@ const REQUESTS_PER_SECOND = 20;
 const HEALTHY_SECONDS = 5;
 const DEAD_SECONDS = 9;
 const RECOVERED_SECONDS = 10;
-// Long enough to be looked at.
+// Long enough to look at.
 const DEAD_AGAIN_SECONDS = 40;
 
-/** Something the app depends on, that can die and come back at the same address. */
+/** A dependency that can stop and start again at the same address. */
 interface Dependency {
   /** What the app needs to know of it. */
   readonly env: Readonly<Record<string, string>>;
@@ -33,7 +33,7 @@ interface Dependency {
   stop(): Promise<void>;
 }
 
-/** What became of the calls through one client in one second. */
+/** The calls through one client in one second, by result. */
 interface Second {
   ok: number;
   failed: number;
@@ -105,7 +105,7 @@ function clientsOf(name: string): readonly Client[] {
   throw new Error(`--client: got "${name}"; there is no such client. Use ${CLIENTS.join(', ')} or all.`);
 }
 
-/** Drives traffic through the app, and tells of each second what a caller of the app and a scraper see. */
+/** Sends requests to the app, and prints for each second what its callers and a scraper see. */
 class Account {
   readonly #totals: Second = newSecond();
   #seconds = 0;
@@ -251,7 +251,7 @@ async function firstLine(stream: NodeJS.ReadableStream): Promise<string> {
   return line;
 }
 
-/** Waits for the line in which the preload tells the address of its page, and shows everything it says. */
+/** Prints the preload's log and waits for the line with the address of its page. */
 function consoleAddress(stderr: NodeJS.ReadableStream): Promise<string> {
   return new Promise((resolve, reject) => {
     const lines = createInterface(stderr);

@@ -1,13 +1,13 @@
 import type { Redis } from 'ioredis';
 import type { Incident } from './domain.js';
 
-/** What is done with Redis goes through here: `CircuitBreakerRedis`, or nothing in between. */
+/** All Redis commands go through this: `CircuitBreakerRedis`, or Redis itself. */
 export interface RedisAccess {
   execute<T>(fn: (redis: Redis) => Promise<T>): Promise<T>;
   executeWithFallback<T>(fn: (redis: Redis) => Promise<T>, fallback: () => T): Promise<T>;
 }
 
-/** Redis with nothing in between; under the preload, its commands are guarded all the same. */
+/** Redis itself. Under the preload, its commands are guarded too. */
 export function plainAccess(redis: Redis): RedisAccess {
   return { execute: (fn) => fn(redis), executeWithFallback: (fn) => fn(redis) };
 }
@@ -19,7 +19,7 @@ export class IncidentCache {
   constructor(private readonly access: RedisAccess) {}
 
   async get(id: string): Promise<Incident | undefined> {
-    // A cache that must not be asked has nothing.
+    // Treat a rejected read as a miss.
     const text = await this.access.executeWithFallback(
       (redis) => redis.get(keyOf(id)),
       () => null,

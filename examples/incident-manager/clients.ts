@@ -1,6 +1,6 @@
 import type { Incident, Severity } from './domain.js';
 
-/** An answer of a service that is no success. */
+/** A service answered with an error status. */
 export class ServiceError extends Error {
   override readonly name = 'ServiceError';
 
@@ -12,11 +12,11 @@ export class ServiceError extends Error {
   }
 }
 
-/** JSON over HTTP: as much of a client as the four services need. */
+/** JSON over HTTP: what the four services need of a client. */
 abstract class ServiceClient {
   constructor(
     protected readonly baseUrl: string,
-    /** Milliseconds until an answer is no longer waited for. */
+    /** Milliseconds to wait for an answer. */
     protected readonly timeout = 2_000,
   ) {}
 
@@ -26,7 +26,7 @@ abstract class ServiceClient {
       signal: AbortSignal.timeout(this.timeout),
       ...(body !== undefined && { headers: { 'content-type': 'application/json' }, body: JSON.stringify(body) }),
     });
-    // Read in any case, so that the connection can be used again.
+    // Always read the body, so that the connection can be reused.
     const text = await response.text();
     if (!response.ok) throw new ServiceError(this.constructor.name, response.status);
     return JSON.parse(text) as Answer;
@@ -57,7 +57,7 @@ export interface AnomalyAnalysis {
   readonly outliers: readonly number[];
 }
 
-/** Watches models and what they are asked; knows what is out of the ordinary. */
+/** Watches models and their requests, and finds anomalies. */
 export class SentinelClient extends ServiceClient {
   fetchAlerts(limit = 20): Promise<Alert[]> {
     return this.ask('GET', `/v1/alerts?limit=${limit}`);
@@ -115,7 +115,7 @@ export interface ResourceUsage {
   readonly memory: number;
 }
 
-/** Runs models near the machines that are in trouble, and knows how busy these are. */
+/** Runs models near the affected machines, and knows their load. */
 export class EdgeAgentClient extends ServiceClient {
   submitBatch(batch: Batch): Promise<BatchReceipt> {
     return this.ask('POST', '/v1/batches', batch);
@@ -146,7 +146,7 @@ export interface AuditReport {
   readonly findings: readonly string[];
 }
 
-/** Knows the rules that the handling of an incident must obey. */
+/** Knows the rules for handling an incident. */
 export class GovernanceClient extends ServiceClient {
   checkCompliance(request: ComplianceRequest): Promise<ComplianceCheck> {
     return this.ask('POST', '/v1/compliance', request);

@@ -18,7 +18,7 @@ import {
   WebhookSenderWithBreaker,
 } from './with-breaker.js';
 
-/** Where everything is. */
+/** The addresses of all dependencies. */
 export interface Addresses {
   readonly SENTINEL_URL: string;
   readonly SHIELD_URL: string;
@@ -37,7 +37,7 @@ export interface Connected extends Dependencies {
   close(): Promise<void>;
 }
 
-/** The dependencies as they are: under the preload, no more is needed. But nothing that patches clients sees SMTP. */
+/** The dependencies without wrappers: the preload guards them. SMTP is the exception: no patch covers it. */
 export function connect(addresses: Addresses, openDuration?: Duration): Connected {
   const { redis, senders, ...plain } = clients(addresses);
   return {
@@ -47,7 +47,7 @@ export function connect(addresses: Addresses, openDuration?: Duration): Connecte
   };
 }
 
-/** The same with a breaker written down before each: what the preload saves. */
+/** The same, each behind a wrapper with a breaker. The preload saves this code. */
 export function connectWithBreakers(addresses: Addresses, openDuration?: Duration): Connected {
   const options = { openDuration };
   const { redis, senders, sentinel, shield, edgeAgent, governance, store, close } = clients(addresses);
@@ -74,7 +74,7 @@ function clients(addresses: Addresses) {
     connectionTimeoutMillis: 1_000,
     query_timeout: 2_000,
   });
-  // An idle connection that is lost is replaced by the next query; without a listener it would end the process.
+  // The next query replaces an idle connection that was lost. Without a listener, the error would end the process.
   pool.on('error', () => {});
   const redis = new Redis(addresses.REDIS_URL, {
     maxRetriesPerRequest: 0,

@@ -1,4 +1,4 @@
-/** How bad: P0 is everything down, P4 a wish. */
+/** Severity: P0 means that everything is down, P4 is a wish. */
 export type Severity = 'P0' | 'P1' | 'P2' | 'P3' | 'P4';
 export type IncidentStatus = 'open' | 'acknowledged' | 'resolved';
 
@@ -14,7 +14,7 @@ export interface Incident extends IncidentReport {
   readonly id: string;
   readonly severity: Severity;
   readonly status: IncidentStatus;
-  /** The same for reports of the same trouble. */
+  /** Equal for reports of the same incident. */
   readonly fingerprint: string;
   /** How often it was reported. */
   readonly occurrences: number;
@@ -23,7 +23,7 @@ export interface Incident extends IncidentReport {
   readonly enrichment: Enrichment;
 }
 
-/** What the four LLM services have to say of an incident. What is missing could not be asked. */
+/** The findings of the four LLM services about an incident. A service that could not be asked has none. */
 export interface Enrichment {
   readonly confidence?: number;
   readonly security?: { readonly threat: boolean; readonly summary: string };

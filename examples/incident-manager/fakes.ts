@@ -29,7 +29,7 @@ export interface Received {
   readonly body: string;
 }
 
-/** The outside world of the incident manager on this machine, with a gate before each part of it. */
+/** Local fakes of all dependencies, each behind a gate. */
 export interface World {
   readonly gates: Readonly<Record<Dependency, Gate>>;
   readonly addresses: Addresses;
@@ -37,7 +37,7 @@ export interface World {
   close(): Promise<void>;
 }
 
-/** @param firstPort where the gates stand, in the order of `DEPENDENCIES`; 0: each on any free port */
+/** @param firstPort port of the first gate; the others follow in the order of `DEPENDENCIES`. 0: each on any free port */
 export async function startWorld(firstPort = 0): Promise<World> {
   const received: Received[] = [];
   const closers: (() => Promise<unknown>)[] = [];
@@ -86,7 +86,7 @@ export async function startWorld(firstPort = 0): Promise<World> {
       WEBHOOK_SECRET: 'shared secret',
     },
     close: async () => {
-      // Gates first, so that servers have no connections left to wait for.
+      // Close gates first, so that no connection keeps a server open.
       for (const gate of Object.values(complete)) gate.shut();
       for (const close of closers.reverse()) await close();
     },
@@ -153,7 +153,7 @@ function fakeMail(received: Received[]): SMTPServer {
       });
     },
   });
-  // Connections that break are the purpose of all this.
+  // Broken connections are expected here.
   server.on('error', () => {});
   return server;
 }

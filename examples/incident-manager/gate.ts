@@ -1,7 +1,7 @@
 import { once } from 'node:events';
 import { connect, createServer, type AddressInfo, type Server, type Socket } from 'node:net';
 
-/** Stands before a server and can be shut: then its connections break, and new ones break at once. */
+/** A proxy before a server. While it is shut, its connections break and new ones break at once. */
 export class Gate {
   /** Connections that were asked for so far. */
   connections = 0;
@@ -29,7 +29,7 @@ export class Gate {
     });
   }
 
-  /** @param port where to stand; 0 is any free one */
+  /** @param port to listen on; 0 is any free one */
   static async before(targetPort: number, port = 0): Promise<Gate> {
     const gate = new Gate(targetPort);
     gate.#server.listen(port, '127.0.0.1');

@@ -51,8 +51,8 @@ async function answer(
 }
 
 /**
- * An open circuit is no reason to restart the service: it answers, with less. So the status is 200, and whoever
- * watches reads `healthy`.
+ * An open circuit is no reason to restart the service: it still answers, with less. So the status is 200, and monitoring
+ * reads `healthy`.
  */
 function health(registry: CircuitBreakerRegistry): object {
   const circuits = registry.getAllStats().map(({ name, state, calls }) => ({ name, state, ...calls }));

@@ -87,7 +87,7 @@ export interface PagerDutyOptions {
   readonly url?: string;
 }
 
-/** Whoever is on duty, through the Events API v2 of PagerDuty. */
+/** The engineer on call, through the Events API v2 of PagerDuty. */
 export class PagerDutySender implements NotificationSender {
   constructor(private readonly options: PagerDutyOptions) {}
 
@@ -114,7 +114,7 @@ export class PagerDutySender implements NotificationSender {
 
 export interface WebhookOptions {
   readonly url: string;
-  /** Shared with the receiver, who can so tell our messages from others. */
+  /** Shared with the receiver, who uses it to verify our messages. */
   readonly secret: string;
 }
 

@@ -16,7 +16,7 @@ import { InMemoryIncidentStore } from './stores.js';
 export type Channel = 'slack' | 'email' | 'pagerduty' | 'webhook';
 export type Dependency = 'sentinel' | 'shield' | 'edge-agent' | 'governance' | 'postgresql' | 'redis' | Channel;
 
-/** What the service works with. Guarded or not, it is all the same to it. */
+/** What the service uses. It does not know whether these are guarded. */
 export interface Dependencies {
   readonly sentinel: SentinelClient;
   readonly shield: ShieldClient;
@@ -27,7 +27,7 @@ export interface Dependencies {
   readonly senders: Readonly<Record<Channel, NotificationSender>>;
 }
 
-/** What the service did, and without whom. */
+/** What the service did, and which dependencies were missing. */
 export interface Outcome<T> {
   readonly value: T;
   /** Dependencies that could not be asked. */
@@ -38,12 +38,12 @@ export interface Outcome<T> {
 class Degradations {
   readonly names = new Set<Dependency>();
 
-  /** What the dependency says, or, where it fails, the answer without it. */
+  /** The dependency's answer; if it fails, the fallback. */
   async or<T, F>(name: Dependency, ask: () => Promise<T>, without: () => F | Promise<F>): Promise<T | F> {
     try {
       return await ask();
     } catch {
-      // An error of its own or of the circuit before it: here it makes no difference.
+      // An error of the dependency and a rejection of its circuit are treated alike.
       this.names.add(name);
       return without();
     }
@@ -57,10 +57,10 @@ class Degradations {
 /**
  * Takes in incidents, finds out more about them, keeps them and tells people.
  *
- * Each of the ten dependencies may be gone; README.md says what is then different.
+ * Any of the ten dependencies may be down; README.md says what changes then.
  */
 export class IncidentService {
-  /** Incidents that the database has not got yet. */
+  /** Incidents that are not in the database yet. */
   readonly #waiting = new InMemoryIncidentStore();
 
   constructor(private readonly dependencies: Dependencies) {}
@@ -73,7 +73,7 @@ export class IncidentService {
 
     await this.#stored(degradations, (store) => store.saveIncident(incident));
     await degradations.or('redis', () => this.dependencies.cache.put(incident), nothing);
-    // People were told of it when it came first.
+    // People were notified at the first report.
     if (known === undefined) await this.#notify(degradations, (sender) => sender.send(incident));
     return degradations.of(incident);
   }
@@ -140,7 +140,7 @@ export class IncidentService {
     };
   }
 
-  /** Asks the database; without it, the memory, whose incidents go to the database when it is back. */
+  /** Asks the database. While it is down, asks the memory, whose incidents are written to the database later. */
   async #stored<T>(degradations: Degradations, ask: (store: IncidentStore) => Promise<T>): Promise<T> {
     const { store } = this.dependencies;
     return degradations.or(
@@ -163,7 +163,7 @@ export class IncidentService {
 
   async #notify(degradations: Degradations, tell: (sender: NotificationSender) => Promise<void>): Promise<void> {
     const senders = Object.entries(this.dependencies.senders) as [Channel, NotificationSender][];
-    // Side by side: one channel that is gone must not silence the others.
+    // In parallel: a channel that is down must not stop the others.
     await Promise.all(senders.map(([channel, sender]) => degradations.or(channel, () => tell(sender), nothing)));
   }
 }
@@ -180,7 +180,7 @@ function fingerprintOf({ source, title }: IncidentReport): string {
   return createHash('sha256').update(`${source}\n${title}`).digest('hex').slice(0, 16);
 }
 
-/** What is left of predicting when the model is not there. */
+/** The prediction while the model is down. */
 export function severityByWords({ title, description }: IncidentReport): Severity {
   const text = `${title} ${description}`.toLowerCase();
   if (/\b(outage|down|data loss|breach)\b/.test(text)) return 'P1';

@@ -3,7 +3,7 @@
 import type { Pool } from 'pg';
 import { DEFAULT_LIMIT, type Incident, type IncidentFilter, type IncidentStore, type Page } from './domain.js';
 
-/** Incidents in the memory of the process: what is left when the database is not there. */
+/** Incidents in memory, used while the database is down. */
 export class InMemoryIncidentStore implements IncidentStore {
   readonly #incidents = new Map<string, Incident>();
 
@@ -139,7 +139,7 @@ export class PostgresIncidentStore implements IncidentStore {
   }
 
   async #query<R extends object = Row>(text: string, values: unknown[]): Promise<R[]> {
-    // On first use and not at the start, which must not fail for want of a database.
+    // On first use and not at the start: the service must start without a database.
     this.#schema ??= this.pool.query(SCHEMA);
     try {
       await this.#schema;

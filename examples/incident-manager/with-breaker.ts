@@ -9,7 +9,7 @@ import {
 import type { IncidentStore, NotificationSender } from './domain.js';
 import type { EmailSender, PagerDutySender, SlackSender, WebhookSender } from './notifications.js';
 
-// What the preload finds out by itself has to be said here: which calls, under which name, and what is a failure.
+// The preload knows by itself what we have to say here: which calls, under which name, and what is a failure.
 
 /** An answer below 500 shows that the service is there, and that our question was wrong. */
 const answered = {
@@ -65,7 +65,7 @@ export type CircuitBreakerStore = Protected<IncidentStore>;
 export const SlackSenderWithBreaker = wrapperClass<SlackSender>({ name: 'slack', ...notifications, methods: SENDER });
 export type SlackSenderWithBreaker = Protected<SlackSender>;
 
-/** No patch sees SMTP: this one is used under the preload, too. */
+/** No patch covers SMTP, so this wrapper is used under the preload too. */
 export const EmailSenderWithBreaker = wrapperClass<EmailSender>({ name: 'email', ...notifications, methods: SENDER });
 export type EmailSenderWithBreaker = Protected<EmailSender>;
 

@@ -1,20 +1,20 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { settleByAnswer, FAILED_ANSWER, type Answer, type Door, type Inbound } from './inbound.js';
 
-// The frameworks are described by the little that is used of them: this package must not bring their types along.
+// We declare only the parts of the frameworks that we use, so that this package does not depend on their types.
 
-/** Passes on to the next handler; with an argument, to the error handler. */
+/** Calls the next handler or, with an argument, the error handler. */
 export type Next = (error?: unknown) => void;
 
-/** A request as Node makes it. Express and Nest keep the address there that they were asked for. */
+/** A request of Node. Express and Nest add `originalUrl`. */
 export type NodeRequest = IncomingMessage & { originalUrl?: string };
 
-/** As much of a Fastify request as is used. */
+/** The part of a Fastify request that we use. */
 export interface FastifyRequestLike {
   readonly raw: IncomingMessage;
 }
 
-/** As much of a Fastify reply as is used. */
+/** The part of a Fastify reply that we use. */
 export interface FastifyReplyLike {
   readonly raw: ServerResponse;
   code(status: number): unknown;
@@ -22,7 +22,7 @@ export interface FastifyReplyLike {
   send(body: string): unknown;
 }
 
-/** As much of a Fastify instance as is used. */
+/** The part of a Fastify instance that we use. */
 export interface FastifyLike {
   addHook(
     name: 'onRequest',
@@ -34,7 +34,7 @@ export interface FastifyLike {
   ): unknown;
 }
 
-/** As much of a Koa context as is used. */
+/** The part of a Koa context that we use. */
 export interface KoaContextLike {
   readonly req: IncomingMessage;
   readonly res: ServerResponse;
@@ -43,7 +43,7 @@ export interface KoaContextLike {
   set(headers: Record<string, string>): unknown;
 }
 
-/** As much of a Hono context as is used. */
+/** The part of a Hono context that we use. */
 export interface HonoContextLike {
   readonly req: { readonly path: string; readonly raw: Request };
   readonly res: Response;
@@ -59,14 +59,14 @@ export function nodeFace(door: Door) {
     try {
       next();
     } catch (error) {
-      // Frameworks do not throw here; a `next` that is the whole of a plain server may.
+      // A framework's `next` does not throw. On a plain server, `next` is the application's own function and may throw.
       settleByThrown(door, request, error);
       throw error;
     }
   };
 }
 
-/** @param onError gets the errors that nobody else would see */
+/** @param onError gets the errors that would be lost otherwise */
 export function handlerFace(door: Door, onError: (error: unknown) => void) {
   return <Req extends IncomingMessage, Res extends ServerResponse>(
       handler: (request: Req, response: Res, next: Next) => unknown,
@@ -76,7 +76,7 @@ export function handlerFace(door: Door, onError: (error: unknown) => void) {
       if (refusal !== undefined) return write(response, refusal);
       const fail = (error: unknown) => {
         if (next !== undefined) {
-          // A framework makes an answer of it, which then says how the request went.
+          // The framework answers with an error; the status of that answer settles the request.
           noteError(door, request, error);
           return next(error);
         }
@@ -85,7 +85,7 @@ export function handlerFace(door: Door, onError: (error: unknown) => void) {
         if (response.headersSent) response.destroy();
         else write(response, FAILED_ANSWER);
       };
-      // Within a promise, a handler that throws at once and one that rejects are the same.
+      // Inside a promise, a synchronous throw becomes a rejection too.
       void new Promise((resolve) => resolve(handler(request, response, next ?? (() => {})))).catch(fail);
     };
 }
@@ -105,7 +105,7 @@ export function fastifyFace(door: Door) {
     });
     done();
   };
-  // What fastify-plugin does: the hooks are for the routes of whoever registers this, not for an empty scope of its own.
+  // As fastify-plugin does: without this, the hooks would apply to a new, empty scope.
   return Object.assign(plugin, {
     [Symbol.for('skip-override')]: true,
     [Symbol.for('fastify.display-name')]: 'otel-breaker',
@@ -133,7 +133,7 @@ export function koaFace(door: Door) {
 export function honoFace(door: Door) {
   return async (context: HonoContextLike, next: () => Promise<void>): Promise<Response | undefined> => {
     const { path, raw } = context.req;
-    // On Node the response beneath tells of the end of a stream and of clients that go away; elsewhere the answer must do.
+    // On Node, the underlying response shows the end of a stream and clients that go away. Elsewhere, use the answer.
     const { outgoing } = (context.env ?? {}) as { outgoing?: ServerResponse };
     const refusal = door.enter(raw, [path], (inbound) => {
       if (outgoing !== undefined) watch(inbound, outgoing);
@@ -142,7 +142,7 @@ export function honoFace(door: Door) {
     await next();
     const inbound = door.inboundOf(raw);
     if (inbound === undefined) return undefined;
-    // Hono has made an answer of what a route throws before it comes here.
+    // Hono has turned an error of the route into an answer before this point.
     inbound.error = context.error;
     if (outgoing !== undefined) return undefined;
     if (raw.signal.aborted) inbound.permit.ignore();
@@ -160,17 +160,17 @@ function noteError(door: Door, request: object, error: unknown): void {
   if (inbound !== undefined) inbound.error = error;
 }
 
-/** Settles a request whose route threw where no framework makes an answer of it. */
+/** Settles a request whose route threw, where no framework turns the error into an answer. */
 function settleByThrown(door: Door, request: object, error: unknown): void {
   const inbound = door.inboundOf(request);
   if (inbound !== undefined) inbound.permit.settleByError(error);
 }
 
-/** Settles a request when its answer has left. One that closes before has no reader: the client went away. */
+/** Settles a request when its answer has been sent. If it closes before that, the client went away. */
 function watch(inbound: Inbound, response: ServerResponse): void {
   response.once('finish', () => settleByAnswer(inbound, response.statusCode));
   response.once('close', () => {
-    // `destroy(error)` is how a stream that broke in the middle of an answer ends it.
+    // A stream that breaks in the middle of an answer ends it by `destroy(error)`.
     if (response.errored) inbound.permit.settleByError(response.errored);
     else inbound.permit.ignore();
   });

@@ -4,16 +4,16 @@ import { CircuitOpenError, withoutStack } from '../breaker/errors.js';
 import { HttpStatusError, isFailureStatus } from '../outcomes/http.js';
 import { namedBreaker, type NamedBreakerOptions } from '../named-breaker.js';
 
-/** Which breaker the door has, and who passes by it. */
+/** Which breaker guards the requests, and which requests pass unguarded. */
 export interface DoorOptions extends NamedBreakerOptions {
   /**
    * Requests that pass unguarded and uncounted, by their path: a string means exactly that path. Default: `healthChecks`,
-   * since a service whose health check is refused would be restarted for a trouble that is not its own.
+   * since a service whose health check is rejected would be restarted for a fault that is not its own.
    */
   skip?: readonly (string | RegExp)[] | ((path: string) => boolean);
 }
 
-/** Paths that are health checks by custom: `/health`, `/healthz`, `/livez`, `/readyz`, … under any prefix; `/live`, `/ready`, `/metrics`. */
+/** Usual paths of health checks: `/health`, `/healthz`, `/livez`, `/readyz`, … under any prefix; `/live`, `/ready`, `/metrics`. */
 export const healthChecks: readonly RegExp[] = [
   /\/(health|healthz|healthcheck|livez|liveness|readyz|readiness)(\/|$)/,
   /^\/(live|ready|metrics)\/?$/,
@@ -26,17 +26,17 @@ export interface Answer {
   readonly body: string;
 }
 
-/** A request that was let in, until it is known what became of it. */
+/** A request that was admitted, until it has an outcome. */
 export interface Inbound {
   readonly permit: Permit;
-  /** The error that the route threw, where its framework let us see it: the cause of the failure that its status will tell. */
+  /** The error that the route threw, where the framework shows it to us: the cause, if the status is a failure. */
   error?: unknown;
 }
 
-// 408 and 429 speak of the one who asks, not of the route's health.
+// 408 and 429 are about the client, not about the route's health.
 const NEUTRAL: ReadonlySet<number> = new Set([408, 429]);
 
-/** The one decision behind the faces of all frameworks: may this request come in, and how did it go. */
+/** What all frameworks share: whether to admit a request, and what its outcome is. */
 export class Door {
   readonly breaker: CircuitBreaker;
   readonly #skips: (path: string) => boolean;
@@ -48,9 +48,9 @@ export class Door {
   }
 
   /**
-   * @param request whatever stands for it: guarded twice, by a router and its route, it is still one call
-   * @param paths how the route may be known: with and without the prefix that a router has cut off
-   * @returns what to answer in its place; `undefined` where it may go on
+   * @param request the object that identifies it: a request that a router and its route both guard is one call
+   * @param paths the path with and without the prefix that a router has removed
+   * @returns the answer of a rejected request; `undefined` where it may go on
    */
   enter(request: object, paths: readonly string[], watch: (inbound: Inbound) => void): Answer | undefined {
     if (this.#inbounds.has(request) || paths.some((path) => this.#skips(path))) return undefined;
@@ -62,7 +62,7 @@ export class Door {
     return undefined;
   }
 
-  /** The call that a request was let in as; `undefined` where it is not counted. */
+  /** The call of an admitted request; `undefined` where it is not counted. */
   inboundOf(request: object): Inbound | undefined {
     return this.#inbounds.get(request);
   }
@@ -71,7 +71,7 @@ export class Door {
 /**
  * Settles a request by the status that its route has answered with.
  *
- * A `Retry-After` among the headers is not heeded: what a route tells one of its callers must not shut out the others.
+ * `Retry-After` among the headers is ignored: what a route tells one client must not reject the others.
  */
 export function settleByAnswer({ permit, error }: Inbound, status: number): void {
   if (permit.settled) return;
@@ -84,15 +84,15 @@ export function settleByAnswer({ permit, error }: Inbound, status: number): void
 const UNAVAILABLE = 503;
 const BAD_GATEWAY = 502;
 
-/** What a request gets while the circuit is open. It tells outsiders when to come back, and nothing of what is wrong. */
+/** What a request gets while the circuit is open. It says when to come back, and does not say what is wrong. */
 function openAnswer({ retryAfterMs }: CircuitOpenError): Answer {
-  // RFC 9110 knows whole seconds only, and 0 would mean "at once", which is what nobody should do now.
+  // RFC 9110 allows whole seconds only. 0 would mean "retry at once".
   const seconds = Math.max(1, Math.ceil(retryAfterMs / 1_000));
   const message = `Temporarily unavailable; try again in ${seconds} s`;
   return answer(UNAVAILABLE, 'CIRCUIT_BREAKER_OPEN', message, { 'retry-after': String(seconds) });
 }
 
-/** What a request gets whose route threw where it would wait for ever otherwise. */
+/** The answer of a request whose route threw, where no framework would answer. */
 export const FAILED_ANSWER = answer(BAD_GATEWAY, 'CIRCUIT_BREAKER_ERROR', 'The request failed', {});
 
 function answer(status: number, code: string, message: string, headers: Readonly<Record<string, string>>): Answer {
@@ -105,7 +105,7 @@ function answer(status: number, code: string, message: string, headers: Readonly
 
 function matches(pattern: string | RegExp, path: string): boolean {
   if (typeof pattern === 'string') return pattern === path;
-  // A pattern with the flag `g` or `y` would remember where it stopped.
+  // A pattern with the flag `g` or `y` starts its next test where the last one stopped.
   pattern.lastIndex = 0;
   return pattern.test(path);
 }

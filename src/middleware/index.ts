@@ -25,14 +25,14 @@ export type {
   NodeRequest,
 } from './frameworks.js';
 
-/** Which breaker guards the routes, and which requests pass it by. */
+/** Which breaker guards the routes, and which requests pass unguarded. */
 export interface CircuitBreakerMiddlewareOptions extends DoorOptions {
   /** Gets the errors of a `handler` on a plain `http` server, which are answered with 502. Default: prints them, as Express does. */
   onError?: (error: unknown) => void;
 }
 
 /**
- * A circuit before routes, with a face for each framework.
+ * A circuit breaker before routes, with one form for each framework.
  *
  * | framework | use |
  * |---|---|

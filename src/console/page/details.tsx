@@ -25,7 +25,7 @@ export function Details({ state, row, onClose }: { state: State; row: Row; onClo
         const body: unknown = answer.ok ? await answer.json() : undefined;
         if (wanted) setDetail(body as BreakerDetail | undefined);
       })
-      // Without a connection the header says so; what is shown stays.
+      // The header says that the connection is lost. Keep what is shown.
       .catch(() => {});
     return () => {
       wanted = false;
@@ -55,7 +55,7 @@ export function Details({ state, row, onClose }: { state: State; row: Row; onClo
       class="details"
       onClose={onClose}
       onClick={(event) => {
-        // The backdrop belongs to the dialog itself, everything in it to what it contains.
+        // A click on the backdrop has the dialog as its target; a click inside has an element of its content.
         if (event.target === dialog.current) dialog.current?.close();
       }}
     >
@@ -125,7 +125,7 @@ function addressOf(name: string): string {
   return `breakers/${encodeURIComponent(name)}`;
 }
 
-/** Drawn by a library that is loaded only now. */
+/** The library that draws it is loaded on first use. */
 function RateChart({ row }: { row: Row }) {
   const place = useRef<HTMLDivElement>(null);
   const chart = useRef<import('./chart.js').RateChart>(undefined);
@@ -151,7 +151,7 @@ function RateChart({ row }: { row: Row }) {
   );
 }
 
-// For as long as the page is open and no longer: a token does not belong into the storage of a browser.
+// Kept in memory only: a token must not be in the browser's storage.
 let token = '';
 
 function Admin({ name }: { name: string }) {

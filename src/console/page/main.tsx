@@ -8,10 +8,10 @@ import { Traces } from './traces.js';
 import { STATE_WORDS } from '../format.js';
 
 const RETRY_MS = 5_000;
-// More changes than this at once are counted out, not read out.
+// Above this number of changes at once, a screen reader hears their number only.
 const MAX_ANNOUNCED = 3;
 
-/** Keeps what the server tells; draws at most once for each frame, however much it tells. */
+/** Keeps what the server sends, and draws at most once per frame. */
 function follow(onState: (state: State) => void): void {
   let state = EMPTY;
   let drawing = false;
@@ -35,14 +35,14 @@ function follow(onState: (state: State) => void): void {
     }
     events.addEventListener('error', () => {
       take({ kind: 'lost' });
-      // It comes back by itself after a lost connection, but not after an answer that was no stream of events.
+      // EventSource reconnects by itself after a lost connection, but not after an answer that was no event stream.
       if (events.readyState === EventSource.CLOSED) setTimeout(connect, RETRY_MS);
     });
   }
   connect();
 }
 
-/** What is chosen stands in the address, so that it can be sent to somebody and the back button works. */
+/** The address holds the selection, so that it can be shared and the back button works. */
 interface Choice {
   readonly breaker: string | undefined;
   readonly trace: string | undefined;
@@ -119,13 +119,13 @@ function App() {
   );
 }
 
-// An ordinary jump would replace what is chosen.
+// Following the link would replace the selection in the address.
 function focusOn(event: Event, id: string): void {
   event.preventDefault();
   document.querySelector<HTMLElement>(`#${id} input`)?.focus();
 }
 
-/** Says to screen readers what changes, and says it once. */
+/** Tells screen readers what has changed, once. */
 function Announcer({ state: { transitions, loaded } }: { state: State }) {
   const [said, setSaid] = useState<number>();
   const [text, setText] = useState('');
@@ -133,7 +133,7 @@ function Announcer({ state: { transitions, loaded } }: { state: State }) {
   useEffect(() => {
     if (!loaded) return;
     setSaid(newest);
-    // What happened before the page was opened is no news.
+    // Do not announce what happened before the page was opened.
     if (said === undefined || newest <= said) return;
     const fresh = transitions.filter(({ sequence }) => sequence > said);
     setText(

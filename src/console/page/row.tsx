@@ -15,7 +15,7 @@ const SECONDS = 60;
 const WIDTH = 120;
 const HEIGHT = 22;
 
-/** Calls of the last minute; those that failed or were rejected in the colour of trouble. */
+/** Calls of the last minute; failed and rejected ones in red. */
 function Sparkline({ rates }: { rates: readonly Rates[] }) {
   const shown = rates.slice(-SECONDS);
   const top = Math.max(1, ...shown.map(({ succeeded, failed, rejected }) => succeeded + failed + rejected));
@@ -39,12 +39,12 @@ function Sparkline({ rates }: { rates: readonly Rates[] }) {
 interface Props {
   readonly row: Row;
   readonly now: number;
-  /** One row at a time is in the order of the Tab key; arrow keys go to the others. */
+  /** The Tab key reaches one row; arrow keys go to the others. */
   readonly tabbable: boolean;
   readonly onOpen: (name: string) => void;
 }
 
-/** One breaker of the list. Drawn again only when something about it is different. */
+/** One breaker of the list. Drawn again only when its data changes. */
 export class BreakerRow extends Component<Props> {
   override shouldComponentUpdate(next: Props): boolean {
     return next.row !== this.props.row || next.tabbable !== this.props.tabbable;

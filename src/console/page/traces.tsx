@@ -102,7 +102,7 @@ function Waterfall({ trace, known, onTrace }: WaterfallProps) {
   const [spanId, setSpanId] = useState<string>();
   useEffect(() => setSpanId(undefined), [trace.traceId]);
   const lines = inTreeOrder(trace.spans);
-  // The span that people come for is the one with an event.
+  // Select the span with an event: people open a trace to see it.
   const span =
     trace.spans.find((candidate) => candidate.spanId === spanId) ??
     trace.spans.find(({ events }) => events.some((event) => breakerEvent(event) !== undefined)) ??
