@@ -112,10 +112,14 @@ export class CircuitBreaker implements PermitIssuer {
     return this.#state;
   }
 
-  /** @internal Whether forgetting it would let no call through that it would reject now, and lose no call under way. */
-  get isForgettable(): boolean {
-    if (this.tally.inFlight > 0) return false;
-    return this.#state !== OPEN || this.#seams.now() >= this.#openUntil;
+  /** @internal Whether the target has ever shown that it is there. */
+  get hasAnswered(): boolean {
+    return this.tally.success > 0;
+  }
+
+  /** @internal Whether its last calls failed. */
+  get isFailing(): boolean {
+    return this.#consecutiveFailures > 0;
   }
 
   /** Its options, complete; durations in milliseconds. */

@@ -61,14 +61,6 @@ describe('Guard under rules', () => {
       expect(registry.listNames()).to.deep.equal(['made by hand', 'http://open', 'http://further']);
     });
 
-    it('evicts one that nobody called since its open time was over, and none that was opened by hand', () => {
-      const guard = guardWith({ maxBreakers: 2, defaults: { openDuration: 1 } });
-      guard.breakerOf(target('http://by-hand')).forceOpen();
-      openCircuit(guard.breakerOf(target('http://dead')));
-      while (enter(guard, 'http://further') === UNGUARDED);
-      expect(registry.listNames()).to.deep.equal(['http://by-hand', 'http://further']);
-    });
-
     it('looks at a few breakers for each call, on the average, where none can be evicted', () => {
       const guard = guardWith({ maxBreakers: 1_000 });
       for (let host = 0; host < 1_000; host++) enter(guard, `http://in-flight-${host}`);

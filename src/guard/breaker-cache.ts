@@ -1,0 +1,192 @@
+import { CircuitBreaker } from '../breaker/circuit-breaker.js';
+import type { CircuitBreakerRegistry } from '../breaker/registry.js';
+import type { Explanation, Resolution, RuleSet } from '../rules/rule-set.js';
+import type { Target } from '../target.js';
+import { log } from '../telemetry/log.js';
+import { Eviction } from './eviction.js';
+
+interface Entry {
+  readonly target: Target;
+  /** `undefined` where the rules want none: mode `off`. */
+  readonly breaker: CircuitBreaker | undefined;
+}
+
+// Beyond the breakers there can be, a cache holds only hosts that share one or have none: enough for those in use.
+const MAX_CACHED_HOSTS = 4_096;
+// Ports and databases of one host, gone through one by one.
+const MAX_CACHED_PER_HOST = 64;
+
+/** Target → rule → breaker, remembered. Makes breakers, up to the number that the rules allow. */
+export class BreakerCache {
+  // By host first: the string is at hand, and a host has few ports. Building a key for each call would cost more than the rest.
+  // Two generations: when one is full it becomes the previous one, and what is still in use moves over when it is asked for.
+  #byHost = new Map<string, Entry[]>();
+  #previous = new Map<string, Entry[]>();
+  readonly #made = new Eviction();
+  #removals: number;
+  #saidFull = false;
+
+  constructor(
+    private readonly registry: CircuitBreakerRegistry,
+    private rules: RuleSet,
+  ) {
+    this.#removals = registry.removals;
+  }
+
+  /** The breaker of a target, made where there is none yet; `undefined` where there is to be none, or no room for it. */
+  of(target: Target): CircuitBreaker | undefined {
+    const entry = this.#find(target);
+    return entry === undefined ? this.#resolve(target) : entry.breaker;
+  }
+
+  /** The breaker of a target, where there is one. */
+  existing(target: Target): CircuitBreaker | undefined {
+    const entry = this.#find(target);
+    return entry === undefined ? this.registry.get(this.rules.resolve(target).name) : entry.breaker;
+  }
+
+  /** The breaker of a target, made where there is none yet, whatever its mode and the limit. */
+  insist(target: Target): CircuitBreaker {
+    const breaker = this.of(target);
+    if (breaker !== undefined) return breaker;
+    const resolution = this.rules.resolve(target);
+    this.#forgetHost(target.host);
+    return this.registry.get(resolution.name) ?? this.#add(target, resolution);
+  }
+
+  /** Where everything about a breaker comes from; `undefined` where it was not made here. */
+  explain(breaker: CircuitBreaker): Explanation | undefined {
+    const made = this.#made.get(breaker);
+    const explanation = made && this.rules.explain(made.target);
+    return explanation?.name === breaker.name ? explanation : undefined;
+  }
+
+  /**
+   * From now on these rules are in force. Breakers that exist keep their state and their counts; one whose target has
+   * another name now takes that name.
+   */
+  useRules(rules: RuleSet): void {
+    const targets = this.#knownTargets();
+    this.rules = rules;
+    this.#saidFull = false;
+    this.#forget();
+    for (const [breaker, known] of targets) this.#apply(breaker, known);
+  }
+
+  #find(target: Target): Entry | undefined {
+    if (this.#removals !== this.registry.removals) this.#forget();
+    const entries = this.#byHost.get(target.host) ?? this.#promote(target.host);
+    if (entries === undefined) return undefined;
+    for (const entry of entries) {
+      const { port, scheme, database } = entry.target;
+      if (port === target.port && scheme === target.scheme && database === target.database) return entry;
+    }
+    return undefined;
+  }
+
+  #resolve(target: Target): CircuitBreaker | undefined {
+    const resolution = this.rules.resolve(target);
+    let breaker = this.registry.get(resolution.name);
+    if (breaker === undefined && resolution.config.mode !== 'off') {
+      // Not cached: there may be room the next time.
+      if (this.#made.size >= this.rules.maxBreakers && !this.#evict()) return this.#sayFull();
+      breaker = this.#add(target, resolution);
+    }
+    this.#cache({ target, breaker });
+    return breaker;
+  }
+
+  #add(target: Target, { name, config, labels }: Resolution): CircuitBreaker {
+    const breaker = new CircuitBreaker(name, config);
+    breaker.labels = labels;
+    this.registry.register(breaker);
+    this.#made.add(breaker, target);
+    return breaker;
+  }
+
+  /** @returns whether there is room for another breaker */
+  #evict(): boolean {
+    const chosen = this.#made.choose();
+    if (chosen === undefined) return false;
+    const { breaker, target } = chosen;
+    const known = this.#removals;
+    this.#made.remove(breaker);
+    // Somebody else may have taken it out, or put another one in its place.
+    if (this.registry.get(breaker.name) === breaker) this.registry.remove(breaker.name);
+    // Of our own removals we know what they are about; only a breaker of many targets is worth starting over.
+    if (known === this.registry.removals - 1 && 'server_address' in breaker.labels) {
+      this.#removals = this.registry.removals;
+      this.#forgetHost(target.host);
+    }
+    return this.#made.size < this.rules.maxBreakers;
+  }
+
+  #sayFull(): undefined {
+    if (this.#saidFull) return;
+    this.#saidFull = true;
+    log.warn(
+      `${this.rules.maxBreakers} circuit breakers exist and none is idle: calls to further targets go through unguarded. ` +
+        'Raise maxBreakers, or let targets share a breaker by the name of a rule',
+    );
+  }
+
+  #cache(entry: Entry): void {
+    const { host } = entry.target;
+    const entries = this.#byHost.get(host);
+    if (entries !== undefined && entries.length < MAX_CACHED_PER_HOST) {
+      entries.push(entry);
+      return;
+    }
+    if (this.#byHost.size >= MAX_CACHED_HOSTS) {
+      this.#previous = this.#byHost;
+      this.#byHost = new Map();
+    }
+    this.#byHost.set(host, [entry]);
+  }
+
+  #promote(host: string): Entry[] | undefined {
+    const entries = this.#previous.get(host);
+    if (entries !== undefined && this.#byHost.size < MAX_CACHED_HOSTS) this.#byHost.set(host, entries);
+    return entries;
+  }
+
+  #forget(): void {
+    this.#removals = this.registry.removals;
+    this.#byHost.clear();
+    this.#previous.clear();
+  }
+
+  #forgetHost(host: string): void {
+    this.#byHost.delete(host);
+    this.#previous.delete(host);
+  }
+
+  /** The breakers that were made here and that are still there, each with the targets it is known to be for. */
+  #knownTargets(): Map<CircuitBreaker, Target[]> {
+    const targets = new Map<CircuitBreaker, Target[]>();
+    for (const { breaker, target } of [...this.#made]) {
+      if (this.registry.get(breaker.name) === breaker) targets.set(breaker, [target]);
+      else this.#made.remove(breaker);
+    }
+    for (const entries of [...this.#previous.values(), ...this.#byHost.values()]) {
+      for (const { target, breaker } of entries) if (breaker !== undefined) targets.get(breaker)?.push(target);
+    }
+    return targets;
+  }
+
+  /** Brings new rules to a breaker that exists. */
+  #apply(breaker: CircuitBreaker, targets: readonly Target[]): void {
+    const resolutions = targets.map((target) => this.rules.resolve(target));
+    const kept = resolutions.find(({ name }) => name === breaker.name);
+    const { name, config, labels } = kept ?? resolutions[0]!;
+    if (kept === undefined) {
+      const renamed = resolutions.every((other) => other.name === name) && this.registry.rename(breaker, name);
+      // Its targets have several breakers now, or one that is there already: no call will ever come here again.
+      if (!renamed) return void (breaker.state !== 'closed' && breaker.reset());
+    }
+    breaker.labels = labels;
+    breaker.reconfigure(config);
+    // Nobody would ever close it.
+    if (config.mode === 'off' && breaker.state !== 'closed') breaker.reset();
+  }
+}
