@@ -8,6 +8,9 @@ import { CONTENDERS, publish } from './contenders.js';
 type OtelBreaker = typeof import('../src/index.js');
 const { CircuitBreakerRegistry } = require('../dist/src/index.js') as OtelBreaker;
 const { Guard } = require('../dist/src/guard/guard.js') as typeof import('../src/guard/guard.js');
+const { sendShared } = require('../dist/src/console/respond.js') as typeof import('../src/console/respond.js');
+const { SharedAnswer } =
+  require('../dist/src/console/shared-answer.js') as typeof import('../src/console/shared-answer.js');
 const { RuleSet } = require('../dist/src/rules/rule-set.js') as typeof import('../src/rules/rule-set.js');
 
 export interface Memory {
@@ -120,7 +123,9 @@ async function scrape(): Promise<Pick<Scale, 'collect' | 'page'>> {
     breaker.acquire().success();
     breaker.acquire().failure(new Error('down'));
   }
-  const server = createServer((request, response) => page.handler(request, response)).listen(0, '127.0.0.1');
+  const text = new SharedAnswer(() => page.write());
+  const server = createServer((_, response) => sendShared(response, 'The page', page.contentType, text));
+  server.listen(0, '127.0.0.1');
   await once(server, 'listening');
   const { port } = server.address() as AddressInfo;
   const measured = {

@@ -4,7 +4,9 @@ import type { CircuitBreaker } from './breaker/circuit-breaker.js';
 import type * as Console from './console/console.js';
 import type { LiveSource } from './console/event-stream.js';
 import type * as PastEvents from './console/history/history.js';
+import type * as Respond from './console/respond.js';
 import type * as Server from './console/server.js';
+import type * as SharedAnswers from './console/shared-answer.js';
 import { diagnostics } from './breaker/diagnostics.js';
 import { ConfigError } from './breaker/errors.js';
 import { globalRegistry, type CircuitBreakerRegistry } from './breaker/registry.js';
@@ -273,13 +275,16 @@ export async function openOwnExporter(
   const page = createPrometheusPage(source.numbers);
   // Loaded where it is used: most services bring an exporter of their own, and nobody may ever look at the console.
   const { startConsole } = require('./console/server.js') as typeof Server;
+  const { sendShared } = require('./console/respond.js') as typeof Respond;
+  const { SharedAnswer } = require('./console/shared-answer.js') as typeof SharedAnswers;
+  const metrics = new SharedAnswer(() => page.write());
   try {
     const server = await startConsole({
       host: prometheusHost,
       port: prometheusPort,
       reach: environment.console,
       hosts: environment.consoleHosts,
-      metrics: page.handler,
+      metrics: (_, response) => sendShared(response, 'The page of metrics', page.contentType, metrics),
       open: () => {
         const { createConsole } = require('./console/console.js') as typeof Console;
         return createConsole({ ...source, service: serviceName(), adminToken, health });

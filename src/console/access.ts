@@ -9,14 +9,40 @@ export function isLoopback(address: string | undefined): boolean {
   return v4 === '::1' || (isIP(v4) === 4 && v4.startsWith('127.'));
 }
 
+// By these a proxy says for whom it asks, or that it does.
+const PROXY_HEADERS: ReadonlySet<string> = new Set([
+  'forwarded',
+  'via',
+  'x-real-ip',
+  'x-client-ip',
+  'x-cluster-client-ip',
+  'true-client-ip',
+  'cf-connecting-ip',
+  'fastly-client-ip',
+]);
+const PROXY_PREFIXES = ['x-forwarded', 'x-original-forwarded', 'x-envoy-'] as const;
+
 /**
  * Whether a request came from this machine.
  *
  * A proxy on this machine says in a header for whom it asks; then it is not known where the request came from.
  */
 export function isFromThisMachine({ socket, headers }: IncomingMessage): boolean {
-  if (headers.forwarded !== undefined || headers['x-forwarded-for'] !== undefined) return false;
+  for (const name of Object.keys(headers)) {
+    if (PROXY_HEADERS.has(name) || PROXY_PREFIXES.some((prefix) => name.startsWith(prefix))) return false;
+  }
   return isLoopback(socket.remoteAddress);
+}
+
+/**
+ * Whether a request asks for this machine by the name that a machine has for itself.
+ *
+ * A proxy that passes bytes on, such as the sidecar of a mesh, adds no header, and its connection comes from this machine
+ * too. Who sent the bytes knew another name.
+ */
+export function namesThisMachine({ headers }: IncomingMessage): boolean {
+  const name = hostName(headers.host ?? '');
+  return isLocalName(name) || isLoopback(name);
 }
 
 /**
@@ -29,12 +55,21 @@ export function isFromThisMachine({ socket, headers }: IncomingMessage): boolean
  */
 export function isMeantForUs(host: string | undefined, known: readonly string[]): boolean {
   if (host === undefined) return false;
-  const name = host
+  const name = hostName(host);
+  return isLocalName(name) || isIP(name) !== 0 || known.includes(name);
+}
+
+/** The name in a Host header. */
+function hostName(host: string): string {
+  return host
     .replace(/:\d*$/, '')
     .replace(/^\[(.*)\]$/, '$1')
     .replace(/\.$/, '')
     .toLowerCase();
-  return name === 'localhost' || name.endsWith('.localhost') || isIP(name) !== 0 || known.includes(name);
+}
+
+function isLocalName(name: string): boolean {
+  return name === 'localhost' || name.endsWith('.localhost');
 }
 
 /** Whether a request was made by a page of ours, or by no page at all. A browser cannot be made to lie about this. */

@@ -5,7 +5,8 @@ import type { Explanation } from '../rules/rule-set.js';
 import { log } from '../telemetry/log.js';
 import { PACKAGE } from '../version.js';
 import { hasToken, isSameOrigin } from './access.js';
-import { send, sendJson, sendText } from './respond.js';
+import { JSON_TYPE, send, sendJson, sendShared, sendText } from './respond.js';
+import { jsonList, SharedAnswer } from './shared-answer.js';
 import { ACTIONS, type Action } from './api.js';
 import { judgeHealth } from './health.js';
 import { LiveEvents, type LiveSource } from './event-stream.js';
@@ -38,21 +39,26 @@ export function createConsole(source: ConsoleSource): Console {
     admin: adminToken !== undefined,
   });
 
+  const breakers = new SharedAnswer(() =>
+    jsonList(
+      { now: new Date().toISOString(), service: source.service, ...registry.stateCounts() },
+      'breakers',
+      // All there are now: they may change while this is written.
+      Array.from(registry),
+      viewBreaker,
+    ),
+  );
+  const latestTraces = new SharedAnswer(() => jsonList({}, 'traces', traces.traces(), viewTrace));
+
   const routes: Readonly<Record<string, (request: IncomingMessage, response: ServerResponse, url: URL) => void>> = {
     '/': (_, response) => sendFile(response, 'index.html'),
-    '/breakers': (_, response) =>
-      sendJson(response, 200, {
-        now: new Date().toISOString(),
-        service: source.service,
-        ...registry.stateCounts(),
-        breakers: Array.from(registry, viewBreaker),
-      }),
+    '/breakers': (_, response) => sendShared(response, 'The list of breakers', JSON_TYPE, breakers),
     '/events': (request, response) => live.serve(request, response),
     '/healthz': (_, response, url) => {
       const health = judgeHealth(source.health, registry, url.searchParams.getAll('breaker'), source.panic.reason);
       sendJson(response, health.healthy ? 200 : 503, health);
     },
-    '/traces': (_, response) => sendJson(response, 200, { traces: traces.traces().map(viewTrace) }),
+    '/traces': (_, response) => sendShared(response, 'The list of traces', JSON_TYPE, latestTraces),
     '/traces/otlp': (_, response, url) => {
       const traceId = url.searchParams.get('trace');
       const chosen = traces.traces().filter((trace) => traceId === null || trace.traceId === traceId);

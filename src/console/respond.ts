@@ -1,4 +1,6 @@
 import type { OutgoingHttpHeaders, ServerResponse } from 'node:http';
+import { LimitedLog } from './limited-log.js';
+import type { SharedAnswer } from './shared-answer.js';
 
 /** On every answer: it is for whoever asked, it is what it says it is, and no other site may use or frame it. */
 export const SECURITY_HEADERS: Readonly<Record<string, string>> = {
@@ -13,6 +15,14 @@ export const SECURITY_HEADERS: Readonly<Record<string, string>> = {
   'x-frame-options': 'DENY',
 };
 
+// Whoever asks and never reads leaves the answer with us.
+const MAX_WAITING_BYTES = 48 * 1024 * 1024;
+/** Answers that were given and not yet taken, the oldest first. */
+const waiting = new Map<ServerResponse, Buffer>();
+const failures = new LimitedLog('error');
+
+export const JSON_TYPE = 'application/json; charset=utf-8';
+
 export function send(
   response: ServerResponse,
   status: number,
@@ -20,14 +30,50 @@ export function send(
   body: string | Buffer,
   headers: OutgoingHttpHeaders = {},
 ): void {
-  response.writeHead(status, {
-    ...SECURITY_HEADERS,
-    'content-type': type,
-    'content-length': Buffer.byteLength(body),
-    ...headers,
-  });
+  const bytes = typeof body === 'string' ? Buffer.from(body) : body;
+  response.writeHead(status, { ...SECURITY_HEADERS, 'content-type': type, 'content-length': bytes.length, ...headers });
+  waiting.set(response, bytes);
+  response.once('close', () => waiting.delete(response));
+  makeRoom(response);
   // Node leaves the body out of an answer to HEAD by itself.
-  response.end(body);
+  response.end(bytes);
+}
+
+/** Ends the connections that have had their answers for longest, where too much waits to be sent. */
+function makeRoom(newest: ServerResponse): void {
+  // Of an answer that several share there is one copy.
+  let total = 0;
+  for (const bytes of new Set(waiting.values())) total += bytes.length;
+  for (const [response, bytes] of waiting) {
+    if (total <= MAX_WAITING_BYTES || response === newest) return;
+    waiting.delete(response);
+    response.destroy();
+    if (![...waiting.values()].includes(bytes)) total -= bytes.length;
+  }
+}
+
+/**
+ * Sends an answer that takes long to make, or 500 where it cannot be made.
+ *
+ * @param what it is, for the log
+ */
+export function sendShared(
+  response: ServerResponse,
+  what: string,
+  type: string,
+  answer: SharedAnswer,
+  headers?: OutgoingHttpHeaders,
+): void {
+  answer
+    .bytes()
+    .then((bytes) => {
+      if (!response.destroyed) send(response, 200, type, bytes, headers);
+    })
+    .catch((error: unknown) => {
+      failures.write(`${what} could not be written`, error);
+      if (response.headersSent) response.destroy();
+      else if (!response.destroyed) sendText(response, 500, `${what} could not be written. The log says why.\n`);
+    });
 }
 
 export function sendText(response: ServerResponse, status: number, text: string, headers?: OutgoingHttpHeaders): void {
@@ -40,5 +86,5 @@ export function sendJson(
   value: unknown,
   headers?: OutgoingHttpHeaders,
 ): void {
-  send(response, status, 'application/json; charset=utf-8', `${JSON.stringify(value, null, 2)}\n`, headers);
+  send(response, status, JSON_TYPE, `${JSON.stringify(value, null, 2)}\n`, headers);
 }

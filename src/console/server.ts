@@ -1,9 +1,10 @@
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import type { ConsoleReach } from '../environment.js';
-import { log } from '../telemetry/log.js';
-import { isFromThisMachine, isLoopback, isMeantForUs } from './access.js';
-import { SECURITY_HEADERS, sendText } from './respond.js';
+import { Connections } from './connections.js';
+import { isFromThisMachine, isLoopback, isMeantForUs, namesThisMachine } from './access.js';
+import { LimitedLog } from './limited-log.js';
+import { sendText } from './respond.js';
 
 export type Handler = (request: IncomingMessage, response: ServerResponse) => void;
 
@@ -38,9 +39,6 @@ const METRICS_PATH = '/metrics';
 
 // A request of ours is a few hundred bytes and has no body worth waiting for.
 const PATIENCE_MS = 10_000;
-// The application's own files and sockets come from the same few thousand.
-const MAX_CONNECTIONS = 100;
-
 /**
  * A small server for people and scrapers: its door. It never keeps the process alive.
  *
@@ -51,6 +49,9 @@ const MAX_CONNECTIONS = 100;
 export function startConsole(options: ConsoleOptions): Promise<ConsoleServer> {
   const { host, port, reach, hosts, metrics, patience = PATIENCE_MS } = options;
   let console: Console | undefined;
+  let boundToLoopback = true;
+  const connections = new Connections();
+  const failures = new LimitedLog('error');
 
   const limits = {
     headersTimeout: patience,
@@ -59,8 +60,11 @@ export function startConsole(options: ConsoleOptions): Promise<ConsoleServer> {
     connectionsCheckingInterval: patience / 2,
   };
   const server = createServer(limits, (request, response) => {
+    connections.serve(request, response, () => answer(request, response));
+  });
+
+  function answer(request: IncomingMessage, response: ServerResponse): void {
     const path = (request.url ?? '/').split('?', 1)[0]!;
-    const boundToLoopback = isLoopback(request.socket.localAddress);
     if (path === METRICS_PATH && !boundToLoopback) {
       // Open to the network on purpose, and scrapers know a service by names that nobody has told us.
       return serveMetrics(request, response);
@@ -75,7 +79,7 @@ export function startConsole(options: ConsoleOptions): Promise<ConsoleServer> {
     }
     if (path === METRICS_PATH) return serveMetrics(request, response);
     if (reach === 'off') return sendText(response, 404, `Not found. Here is: ${METRICS_PATH}\n`);
-    if (reach === 'local' && !isFromThisMachine(request)) {
+    if (reach === 'local' && !(isFromThisMachine(request) && (boundToLoopback || namesThisMachine(request)))) {
       return sendText(
         response,
         403,
@@ -86,28 +90,30 @@ export function startConsole(options: ConsoleOptions): Promise<ConsoleServer> {
       console ??= options.open();
       console.handle(request, response);
     } catch (error) {
-      log.error('the console failed to answer', error);
+      failures.write('the console failed to answer', error);
       if (response.headersSent) response.destroy();
       else sendText(response, 500, 'The console failed to answer. The log says why.\n');
     }
-  });
+  }
 
   function serveMetrics(request: IncomingMessage, response: ServerResponse): void {
     if (request.method === 'GET' || request.method === 'HEAD') {
-      for (const [header, value] of Object.entries(SECURITY_HEADERS)) response.setHeader(header, value);
       metrics(request, response);
     } else sendText(response, 405, 'Read only\n', { allow: 'GET, HEAD' });
   }
 
   // Pages are sent something every second.
   server.setTimeout(3 * patience);
-  server.maxConnections = MAX_CONNECTIONS;
-  server.on('connection', (socket) => socket.unref());
+  server.on('connection', (socket) => {
+    socket.unref();
+    connections.add(socket);
+  });
   return new Promise((resolve, reject) => {
     server.once('error', reject);
     // Exclusive: a cluster worker would otherwise ask its primary for the port, which the application sees as an event.
     server.listen({ port, host, exclusive: true }, () => {
       const address = server.address() as AddressInfo;
+      boundToLoopback = isLoopback(address.address);
       const authority = address.family === 'IPv6' ? `[${address.address}]` : address.address;
       resolve({
         url: `http://${authority}:${address.port}`,

@@ -118,12 +118,18 @@ interface Attachment {
  */
 export class BreakerMetrics {
   readonly #durations = new Map<CircuitBreaker, Durations>();
+  /** Of breakers that were taken out as well: one that comes back under another name has made its calls. */
+  readonly #known = new WeakMap<CircuitBreaker, Durations>();
   #attachment: Attachment | undefined;
   #saidFull = false;
 
   add(breaker: CircuitBreaker): void {
-    const durations = new Durations(breaker, this.#handOver);
+    const known = this.#known.get(breaker);
+    const durations = known ?? new Durations(breaker, this.#handOver);
+    this.#known.set(breaker, durations);
     this.#durations.set(breaker, durations);
+    // A provider has heard of them under the name that the breaker had.
+    if (this.#attachment !== undefined) known?.replay();
     breaker.recordDurations(durations);
   }
 
@@ -134,13 +140,13 @@ export class BreakerMetrics {
     breaker.recordDurations(undefined);
   }
 
-  /** What there is to tell of each breaker now. */
+  /** What there is to tell of each breaker now: copies, which do not change while they are written down. */
   numbers(): BreakerNumbers[] {
     return Array.from(this.#durations, ([breaker, durations]) => ({
       labels: labelsOf(breaker),
       stateCode: breaker.stateCode,
-      tally: breaker.tally,
-      transitions: breaker.transitions,
+      tally: { ...breaker.tally },
+      transitions: breaker.transitions?.slice(),
       durations: durations.totals(),
     }));
   }

@@ -1,4 +1,3 @@
-import type { IncomingMessage, ServerResponse } from 'node:http';
 import { ValueType } from '@opentelemetry/api';
 import type { DataPoint, MetricData, MetricProducer } from '@opentelemetry/sdk-metrics';
 import { PACKAGE } from '../../version.js';
@@ -7,23 +6,32 @@ import { DURATION, OBSERVED, type BreakerNumbers } from './metrics.js';
 
 /** What scrapers read. */
 export interface PrometheusPage {
-  readonly handler: (request: IncomingMessage, response: ServerResponse) => void;
+  readonly contentType: string;
+  /**
+   * Writes the numbers of the moment, a few breakers at a time: yields after each few how many bytes there are so far, so
+   * that whoever goes through it can do something else in between, and returns all of them.
+   */
+  write(): Promise<Generator<number, readonly Buffer[]>>;
   stop(): Promise<void>;
 }
+
+// Half a millisecond of work.
+const BREAKERS_AT_A_TIME = 5;
 
 /**
  * Loads OpenTelemetry's metrics SDK and its Prometheus exporter, which a service with a provider of its own never needs
  * from us.
  *
- * The exporter is given finished metrics, not instruments: those would keep every series for ever, of breakers that were
- * evicted and of workers that have ended, and a histogram takes its values one by one.
+ * Their serializer is given finished metrics, not instruments: those would keep every series for ever, of breakers that
+ * were evicted and of workers that have ended, and a histogram takes its values one by one. It is given a few breakers at
+ * a time: a thousand would keep the event loop for a tenth of a second.
  *
  * @param read the numbers of the moment
  */
 export function createPrometheusPage(read: () => Promise<readonly BreakerNumbers[]>): PrometheusPage {
   const { AggregationTemporality, DataPointType, MeterProvider } =
     require('@opentelemetry/sdk-metrics') as typeof import('@opentelemetry/sdk-metrics');
-  const { PrometheusExporter } =
+  const { PrometheusExporter, PrometheusSerializer } =
     require('@opentelemetry/exporter-prometheus') as typeof import('@opentelemetry/exporter-prometheus');
 
   const cumulative = { aggregationTemporality: AggregationTemporality.CUMULATIVE } as const;
@@ -56,18 +64,61 @@ export function createPrometheusPage(read: () => Promise<readonly BreakerNumbers
     return [...counted, durations].filter(({ dataPoints }) => dataPoints.length > 0);
   }
 
-  const producer: MetricProducer = {
-    collect: async () => {
-      const metrics = metricsOf(await read());
-      const scopeMetrics = [{ scope: { name: PACKAGE.name, version: PACKAGE.version }, metrics }];
-      // The reader takes the resource of its provider.
-      return { resourceMetrics: { resource: undefined as never, scopeMetrics }, errors: [] };
-    },
+  const scope = { name: PACKAGE.name, version: PACKAGE.version };
+  const nothing: MetricProducer = {
+    // The reader takes the resource of its provider.
+    collect: () => Promise.resolve({ resourceMetrics: { resource: undefined as never, scopeMetrics: [] }, errors: [] }),
   };
-  const exporter = new PrometheusExporter({ preventServerStart: true, metricProducers: [producer] });
+  // For the resource alone.
+  const exporter = new PrometheusExporter({ preventServerStart: true, metricProducers: [nothing] });
   const provider = new MeterProvider({ readers: [exporter] });
+  const aboutTarget = new PrometheusSerializer();
+  const aboutBreakers = new PrometheusSerializer(undefined, false, undefined, true);
+
+  function* write(
+    { resource }: { readonly resource: Parameters<typeof aboutTarget.serialize>[0]['resource'] },
+    breakers: readonly BreakerNumbers[],
+  ): Generator<number, readonly Buffer[]> {
+    const whole = aboutTarget.serialize({ resource, scopeMetrics: [] });
+    // All breakers of a metric stand together, under one description: sorted by metric here, written by breaker.
+    const byMetric = new Map<string, Buffer[]>();
+    let bytes = 0;
+    for (let from = 0; from < breakers.length; from += BREAKERS_AT_A_TIME) {
+      for (const metric of metricsOf(breakers.slice(from, from + BREAKERS_AT_A_TIME))) {
+        const text = aboutBreakers.serialize({ resource, scopeMetrics: [{ scope, metrics: [metric] }] });
+        const { name } = metric.descriptor;
+        const pieces = byMetric.get(name);
+        const piece = Buffer.from(pieces === undefined ? text : withoutDescription(text));
+        if (pieces === undefined) byMetric.set(name, [piece]);
+        else pieces.push(piece);
+        bytes += piece.length;
+      }
+      yield bytes;
+    }
+    const inOrder = [...OBSERVED.map(({ name }) => name), DURATION.name].flatMap((name) => byMetric.get(name) ?? []);
+    // Of a target without breakers, its whole page says that there are none.
+    if (inOrder.length === 0) return [Buffer.from(whole)];
+    return [Buffer.from(withoutRemark(whole)), ...inOrder];
+  }
+
   return {
-    handler: (request, response) => exporter.getMetricsRequestHandler(request, response),
+    contentType: 'text/plain; version=0.0.4; charset=utf-8',
+    write: async () => {
+      const { resourceMetrics } = await exporter.collect();
+      return write(resourceMetrics, await read());
+    },
     stop: () => provider.shutdown(),
   };
+}
+
+/** Values of labels have no line ends of their own, so a line that begins with `#` is none of theirs. */
+function withoutDescription(text: string): string {
+  let start = 0;
+  while (text[start] === '#') start = text.indexOf('\n', start) + 1;
+  return text.slice(start);
+}
+
+/** What the serializer says instead of metrics where there are none. */
+function withoutRemark(text: string): string {
+  return text.slice(0, text.lastIndexOf('\n') + 1);
 }

@@ -1,0 +1,75 @@
+// Captured at load: an application's fake timers must not hold an answer back.
+const { setImmediate, setTimeout } = globalThis;
+
+/** Makes a text piece by piece: yields after each small step how many bytes there are so far, returns all of them. */
+export type Pieces = Generator<number, readonly Buffer[]>;
+
+// As long as this the application waits at most, and then has its turn.
+const SLICE_MS = 4;
+// Of the time that passes, this share at most goes into making answers, however many ask for them.
+const MAX_SHARE = 1 / 4;
+/** A text longer than this is not sent: no scraper would take it, and it would be in memory more than once. */
+export const MAX_ANSWER_BYTES = 64 * 1024 * 1024;
+
+/**
+ * An answer that takes long to make: one computation at a time, whose bytes go to all who ask while it runs. It gives the
+ * event loop back every few milliseconds, and rests after it, so that no number of askers takes the process.
+ */
+export class SharedAnswer {
+  readonly #begin: () => Pieces | Promise<Pieces>;
+  #underWay: Promise<Buffer> | undefined;
+  #restsUntil = 0;
+
+  constructor(begin: () => Pieces | Promise<Pieces>) {
+    this.#begin = begin;
+  }
+
+  /** @returns rejects with what went wrong; then the next who asks begins anew */
+  bytes(): Promise<Buffer> {
+    return (this.#underWay ??= this.#make().finally(() => (this.#underWay = undefined)));
+  }
+
+  async #make(): Promise<Buffer> {
+    const rest = this.#restsUntil - performance.now();
+    if (rest > 0) await new Promise((resolve) => setTimeout(resolve, rest));
+    const pieces = await this.#begin();
+    let worked = 0;
+    let sliceBegan = performance.now();
+    for (;;) {
+      const { done, value } = pieces.next();
+      const now = performance.now();
+      if (done === true) {
+        const all = Buffer.concat(value);
+        worked += performance.now() - sliceBegan;
+        this.#restsUntil = performance.now() + worked * (1 / MAX_SHARE - 1);
+        return all;
+      }
+      if (value > MAX_ANSWER_BYTES) throw new RangeError(`it would have more than ${MAX_ANSWER_BYTES} bytes`);
+      if (now - sliceBegan < SLICE_MS) continue;
+      worked += now - sliceBegan;
+      await new Promise((resolve) => setImmediate(resolve));
+      sliceBegan = performance.now();
+    }
+  }
+}
+
+/** A list as JSON, one item at a time, between what comes before and after it. */
+export function* jsonList<T>(head: object, key: string, items: Iterable<T>, view: (item: T) => unknown): Pieces {
+  const pieces: Buffer[] = [];
+  let bytes = 0;
+  const add = (text: string) => {
+    const piece = Buffer.from(text);
+    pieces.push(piece);
+    return (bytes += piece.length);
+  };
+  const opening = JSON.stringify(head, null, 2).replace(/\n?\}$/, '');
+  yield add(`${opening}${opening === '{' ? '' : ','}\n  ${JSON.stringify(key)}: [`);
+  let first = true;
+  for (const item of items) {
+    const text = JSON.stringify(view(item), null, 2).replaceAll('\n', '\n    ');
+    yield add(`${first ? '' : ','}\n    ${text}`);
+    first = false;
+  }
+  yield add(first ? ']\n}\n' : '\n  ]\n}\n');
+  return pieces;
+}
