@@ -41,6 +41,11 @@ export abstract class ClientCall implements CallContext {
     return this.#permit.settled;
   }
 
+  /** For those that judge by more than an error: its permit, settled already where it is over. */
+  protected get permit(): Permit {
+    return this.#permit;
+  }
+
   /** Asks the guard. @returns why the call must not be made; nothing where it goes ahead */
   enter(target: Target, entry: Entry = ORDINARY): CircuitOpenError | undefined {
     const { attachment } = this;

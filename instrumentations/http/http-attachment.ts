@@ -1,59 +1,15 @@
 import http = require('node:http');
-import { trace } from '@opentelemetry/api';
-import type { Duplex } from 'node:stream';
-import { diagnostics } from '../../src/breaker/diagnostics.js';
-import { isTimeout } from '../../src/outcomes/endings.js';
-import { CLOSED } from '../../src/breaker/state.js';
-import { CircuitOpenError, UNGUARDED, type Guard, type Permit } from '../../src/guard/guard.js';
+import { deferRejection } from '../../src/breaker/pacing.js';
+import type { CircuitOpenError, Guard } from '../../src/guard/guard.js';
 import type { Target } from '../../src/target.js';
-import type { CallContext } from '../../src/telemetry/events/call-context.js';
-import { AnswerSocket } from './answer-socket.js';
 import { Attachment } from '../attachment.js';
-import { settleByStatus } from '../../src/outcomes/http.js';
+import { harmless } from '../harmless.js';
+import { hiddenProperty } from '../hidden-property.js';
 import { targetOfUrl } from '../http-target.js';
 import { openAnswer } from '../open-answer.js';
-import { hiddenProperty, type Patches } from '../patches.js';
-
-// Captured at load: the fake timers of an application's tests must not hold rejections back.
-const { setImmediate } = globalThis;
-
-/** A client request as Node makes it, with what its types do not say. */
-interface Request extends http.ClientRequest {
-  readonly agent: AgentLike | undefined;
-  readonly socketPath: string | undefined;
-  readonly res: http.IncomingMessage | null;
-  onSocket: (this: Request, socket: Duplex | null, error?: Error) => void;
-}
-
-/** What an agent is asked with; old callers give a host and a port in place of the object. */
-type AgentArguments = [options: { readonly host?: unknown; readonly port?: unknown } | string, ...legacy: unknown[]];
-
-/** What `ClientRequest` needs of an agent; old proxy agents have no more than this. */
-interface AgentLike {
-  addRequest(request: Request, ...args: AgentArguments): void;
-}
-
-/** One request and what has become of it so far. */
-class HttpCall implements CallContext {
-  permit: Permit = UNGUARDED;
-  /** Its `timeout` event came: the caller's patience ran out, and what it does next follows from that. */
-  timedOut = false;
-  /** Our own process ended it, with this error. Made with a signal that was aborted before, a request is that from the start. */
-  destroyed: boolean;
-  destroyedBy: unknown;
-  /** Requests are made inside OpenTelemetry's client span. */
-  readonly span = trace.getActiveSpan();
-  readonly #method: string;
-
-  constructor({ destroyed, method }: Request) {
-    this.destroyed = destroyed;
-    this.#method = method;
-  }
-
-  spanName(): string {
-    return this.#method;
-  }
-}
+import type { Patches } from '../patches.js';
+import { AnswerSocket } from './answer-socket.js';
+import { HttpCall, type AgentArguments, type AgentLike, type Request } from './http-call.js';
 
 /** What a request gets in the place of a connection. */
 type Refusal = CircuitOpenError | AnswerSocket;
@@ -79,34 +35,37 @@ export class HttpAttachment extends Attachment {
   protected override patch(patches: Patches): void {
     const request = http.ClientRequest.prototype as Request;
     const { onSocket } = request;
-    const enter = this.enter.bind(this);
-    const responds = this.responds.bind(this);
     const guarded = new WeakSet<object>();
 
-    /** @returns what the request gets instead, where it must not go on. Never throws: a request whose target we cannot tell goes on. */
-    function admit<Args extends unknown[]>(
-      req: Request,
-      targetOf: (req: Request, ...args: Args) => Target,
-      ...args: Args
-    ): Refusal | undefined {
-      // Not gated: what an agent that calls its parent class brings again, and the setting up of a tunnel, whose calls are.
-      if (calls.get(req) !== undefined || req.method === 'CONNECT') return undefined;
-      const call = new HttpCall(req);
-      calls.set(req, call);
-      try {
-        const target = targetOf(req, ...args);
-        const admission = enter(target, call);
-        if (admission instanceof CircuitOpenError) {
-          return responds(target) ? new AnswerSocket(openAnswer(admission), req.method === 'HEAD') : admission;
-        }
-        call.permit = admission;
-      } catch (error) {
-        diagnostics.report('The target of an http request is not clear; it goes through unguarded', error);
-      }
-      return undefined;
+    /** @returns what the request gets instead, where it must not go on */
+    const admit = harmless(
+      'Guarding an http request failed',
+      (
+        req: Request,
+        targetOf: (req: Request, options?: AgentArguments[0], port?: unknown) => Target,
+        options?: AgentArguments[0],
+        port?: unknown,
+      ): Refusal | undefined => {
+        // Skip requests we have already seen (an agent calling super) and CONNECT: calls inside the tunnel are guarded.
+        if (calls.get(req) !== undefined || req.method === 'CONNECT') return undefined;
+        const call = new HttpCall(this, req);
+        calls.set(req, call);
+        const target = targetOf(req, options, port);
+        const rejection = call.enter(target);
+        if (rejection === undefined || !this.responds(target)) return rejection;
+        return new AnswerSocket(openAnswer(rejection), req.method === 'HEAD');
+      },
+    );
+
+    /** The path that Node takes when an agent cannot make a socket: `error`, then `close`. */
+    function refuse(req: Request, refusal: Refusal): void {
+      deferRejection(() => {
+        if (refusal instanceof AnswerSocket) onSocket.call(req, refusal);
+        else onSocket.call(req, null, req.destroyed ? undefined : refusal);
+      });
     }
 
-    function guardAgent(owner: AgentLike): void {
+    const guardAgent = (owner: AgentLike): void => {
       if (guarded.has(owner)) return;
       guarded.add(owner);
       patches.replace(
@@ -117,28 +76,24 @@ export class HttpAttachment extends Attachment {
             const [req, options, port] = args;
             const refusal = admit(req, targetFromOptions, options, port);
             if (refusal === undefined) return Reflect.apply(addRequest, this, args);
-            // The path that Node takes when an agent cannot make a socket: `error`, then `close`, one turn later.
-            setImmediate(() => {
-              if (refusal instanceof AnswerSocket) onSocket.call(req, refusal);
-              else onSocket.call(req, null, req.destroyed ? undefined : refusal);
-            });
+            refuse(req, refusal);
           },
       );
-    }
+    };
 
     guardAgent(http.Agent.prototype as unknown as AgentLike);
+
+    const guardAgentOf = harmless('Guarding an http agent failed', (req: Request) => {
+      if (req.agent) guardAgent(ownerOf(req.agent, 'addRequest'));
+    });
 
     // The second door, for requests that have not passed the first: those with a `createConnection` of their own, and the
     // first one through an agent that is none of Node's. Their socket is there already, or could not be had.
     function admitLate(req: Request): Refusal | undefined {
       // One that was given up before has no socket to wait for and nothing to tell.
       if (req.destroyed || calls.get(req) !== undefined) return undefined;
-      const refusal = admit(req, targetFromHostHeader);
-      try {
-        if (req.agent) guardAgent(ownerOf(req.agent, 'addRequest'));
-      } catch (error) {
-        diagnostics.report('An http agent does not let itself be guarded; its requests are rejected late', error);
-      }
+      const refusal = admit(req, targetFromHost);
+      guardAgentOf(req);
       return refusal;
     }
 
@@ -148,17 +103,14 @@ export class HttpAttachment extends Attachment {
       (original) =>
         function (this: Request, socket, error) {
           const refusal = socket && !error ? admitLate(this) : undefined;
-          if (refusal instanceof AnswerSocket) {
-            socket?.destroy();
-            original.call(this, refusal);
-          } else {
-            // The socket that was made for nothing is destroyed with the request.
-            original.call(this, socket, error ?? refusal);
-          }
+          if (refusal === undefined) return original.call(this, socket, error);
+          // It was made for nothing.
+          socket?.destroy();
+          refuse(this, refusal);
         },
     );
 
-    // Requests inherit theirs. Looked up with every event, for those who replace it after us.
+    // Requests and answers inherit theirs. Looked up with every event, for those who replace it after us.
     const parent = Object.getPrototypeOf(request) as { readonly emit: (...args: unknown[]) => boolean };
     const isInherited = !Object.hasOwn(request, 'emit');
 
@@ -171,8 +123,8 @@ export class HttpAttachment extends Attachment {
           // Stand-ins that mocks make of this prototype have not been through its constructor: they go nowhere.
           if (event === 'error' && this.protocol) admitLate(this);
           const call = calls.get(this);
-          if (call !== undefined && !call.permit.settled) observe(this, call, event, args[1]);
-          // The very array, which V8 then never makes.
+          if (call !== undefined && !call.isOver) watch(call, event, args[1]);
+          // Pass the rest array on as it is, so that V8 need not allocate it.
           return Reflect.apply(isInherited ? parent.emit : emit, this, args);
         } as Request['emit'],
     );
@@ -182,19 +134,49 @@ export class HttpAttachment extends Attachment {
       'destroy',
       (destroy) =>
         function (this: Request, error?: Error) {
-          const call = calls.get(this);
-          if (call !== undefined && !this.destroyed) {
-            call.destroyed = true;
-            call.destroyedBy = error;
-          }
+          if (!this.destroyed) calls.get(this)?.onDestroy(error);
           return destroy.call(this, error);
+        },
+    );
+
+    const message = http.IncomingMessage.prototype as Message;
+    const parentOfMessage = Object.getPrototypeOf(message) as Pick<Message, 'push'>;
+    const isPushInherited = !Object.hasOwn(message, 'push');
+
+    // A caller that makes its calls one after the other begins the next one in the answer's `end`: this one has to be told
+    // before. A listener could be seen.
+    patches.replace(
+      message,
+      'push',
+      (push) =>
+        function (this: Message, chunk, encoding) {
+          // Messages that a server gets have no request.
+          if (chunk === null && this.complete && this.req) calls.get(this.req)?.succeed();
+          return (isPushInherited ? parentOfMessage.push : push).call(this, chunk, encoding);
         },
     );
   }
 }
 
-function targetFromOptions(req: Request, options: AgentArguments[0], legacyPort: unknown): Target {
-  if (typeof options === 'string') return targetOf(req, options, Number(legacyPort));
+interface Message extends http.IncomingMessage {
+  /** Of an answer to a client. */
+  readonly req?: Request;
+}
+
+/** Tells a call what its request emits. The event must reach its listeners. */
+const watch = harmless(
+  'Watching an http request failed',
+  (call: HttpCall, event: string | symbol, argument: unknown) => {
+    if (event === 'response') call.onResponse(argument as http.IncomingMessage);
+    else if (event === 'upgrade') call.succeed();
+    else if (event === 'timeout') call.onTimeout();
+    else if (event === 'error') call.onError(argument);
+    else if (event === 'close') call.onClose();
+  },
+);
+
+function targetFromOptions(req: Request, options: AgentArguments[0] | undefined, legacyPort: unknown): Target {
+  if (typeof options !== 'object') return targetOf(req, String(options), Number(legacyPort));
   return targetOf(req, options.host as string, Number(options.port));
 }
 
@@ -205,83 +187,20 @@ function targetOf(req: Request, host: string, port: number): Target {
   return { system: 'http', scheme: req.protocol === 'https:' ? 'https' : 'http', host: host.toLowerCase(), port };
 }
 
-function targetFromHostHeader(req: Request): Target {
-  const url = `${req.protocol}//${String(req.getHeader('host') ?? req.host)}`;
-  const { host, port } = targetOfUrl(new URL(URL.canParse(url) ? url : `${req.protocol}//${req.host}`));
-  return targetOf(req, host, port);
+/**
+ * The target of a request with a connection of its own, which does not say its port: the `Host` header does, where Node
+ * has made it. One that the application made may come from a stranger.
+ */
+function targetFromHost(req: Request): Target {
+  const host = req.host.toLowerCase();
+  const url = `${req.protocol}//${String(req.getHeader('host'))}`;
+  const named = URL.canParse(url) ? targetOfUrl(new URL(url)) : undefined;
+  if (named?.host === host) return targetOf(req, host, named.port);
+  return targetOf(req, host, req.protocol === 'https:' ? 443 : 80);
 }
 
 function ownerOf<Key extends string>(object: Record<Key, unknown>, key: Key): Record<Key, never> & AgentLike {
   let owner: object = object;
   while (!Object.hasOwn(owner, key)) owner = Object.getPrototypeOf(owner) as object;
   return owner as Record<Key, never> & AgentLike;
-}
-
-/** Settles a request's permit on the first event that decides. Never throws: the event must reach its listeners. */
-function observe(req: Request, call: HttpCall, event: string | symbol, argument: unknown): void {
-  try {
-    if (event === 'response') {
-      const res = argument as http.IncomingMessage;
-      // Node parses headers when they are first asked for.
-      settleByStatus(call.permit, res.statusCode!, (name) => res.headers[name] as string | undefined);
-      settleBeforeSpanEnds(res, call);
-    } else if (event === 'upgrade') call.permit.success();
-    else if (event === 'timeout') call.timedOut = true;
-    else if (event === 'error') settleByError(req, call, argument);
-    else if (event === 'close') settleAtClose(req, call);
-  } catch (error) {
-    diagnostics.report('Judging an http request failed; it counts as ignored', error);
-    call.permit.ignore();
-  }
-}
-
-/**
- * A probe that succeeds closes the circuit, and its client span must still be open to say so: OpenTelemetry's
- * instrumentation ends that with the answer, before the request closes. Only for probes; a listener could be seen.
- */
-function settleBeforeSpanEnds(res: http.IncomingMessage, { permit, span }: HttpCall): void {
-  if (permit.settled || permit.breaker.stateCode === CLOSED || span?.isRecording() !== true) return;
-  res.prependListener('end', () => permit.success());
-}
-
-function settleByError(req: Request, call: HttpCall, error: unknown): void {
-  // What comes after the answer was there, like a reset while the connection is being put down, is no word on the call.
-  if (req.res?.complete) call.permit.success();
-  else if (call.destroyed) settleGivenUp(call, call.destroyedBy);
-  // Destroying the answer destroys the socket with its error; the death of a socket comes here before the answer's.
-  else if (req.res?.destroyed) settleGivenUp(call, req.res.errored);
-  else if (call.timedOut || isTimeout(error)) call.permit.timeout(error);
-  else if (isStaleKeepAlive(req, error)) call.permit.ignore();
-  else call.permit.failure(error);
-}
-
-function settleAtClose(req: Request, call: HttpCall): void {
-  const { res } = req;
-  if (res?.complete || res?.statusCode === 101) call.permit.success();
-  else if (res === null || call.destroyed) settleGivenUp(call, call.destroyedBy);
-  else if (isCutOff(res) && !call.timedOut) call.permit.failure(res.errored);
-  else settleGivenUp(call, res.errored);
-}
-
-/** The caller ended it: because time ran out, or for reasons of its own. */
-function settleGivenUp(call: HttpCall, reason: unknown): void {
-  if (call.timedOut || isTimeout(reason) || isClientsTimeout(reason)) call.permit.timeout(reason);
-  else call.permit.ignore();
-}
-
-/** Whether axios destroys a request for its `timeout`: it names that as the operating system names something else. */
-function isClientsTimeout(reason: unknown): boolean {
-  return (reason as NodeJS.ErrnoException | undefined)?.code === 'ECONNABORTED';
-}
-
-/** Whether the other side closed the connection before the answer was complete: Node then destroys it with this error. */
-function isCutOff(res: http.IncomingMessage): boolean {
-  const error: NodeJS.ErrnoException | null = res.errored;
-  return error?.code === 'ECONNRESET' && error.message === 'aborted';
-}
-
-/** The server closed an idle connection just as we took it from the pool: every client tries again, and nothing is wrong. */
-function isStaleKeepAlive(req: Request, error: unknown): boolean {
-  const { code } = error as NodeJS.ErrnoException;
-  return req.reusedSocket && req.res === null && (code === 'ECONNRESET' || code === 'EPIPE');
 }

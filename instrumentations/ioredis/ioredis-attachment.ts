@@ -25,7 +25,8 @@ import {
   verdictOfResults,
   type Circumstances,
 } from '../../src/outcomes/redis.js';
-import { hiddenProperty, observe as observeClient, type Patches } from '../patches.js';
+import { hiddenProperty } from '../hidden-property.js';
+import { observe as observeClient, type Patches } from '../patches.js';
 
 // Captured at load: the fake timers of an application's tests must not hold rejections back.
 const nextTick = process.nextTick.bind(process);

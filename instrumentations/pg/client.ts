@@ -1,7 +1,8 @@
 import { CircuitOpenError, UNGUARDED, type Admission, type Permit } from '../../src/guard/guard.js';
 import type { Target } from '../../src/target.js';
 import type { NamedCall } from '../../src/telemetry/events/call-context.js';
-import { hiddenProperty, Patches } from '../patches.js';
+import { hiddenProperty } from '../hidden-property.js';
+import { Patches } from '../patches.js';
 import { verdictOfPgError } from '../../src/outcomes/postgresql.js';
 import { begins, cleansUp, mayBegin } from './statement.js';
 

@@ -1,7 +1,8 @@
 import { CircuitOpenError, type Permit } from '../../src/guard/guard.js';
 import type { Target } from '../../src/target.js';
 import type { NamedCall } from '../../src/telemetry/events/call-context.js';
-import { hiddenProperty, type Patches } from '../patches.js';
+import { hiddenProperty } from '../hidden-property.js';
+import type { Patches } from '../patches.js';
 import { connectWith, giveBack, handOver, toTarget, type Client, type Door } from './client.js';
 import { verdictOfPgError } from '../../src/outcomes/postgresql.js';
 

@@ -5,7 +5,7 @@ import { UNGUARDED, type Permit } from '../../src/guard/guard.js';
 import type { CallContext } from '../../src/telemetry/events/call-context.js';
 import type { Target } from '../../src/target.js';
 import { isFailureOfTarget, settleByStatus, type HeaderReader } from '../../src/outcomes/http.js';
-import { hiddenProperty } from '../patches.js';
+import { hiddenProperty } from '../hidden-property.js';
 
 /** What undici is told of a request; only what is read here. */
 export interface DispatchOptions {

@@ -6,7 +6,8 @@ import { CircuitOpenError, type Admission, type Guard } from '../../src/guard/gu
 import type { Target } from '../../src/target.js';
 import { Attachment } from '../attachment.js';
 import { targetOfUrl } from '../http-target.js';
-import { hiddenProperty, observe as observeClient, type Patches } from '../patches.js';
+import { hiddenProperty } from '../hidden-property.js';
+import { observe as observeClient, type Patches } from '../patches.js';
 import { CALL, isWatched, UndiciCall, watch, type DispatchOptions, type Handler } from './handler.js';
 import { refuse } from './refusal.js';
 

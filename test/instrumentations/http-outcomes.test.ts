@@ -133,6 +133,53 @@ describe('http outcomes', () => {
       expect(outcome).to.equal('1 success');
     });
 
+    const breaks: Record<string, (req: http.ClientRequest, res: http.IncomingMessage) => void> = {
+      'destroys the request': (req) => req.destroy(),
+      'destroys the answer': (_, res) => res.destroy(),
+      'destroys the answer with an error': (_, res) => res.destroy(new Error('enough')),
+      'breaks out of reading it': (_, res) =>
+        void (async () => {
+          for await (const chunk of res) if (chunk) break;
+        })(),
+    };
+    for (const [form, end] of Object.entries(breaks)) {
+      it(`a caller that ${form} within the body`, async () => {
+        const { port } = await serve((_, res) => res.write('more to come'));
+        const outcome = outcomeOfEnding(port, (req) =>
+          req.on('response', (res) => {
+            res.on('error', () => {});
+            end(req, res);
+          }),
+        );
+        expect(await outcome).to.equal('1 success');
+      });
+    }
+
+    it('an answer that is complete before its request is', async () => {
+      const { port, origin } = await serve((_, res) => res.end());
+      const req = http.request({ host: '127.0.0.1', port, method: 'POST', agent: false });
+      req.write('never ended');
+      await once(req, 'response');
+      expect(countsOf(guarded.breakerOf(origin))).to.equal('1 success');
+      const closed = closeOf(req.on('error', () => {}));
+      req.destroy();
+      await closed;
+      expect(countsOf(guarded.breakerOf(origin))).to.equal('1 success');
+    });
+
+    it('is told before the caller hears the end, and can begin the next call there', async () => {
+      const { port, origin } = await serve((_, res) => res.end('ok'));
+      for (const agent of [false, new http.Agent({ keepAlive: true })] as const) {
+        const breaker = guarded.breakerOf(origin);
+        const [res] = (await once(http.get({ host: '127.0.0.1', port, agent }), 'response')) as [http.IncomingMessage];
+        const seen = once(res, 'end').then(() => breaker.stats().calls);
+        res.resume();
+        res.prependListener('end', () => expect(breaker.stats().calls.inFlight).to.equal(0));
+        expect((await seen).inFlight).to.equal(0);
+        if (agent) agent.destroy();
+      }
+    });
+
     it('an answer that nobody listens for', async () => {
       const { port } = await serve((_, res) => res.end('dumped'));
       expect(await outcomeOfEnding(port, () => {})).to.equal('1 success');
@@ -385,28 +432,6 @@ describe('http outcomes', () => {
       expect(await outcomeOfEnding(port, end, { signal: controller.signal })).to.equal('1 ignored');
     });
 
-    const breaks: Record<string, (req: http.ClientRequest, res: http.IncomingMessage) => void> = {
-      'destroys the request': (req) => req.destroy(),
-      'destroys the answer': (_, res) => res.destroy(),
-      'destroys the answer with an error': (_, res) => res.destroy(new Error('enough')),
-      'breaks out of reading it': (_, res) =>
-        void (async () => {
-          for await (const chunk of res) if (chunk) break;
-        })(),
-    };
-    for (const [form, end] of Object.entries(breaks)) {
-      it(`a caller that ${form} within the body`, async () => {
-        const { port } = await serve((_, res) => res.write('more to come'));
-        const outcome = outcomeOfEnding(port, (req) =>
-          req.on('response', (res) => {
-            res.on('error', () => {});
-            end(req, res);
-          }),
-        );
-        expect(await outcome).to.equal('1 ignored');
-      });
-    }
-
     it('a request that waits for a socket and is given up there', async () => {
       const { port, origin } = await serveSilence();
       const agent = new http.Agent({ maxSockets: 1 });
@@ -449,20 +474,6 @@ describe('http outcomes', () => {
       breaker.acquire().failure();
       for (let probes = 0; probes < 3; await nextTurn()) if ((await get(port)).status === 429) probes++;
       expect(breaker.state).to.equal('half_open');
-    });
-  });
-
-  describe('in flight for as long as it takes:', () => {
-    it('a request that is never ended', async () => {
-      const { port, origin } = await serve((_, res) => res.end());
-      const req = http.request({ host: '127.0.0.1', port, method: 'POST', agent: false });
-      req.write('never ended');
-      await once(req, 'response');
-      expect(countsOf(guarded.breakerOf(origin))).to.equal('1 inFlight');
-      const closed = closeOf(req.on('error', () => {}));
-      req.destroy();
-      await closed;
-      expect(countsOf(guarded.breakerOf(origin))).to.equal('1 success');
     });
   });
 

@@ -299,7 +299,6 @@ describe('http instrumentation', () => {
       successThreshold: 1,
       openDuration: 1,
       halfOpenMaxCalls: 1,
-      halfOpenTimeout: 50,
     });
     breaker.acquire().failure(new Error(`as from port ${dead}`));
     const unread: http.ClientRequest[] = [];
@@ -311,17 +310,14 @@ describe('http instrumentation', () => {
         req.once('error', (error: NodeJS.ErrnoException) => resolve(error.code!));
       });
     while ((await attempt()) !== 200) await nextTurn();
-    const startedAt = performance.now();
-    expect(await attempt()).to.equal('ERR_CIRCUIT_OPEN');
-    expect(breaker.state).to.equal('half_open');
-    while ((await attempt()) !== 200) await nextTurn();
-    expect(performance.now() - startedAt).to.be.within(40, 5_000);
+    // Its body is still unread: its good headers were enough.
+    expect(await attempt()).to.equal(200);
     for (const req of unread) {
       req.on('error', () => {});
       const closed = closeOf(req);
       req.destroy();
       await closed;
     }
-    expect(await outcomesOf(breaker)).to.match(/^1 failure, 2 ignored, \d+ rejected$/);
+    expect(await outcomesOf(breaker)).to.match(/^2 success, 1 failure(, \d+ rejected)?$/);
   });
 });

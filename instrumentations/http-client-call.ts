@@ -1,0 +1,24 @@
+import { settleByStatus, type HeaderReader } from '../src/outcomes/http.js';
+import { ClientCall } from './client-call.js';
+import { reportOnce } from './harmless.js';
+
+/** A call whose answer is one of HTTP: its headers decide a bad one, its end a good one. */
+export abstract class HttpClientCall extends ClientCall {
+  /** Headers with a good status came: a caller that leaves from here on had what it wanted. */
+  answeredWell = false;
+
+  /** Final headers came. A bad status ends the call, a good one leaves the rest to the body. */
+  protected judgeHeaders(status: number, header: HeaderReader): void {
+    const { permit } = this;
+    if (permit.settled) return;
+    try {
+      settleByStatus(permit, status, header);
+    } catch (error) {
+      reportOnce('Judging the status of an answer failed', error);
+      this.forgo();
+    }
+    if (permit.settled) return;
+    this.answeredWell = true;
+    this.answered();
+  }
+}

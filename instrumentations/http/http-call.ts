@@ -1,0 +1,122 @@
+import type http from 'node:http';
+import type { Duplex } from 'node:stream';
+import { isTimeout } from '../../src/outcomes/endings.js';
+import type { Verdict } from '../../src/breaker/verdict.js';
+import type { Attachment } from '../attachment.js';
+import { HttpClientCall } from '../http-client-call.js';
+import { isPartOfRestart, noteAnswer } from '../restart-episodes.js';
+
+/** A client request as Node makes it, with what its types do not say. */
+export interface Request extends http.ClientRequest {
+  readonly agent: AgentLike | undefined;
+  readonly socketPath: string | undefined;
+  readonly res: http.IncomingMessage | null;
+  onSocket: (this: Request, socket: Duplex | null, error?: Error) => void;
+}
+
+/** What an agent is asked with; old callers give a host and a port in place of the object. */
+export type AgentArguments = [
+  options: { readonly host?: unknown; readonly port?: unknown } | string,
+  ...legacy: unknown[],
+];
+
+/** What `ClientRequest` needs of an agent; old proxy agents have no more than this. */
+export interface AgentLike {
+  addRequest(request: Request, ...args: AgentArguments): void;
+}
+
+/** One request and what has become of it so far. */
+export class HttpCall extends HttpClientCall {
+  readonly #req: Request;
+  /** Our own process ended it, with this error. Made with a signal that was aborted before, a request is that from the start. */
+  #destroyed: boolean;
+  #destroyedBy: unknown;
+  /** Bytes that had come when its `timeout` event came; -1 before. */
+  #bytesAtTimeout = -1;
+
+  constructor(attachment: Attachment, req: Request) {
+    super(attachment);
+    this.#req = req;
+    this.#destroyed = req.destroyed;
+  }
+
+  override spanName(): string {
+    return this.#req.method;
+  }
+
+  /** Our own process ends the request. */
+  onDestroy(error: unknown): void {
+    this.#destroyed = true;
+    this.#destroyedBy = error;
+  }
+
+  onResponse(res: http.IncomingMessage): void {
+    const { socket } = this.#req;
+    if (socket) noteAnswer(socket);
+    // Node parses headers when they are first asked for.
+    this.judgeHeaders(res.statusCode!, (name) => res.headers[name] as string | undefined);
+  }
+
+  onTimeout(): void {
+    this.#bytesAtTimeout = this.#bytesRead();
+  }
+
+  onError(error: unknown): void {
+    const { res } = this.#req;
+    // What comes after the answer was there, like a reset while the connection is being put down, is no word on the call.
+    if (res?.complete) this.succeed();
+    else if (this.#destroyed) this.#leave(this.#destroyedBy);
+    // Destroying the answer destroys the socket with its error; the death of a socket comes here before the answer's.
+    else if (res?.destroyed) this.#leave(res.errored);
+    else if (this.#isPartOfRestart(error)) this.forgo();
+    else this.fail(error);
+  }
+
+  onClose(): void {
+    const { res } = this.#req;
+    if (res?.complete || res?.statusCode === 101) this.succeed();
+    else if (res === null || this.#destroyed) this.#leave(this.#destroyedBy);
+    else if (isCutOff(res)) this.fail(res.errored);
+    else this.#leave(res.errored);
+  }
+
+  protected override verdictOf(error: unknown): Verdict {
+    return this.#timedOut || isTimeout(error) ? 'timeout' : 'failure';
+  }
+
+  /** Its caller ended it: because time ran out, since it had what it wanted, or for reasons of its own. */
+  #leave(reason: unknown): void {
+    if (this.#timedOut || isTimeout(reason) || isClientsTimeout(reason)) this.end('timeout', reason);
+    else if (this.answeredWell) this.succeed();
+    else this.abandon(reason);
+  }
+
+  /** Its caller's patience ran out, and nothing has come since. */
+  get #timedOut(): boolean {
+    return this.#bytesAtTimeout >= 0 && this.#bytesRead() === this.#bytesAtTimeout;
+  }
+
+  #bytesRead(): number {
+    // Sockets that applications make themselves may not count.
+    return this.#req.socket?.bytesRead ?? 0;
+  }
+
+  /** The server closed an idle connection just as we took it from the pool: every client tries again, and nothing is wrong. */
+  #isPartOfRestart(error: unknown): boolean {
+    const { reusedSocket, res, socket } = this.#req;
+    if (!reusedSocket || res !== null) return false;
+    const { code } = error as NodeJS.ErrnoException;
+    return (code === 'ECONNRESET' || code === 'EPIPE') && isPartOfRestart(this.permit.breaker, socket, true);
+  }
+}
+
+/** axios destroys a request for its `timeout` with a code that the operating system uses for something else. */
+function isClientsTimeout(reason: unknown): boolean {
+  return (reason as NodeJS.ErrnoException | undefined)?.code === 'ECONNABORTED';
+}
+
+/** Whether the other side closed the connection before the answer was complete: Node then destroys it with this error. */
+function isCutOff(res: http.IncomingMessage): boolean {
+  const error: NodeJS.ErrnoException | null = res.errored;
+  return error?.code === 'ECONNRESET' && error.message === 'aborted';
+}

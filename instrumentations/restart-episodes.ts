@@ -1,0 +1,43 @@
+import { hiddenProperty } from './hidden-property.js';
+
+// Captured at load: the fake timers of an application's tests must not stretch an episode.
+const now = performance.now.bind(performance);
+
+// As long as a pool of idle connections may take to find out, one by one, that its server has restarted.
+const EPISODE_MS = 60_000;
+
+interface Episode {
+  readonly until: number;
+  readonly serial: number;
+}
+
+let serial = 0;
+// On connections: the newest episode, of any target, at their last answer. A number that only grows does what a clock
+// would do, without reading one for each answer.
+const answeredIn = hiddenProperty<number>();
+const episodes = new WeakMap<object, Episode>();
+
+/** A connection has brought an answer. */
+export function noteAnswer(connection: object): void {
+  answeredIn.set(connection, serial);
+}
+
+/**
+ * Whether the reset of a connection is part of a restart of its server, and so nothing new: connections that had answered
+ * before are reset together, or one by one as they are taken from a pool. One that has answered since the first of these
+ * resets tells of another one.
+ *
+ * @param target whose connections these are; anything that lasts as long as it is called
+ * @param reused whether it must have answered before, also where nobody noted that
+ */
+export function isPartOfRestart(target: object, connection: object | null | undefined, reused = false): boolean {
+  const answered = (connection && answeredIn.get(connection)) ?? (reused ? -1 : undefined);
+  if (answered === undefined) return false;
+  const at = now();
+  const episode = episodes.get(target);
+  if (episode === undefined || at >= episode.until) {
+    episodes.set(target, { until: at + EPISODE_MS, serial: ++serial });
+    return true;
+  }
+  return answered < episode.serial;
+}
