@@ -1,0 +1,40 @@
+import type { CircuitOpenError } from '../../src/guard/guard.js';
+import type { Target } from '../../src/target.js';
+import { hiddenProperty } from '../hidden-property.js';
+import { isClustersOwn, targetOf, type Client } from './client.js';
+
+/** What is to be known of a client between its commands. */
+export class Connection {
+  /** ioredis is just asking whether the server is ready. */
+  checksReadiness = false;
+  /** Between MULTI and EXEC. */
+  inMulti = false;
+  /** A MULTI was refused and its caller does not know yet: what follows belongs to it. */
+  refusedMulti: CircuitOpenError | undefined = undefined;
+  closedByUs = false;
+  lastError: Error | undefined = undefined;
+
+  /** @param internal made by a cluster or by sentinels' users for their own needs: no target of calls */
+  constructor(
+    readonly target: Target,
+    public internal: boolean,
+  ) {}
+}
+
+const connections = hiddenProperty<Connection>();
+
+export function connectionOf(client: Client): Connection {
+  const known = connections.get(client);
+  if (known !== undefined) return known;
+  const connection = new Connection(targetOf(client), isClustersOwn(client));
+  connections.set(client, connection);
+  // A cluster that was there before us has nodes already.
+  if (client.isCluster && client.status === 'ready') for (const node of client.nodes()) adopt(client, node);
+  return connection;
+}
+
+/** A cluster's nodes are clients of its own, but `cluster.nodes()` hands them out: calls through them are calls to the cluster. */
+export function adopt(cluster: Client, node: Client): void {
+  const { target } = connectionOf(cluster);
+  if (connections.get(node)?.target !== target) connections.set(node, new Connection(target, true));
+}

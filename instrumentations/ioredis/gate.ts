@@ -1,0 +1,174 @@
+import { withoutStack } from '../../src/breaker/errors.js';
+import { CircuitOpenError } from '../../src/guard/guard.js';
+import type { Attachment } from '../attachment.js';
+import type { Entry } from '../client-call.js';
+import { harmless, reportOnce } from '../harmless.js';
+import { refusesByItself, type Client } from './client.js';
+import {
+  asksSentinel,
+  isBlocking,
+  keepsFieldSets,
+  kindOf,
+  type Command,
+  type CommandConstructor,
+  type CommandKind,
+} from './command.js';
+import { connectionOf } from './connection.js';
+import { Batch, callOf, calls, RedisCall } from './redis-call.js';
+
+// Captured at load: the fake timers of an application's tests must not hold rejections back.
+const nextTick = process.nextTick.bind(process);
+const { queueMicrotask } = globalThis;
+
+const BLOCKING: Entry = { longRunning: true };
+
+/** What passes `sendCommand` of one class of clients: asks for each call once, and refuses those that must not be made. */
+export class Gate {
+  /** @param sendCommand the client's own */
+  constructor(
+    private readonly attachment: Attachment,
+    private readonly Command: CommandConstructor,
+    private readonly sendCommand: Client['sendCommand'],
+  ) {}
+
+  /** Whether the command must not be sent; its promise then rejects. Never throws: the command goes ahead where we fail. */
+  refuses(client: Client, command: Command): boolean {
+    try {
+      const refusal = this.#ask(client, command);
+      if (refusal === undefined) return false;
+      refuse(command, refusal);
+      return true;
+    } catch (error) {
+      reportOnce('Guarding a Redis command failed', error);
+      callOf(command)?.forgo();
+      return false;
+    }
+  }
+
+  /** It has been sent. */
+  readonly sent = harmless('Following a Redis command failed', (command: Command): void => {
+    const call = calls.get(command);
+    if (!(call instanceof RedisCall) || call.isOver) return;
+    call.sent();
+    // OpenTelemetry's instrumentation takes the ends of a command over when it has been sent, and ends its span before
+    // it hands on: whoever comes last is told first.
+    if (call.span?.isRecording() === true) queueMicrotask(() => watch(call, command));
+  });
+
+  #ask(client: Client, command: Command): CircuitOpenError | undefined {
+    const call = calls.get(command);
+    if (call === undefined) return this.#askForOne(client, command);
+    return call instanceof Batch ? this.#askForBatch(client, command, call) : undefined;
+  }
+
+  #askForOne(client: Client, command: Command): CircuitOpenError | undefined {
+    const kind = kindOf(command);
+    if (kind !== undefined && passes(client, command, kind)) {
+      calls.set(command, null);
+      return kind === 'end-of-multi' ? endMulti(client) : undefined;
+    }
+    if (isUnasked(client)) {
+      if (kind === 'multi') connectionOf(client).inMulti = true;
+      calls.set(command, null);
+      return undefined;
+    }
+    const call = new RedisCall(this.attachment, client, command.name, kind !== undefined && isBlocking(command, kind));
+    calls.set(command, call);
+    const refusal = this.#enter(client, call);
+    if (kind === 'multi') beginMulti(client, refusal);
+    if (refusal === undefined) call.watch(command);
+    return refusal;
+  }
+
+  #askForBatch(client: Client, command: Command, batch: Batch): CircuitOpenError | undefined {
+    if (batch.refusal !== undefined) return copyOf(batch.refusal);
+    if (batch.call !== undefined) return undefined;
+    const call = (batch.call = new RedisCall(this.attachment, client, command.name, batch.blocking));
+    if (isUnasked(client)) return undefined;
+    batch.refusal = this.#enter(client, call);
+    if (batch.refusal === undefined) call.watchPipeline(batch.pipeline);
+    return batch.refusal;
+  }
+
+  #enter(client: Client, call: RedisCall): CircuitOpenError | undefined {
+    const { target, refusedMulti } = connectionOf(client);
+    const refusal = call.enter(target, call.blocking ? BLOCKING : undefined);
+    // A blocking command is no probe. Where a service has no others, its circuit would stay half-open for ever.
+    if (call.blocking) this.#probe(client);
+    if (refusal !== undefined || refusedMulti === undefined) return refusal;
+    call.forgo();
+    return copyOf(refusedMulti);
+  }
+
+  /** Sends calls of our own through a client, for as long as its circuit waits for one. */
+  readonly #probe = harmless('Probing a Redis server failed', (client: Client): void => {
+    const call = new RedisCall(this.attachment, client, 'ping', false);
+    if (!call.enterAsProbe(connectionOf(client).target)) return;
+    const ping = new this.Command('ping', [], {});
+    calls.set(ping, call);
+    call.watch(ping);
+    this.sendCommand.call(client, ping);
+    ping.promise.then(() => this.#probe(client), ignoreError);
+  });
+}
+
+const watch = harmless('Following a Redis command failed', (call: RedisCall, command: Command) => call.watch(command));
+
+function ignoreError(): void {}
+
+/** Whether no command of a client is asked for just now: ioredis refuses it by itself, or it belongs to a transaction. */
+function isUnasked(client: Client): boolean {
+  return connectionOf(client).inMulti || refusesByItself(client);
+}
+
+/** Whether a command always passes. */
+function passes(client: Client, command: Command, kind: CommandKind): boolean {
+  switch (kind) {
+    case 'connection':
+    case 'end-of-multi':
+      return true;
+    case 'sentinel':
+    case 'subscribe':
+      if (asksSentinel(command, kind)) connectionOf(client).internal = true;
+      return true;
+    case 'ready-check':
+      return client.status !== 'ready' || connectionOf(client).checksReadiness;
+    case 'field-set':
+      return keepsFieldSets(command);
+    default:
+      return false;
+  }
+}
+
+function beginMulti(client: Client, refusal: CircuitOpenError | undefined): void {
+  const connection = connectionOf(client);
+  connection.inMulti = refusal === undefined;
+  if (refusal === undefined) return;
+  // Until its caller hears of it, what is sent would be executed outside the transaction it was meant for.
+  connection.refusedMulti = refusal;
+  nextTick(() => (connection.refusedMulti = undefined));
+}
+
+function endMulti(client: Client): CircuitOpenError | undefined {
+  const connection = connectionOf(client);
+  connection.inMulti = false;
+  return connection.refusedMulti && copyOf(connection.refusedMulti);
+}
+
+/** On a later tick, as an error of the server would come: rejected at once, OpenTelemetry's span would never end. */
+function refuse(command: Command, error: CircuitOpenError): void {
+  nextTick(() => {
+    const { name, args } = command;
+    command.reject(Object.assign(error, { command: { name, args } }));
+  });
+}
+
+/** Each command of a refused pipeline has an error of its own, since each error names its command. */
+function copyOf(error: CircuitOpenError): CircuitOpenError {
+  const { breaker, state, retryAfterMs, cause, message, stack } = error;
+  const copy = withoutStack(() => new CircuitOpenError(breaker, state, retryAfterMs, '', cause));
+  for (const [key, value] of Object.entries({ message, stack })) {
+    Object.defineProperty(copy, key, { value, configurable: true, writable: true });
+  }
+  return copy;
+}

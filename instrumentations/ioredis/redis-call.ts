@@ -1,0 +1,138 @@
+import { verdictOfRedisError, verdictOfResults, type Circumstances } from '../../src/outcomes/redis.js';
+import type { CircuitOpenError } from '../../src/guard/guard.js';
+import type { Verdict } from '../../src/breaker/verdict.js';
+import type { Attachment } from '../attachment.js';
+import { ClientCall } from '../client-call.js';
+import { harmless } from '../harmless.js';
+import { hiddenProperty } from '../hidden-property.js';
+import type { Client } from './client.js';
+import { isBlocking, kindOf, ranIntoOwnLimit, type Command, type Pipeline } from './command.js';
+import { connectionOf } from './connection.js';
+
+/** One command, or all commands of a pipeline. */
+export class RedisCall extends ClientCall {
+  constructor(
+    attachment: Attachment,
+    readonly client: Client,
+    private readonly name: string,
+    readonly blocking: boolean,
+  ) {
+    super(attachment);
+  }
+
+  override spanName(): string {
+    return this.name;
+  }
+
+  protected override verdictOf(error: unknown): Verdict {
+    return verdictOfRedisError(error, this.#circumstances());
+  }
+
+  /** What it waited for could not be had: a connection. */
+  lose(verdict: Verdict, cause: Error): void {
+    this.end(verdict, cause);
+  }
+
+  /** Takes over `resolve` and `reject` of its command until the command settles. */
+  watch(command: Command): void {
+    if (this.isOver) return;
+    const { resolve, reject } = command;
+
+    // Without names and methods of their own, as those of ioredis are: commands get printed.
+    command.resolve = (value) => {
+      giveBack(command, watched, { resolve, reject });
+      if (this.blocking && isOwnLimit(command, value) === true) this.forgo();
+      else this.succeed();
+      return resolve.call(command, value);
+    };
+    command.reject = (error) => {
+      giveBack(command, watched, { resolve, reject });
+      endMulti(this.client, command);
+      this.fail(error);
+      reject.call(command, error);
+    };
+    const watched: Ends = { resolve: command.resolve, reject: command.reject };
+  }
+
+  /** The same for its pipeline. */
+  watchPipeline(pipeline: Pipeline): void {
+    if (this.isOver) return;
+    const { resolve, reject } = pipeline;
+    pipeline.resolve = (results) => {
+      giveBack(pipeline, watched, { resolve, reject });
+      this.#endWith(results);
+      resolve.call(pipeline, results);
+    };
+    pipeline.reject = (error) => {
+      giveBack(pipeline, watched, { resolve, reject });
+      this.forgo();
+      reject.call(pipeline, error);
+    };
+    const watched = { resolve: pipeline.resolve, reject: pipeline.reject };
+  }
+
+  #endWith(results: [Error | null, unknown?][]): void {
+    const verdict = judgeResults(results, this.#circumstances());
+    if (verdict === undefined) this.forgo();
+    else this.end(...verdict);
+  }
+
+  #circumstances(): Circumstances {
+    const { client, blocking } = this;
+    const closedByUs = connectionOf(client).closedByUs || client.manuallyClosing === true;
+    return { closedByUs, firstAttempt: client.status !== 'ready' && client.retryAttempts === 0, blocking };
+  }
+}
+
+/** The commands of one pipeline, which are one call from the moment at which the first of them is sent. */
+export class Batch {
+  call: RedisCall | undefined;
+  refusal: CircuitOpenError | undefined;
+  blocking = false;
+
+  constructor(readonly pipeline: Pipeline) {}
+}
+
+/**
+ * The call that a command is, or is part of; `null` where it is no call. It stays: from queues and after reconnects the
+ * same command comes again.
+ */
+export const calls = hiddenProperty<RedisCall | Batch | null>();
+
+const batches = hiddenProperty<Batch>();
+
+/** The call of a command, where it is one that has been let through. */
+export function callOf(command: Command): RedisCall | undefined {
+  const call = calls.get(command);
+  return (call instanceof Batch ? call.call : call) ?? undefined;
+}
+
+/** A command joins its pipeline, before anything is sent, also when a cluster sends the whole pipeline again. */
+export function joinBatch(pipeline: Pipeline, command: Command): void {
+  let batch = batches.get(pipeline);
+  if (batch === undefined) batches.set(pipeline, (batch = new Batch(pipeline)));
+  calls.set(command, batch);
+  batch.blocking ||= isBlocking(command);
+}
+
+interface Ends {
+  readonly resolve: unknown;
+  readonly reject: unknown;
+}
+
+/** Whoever has wrapped ours meanwhile keeps them inside: settled, they only hand on. */
+const giveBack = harmless(
+  'Giving the ends of a Redis command back failed',
+  (owner: { resolve: unknown; reject: unknown }, watched: Ends, original: Ends) => {
+    if (owner.resolve === watched.resolve) owner.resolve = original.resolve;
+    if (owner.reject === watched.reject) owner.reject = original.reject;
+  },
+);
+
+const isOwnLimit = harmless('Reading the answer of a blocking Redis command failed', ranIntoOwnLimit);
+const judgeResults = harmless('Judging a Redis pipeline failed', verdictOfResults);
+
+/** A MULTI that the server did not accept begins nothing. */
+const endMulti = harmless('Following a Redis transaction failed', (client: Client, command: Command) => {
+  if (kindOf(command) === 'multi') connectionOf(client).inMulti = false;
+});
