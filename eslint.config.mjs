@@ -1,7 +1,7 @@
 import tseslint from 'typescript-eslint';
 
 export default tseslint.config(
-  { ignores: ['dist/', 'coverage/'] },
+  { ignores: ['dist/', 'coverage/', '.servers/'] },
   {
     files: ['**/*.ts'],
     ignores: ['src/console/page/**'],

@@ -1,13 +1,15 @@
-import { accessSync } from 'node:fs';
-import { delimiter, join } from 'node:path';
+import { existsSync } from 'node:fs';
 import { chromium, type Browser } from 'playwright-core';
+import { findProgram, needProgram, type Program } from '../support/programs.js';
 
 const NAMES = ['chromium', 'chromium-browser', 'google-chrome'];
 
 /** A real Chromium, without a window, with a profile of its own that is thrown away. */
 export function startChromium(): Promise<Browser> {
+  const { file, env } = findChromium() ?? needProgram(...NAMES);
   return chromium.launch({
-    executablePath: findChromium(),
+    executablePath: file,
+    env: definedOf(env),
     // As root, in a container, without a network: what the tests of any of our machines need.
     args: [
       '--no-sandbox',
@@ -21,15 +23,14 @@ export function startChromium(): Promise<Browser> {
   });
 }
 
-function findChromium(): string {
-  const paths = (process.env.PATH ?? '').split(delimiter);
-  for (const path of paths.flatMap((folder) => NAMES.map((name) => join(folder, name)))) {
-    try {
-      accessSync(path);
-      return path;
-    } catch {
-      // Not this one.
-    }
-  }
-  throw new Error('The tests of the page need Chromium. Install it: apt-get update && apt-get install -y chromium');
+function definedOf(env: NodeJS.ProcessEnv): Record<string, string> {
+  return Object.fromEntries(Object.entries(env).filter((entry): entry is [string, string] => entry[1] !== undefined));
+}
+
+/** The system's, one out of the cache of this project, or the one that Playwright downloads when it is told to. */
+export function findChromium(): Program | undefined {
+  const program = findProgram(...NAMES);
+  if (program !== undefined) return program;
+  const file = chromium.executablePath();
+  return existsSync(file) ? { file, env: process.env, root: '' } : undefined;
 }

@@ -1,3 +1,4 @@
+import { expect } from 'chai';
 import { spawn, spawnSync, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
@@ -7,14 +8,26 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { text } from 'node:stream/consumers';
-
-const INSTALL = 'Install it: apt-get update && apt-get install -y prometheus';
+import { needProgram } from '../support/programs.js';
 
 /** What promtool says, and whether it was content. */
 export function promtool(folder: string, ...args: string[]): { readonly ok: boolean; readonly output: string } {
-  const { status, stdout, stderr, error } = spawnSync('promtool', args, { cwd: folder, encoding: 'utf8' });
-  if (error !== undefined) throw new Error(`These tests need promtool. ${INSTALL}`, { cause: error });
-  return { ok: status === 0, output: stdout + stderr };
+  const { status, output } = runPromtool(args, { cwd: folder });
+  return { ok: status === 0, output };
+}
+
+/** Fails where a page of metrics is nothing that Prometheus could read. */
+export function expectMetrics(page: string): void {
+  const { status, output } = runPromtool(['check', 'metrics'], { input: page });
+  // 3: it parsed all of it, and has advice about names.
+  expect(status, output).to.be.oneOf([0, 3]);
+}
+
+function runPromtool(args: readonly string[], options: { readonly cwd?: string; readonly input?: string }) {
+  const { file, env } = needProgram('promtool');
+  const { status, stdout, stderr, error } = spawnSync(file, args, { ...options, env, encoding: 'utf8' });
+  if (error !== undefined) throw error;
+  return { status, output: stdout + stderr };
 }
 
 export interface Alert {
@@ -67,10 +80,11 @@ export async function startPrometheus(target: string, rules: readonly string[]):
   };
   // JSON is YAML.
   writeFileSync(join(folder, 'prometheus.yml'), JSON.stringify(config));
+  const { file, env } = needProgram('prometheus');
   const child = spawn(
-    'prometheus',
+    file,
     ['--config.file=prometheus.yml', '--storage.tsdb.path=data', '--web.listen-address=127.0.0.1:0'],
-    { cwd: folder, stdio: ['ignore', 'ignore', 'pipe'] },
+    { cwd: folder, env, stdio: ['ignore', 'ignore', 'pipe'] },
   );
   const address = await addressOf(child);
 
@@ -109,7 +123,7 @@ export async function startPrometheus(target: string, rules: readonly string[]):
 function addressOf(child: ChildProcess): Promise<string> {
   return new Promise((resolve, reject) => {
     const lines: string[] = [];
-    child.once('error', (cause) => reject(new Error(`This test needs Prometheus. ${INSTALL}`, { cause })));
+    child.once('error', reject);
     child.once('exit', () => reject(new Error(`Prometheus ended:\n${lines.join('\n')}`)));
     createInterface(child.stderr!).on('line', (line) => {
       lines.push(line);

