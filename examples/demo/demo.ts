@@ -8,11 +8,13 @@
  */
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
+import { constants } from 'node:os';
 import { createInterface } from 'node:readline';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
 import { PostgresServer } from '../../test/support/postgres-server.js';
 import { RedisServer } from '../../test/support/redis-server.js';
+import { needFreePort, takenPort } from './port.js';
 
 const CLIENTS = ['http', 'fetch', 'ioredis', 'pg'] as const;
 type Client = (typeof CLIENTS)[number];
@@ -49,6 +51,7 @@ async function main(): Promise<void> {
     options: { client: { type: 'string', default: 'http' }, once: { type: 'boolean', default: false } },
   });
   const clients = clientsOf(values.client);
+  await needFreePort();
   const dependencies = new Map<Client, Dependency>();
   for (const client of clients) dependencies.set(client, await START[client](client));
 
@@ -259,10 +262,8 @@ function consoleAddress(stderr: NodeJS.ReadableStream): Promise<string> {
       say(line);
       const address = /console at (\S+)\)/.exec(line)?.[1];
       if (address !== undefined) resolve(address);
-      else if (line.includes('is taken'))
-        reject(
-          new Error('The demo needs this port: OTEL_EXPORTER_PROMETHEUS_PORT=9465 npm run demo takes another one.'),
-        );
+      // Somebody took it since we looked.
+      else if (line.includes('is taken')) reject(new Error(takenPort()));
     });
     lines.once('close', () => reject(new Error('The app ended before it told where its page is.')));
   });
@@ -290,8 +291,21 @@ function endChildren(): void {
   for (const child of children) child.kill('SIGKILL');
 }
 
+/** npm, or the shell that it starts, may end without handing a signal on. */
+function endWithNpm(): void {
+  if (process.env.npm_lifecycle_event === undefined) return;
+  const parent = process.ppid;
+  setInterval(() => {
+    if (process.ppid !== parent) process.exit(1);
+  }, 250).unref();
+}
+
 process.once('exit', endChildren);
 process.once('SIGINT', () => process.exit(0));
+for (const signal of ['SIGTERM', 'SIGHUP'] as const) {
+  process.once(signal, () => process.exit(128 + constants.signals[signal]));
+}
+endWithNpm();
 main().catch((error: unknown) => {
   console.error(error instanceof Error ? error.message : error);
   process.exit(1);
