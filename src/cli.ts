@@ -1,6 +1,6 @@
 #!/usr/bin/env node
-import { copyFileSync, constants } from 'node:fs';
-import { join } from 'node:path';
+import { constants, copyFileSync, existsSync, mkdirSync, readFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { ConfigError } from './breaker/errors.js';
 import { MODES, type Mode } from './breaker/options.js';
@@ -17,6 +17,9 @@ const HELP = `Usage: otel-breaker <command>
   explain [file] <url>  Show which rule a target gets, its options, and where each of them came from:
                         https://api.example.com, redis://cache:6379, postgresql://db/orders, unix:/run/app.sock
   init [file]           Write a commented rules file to start from; never overwrites one
+  init --alerts --dashboard [folder]
+                        Write alert rules for Prometheus, the dashboard of Grafana and a compose file that starts both;
+                        into the folder "deploy" where none is given; what is there stays as it is
   top [address]         Watch the breakers of a running process, at the address its preload printed
 
   -h, --help            Show this
@@ -35,11 +38,19 @@ function main(args: readonly string[]): void {
   const { values, positionals } = parseArgs({
     args: [...args],
     allowPositionals: true,
-    options: { help: { type: 'boolean', short: 'h' }, version: { type: 'boolean', short: 'v' } },
+    options: {
+      help: { type: 'boolean', short: 'h' },
+      version: { type: 'boolean', short: 'v' },
+      alerts: { type: 'boolean' },
+      dashboard: { type: 'boolean' },
+    },
   });
   const [command, ...rest] = positionals;
   if (values.version) print(PACKAGE.version);
   else if (values.help || command === 'help') print(HELP);
+  else if (command === 'init' && (values.alerts || values.dashboard)) {
+    initDeploy(rest, values.dashboard ? DASHBOARD_FILES : ALERT_FILES);
+  } else if (values.alerts || values.dashboard) throw new UsageError('--alerts and --dashboard are for init');
   else if (command === 'check') check(rest);
   else if (command === 'explain') explain(rest);
   else if (command === 'init') init(rest);
@@ -83,6 +94,35 @@ function init(args: readonly string[]): void {
     throw new UsageError(exists ? `${file} exists already, and stays as it is` : (error as Error).message);
   }
   print(`${file} written`);
+}
+
+const ALERT_FILES = ['alerts.rules.yml', 'recording.rules.yml', 'rules.test.yml'].map((name) => `prometheus/${name}`);
+
+/** The compose file starts a Prometheus with the alerts, so they go with the dashboard. */
+const DASHBOARD_FILES = [
+  ...ALERT_FILES,
+  'prometheus/prometheus.yml',
+  'grafana/otel-breaker.json',
+  'grafana/provisioning/dashboards/dashboards.yaml',
+  'grafana/provisioning/datasources/datasources.yaml',
+  'otel/collector.yaml',
+  'compose.yaml',
+];
+
+/** Writes files of this package's `deploy` out, for a service to keep and to change. */
+function initDeploy(args: readonly string[], files: readonly string[]): void {
+  const [folder = 'deploy'] = take(args, 0, 1);
+  const changed: string[] = [];
+  for (const file of files) {
+    const source = join(__dirname, '../../deploy', file);
+    const target = join(folder, file);
+    if (!existsSync(target)) {
+      mkdirSync(dirname(target), { recursive: true });
+      copyFileSync(source, target, constants.COPYFILE_EXCL);
+      print(`${target} written`);
+    } else if (!readFileSync(target).equals(readFileSync(source))) changed.push(target);
+  }
+  if (changed.length > 0) throw new UsageError(`these exist already, and stay as they are: ${changed.join(', ')}`);
 }
 
 function rulesFile(given: string | undefined): string | undefined {

@@ -1,7 +1,9 @@
 import { execFile } from 'node:child_process';
-import { existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect } from 'chai';
+import { parse } from 'yaml';
+import { promtool } from './deploy/prometheus.js';
 import { ROOT } from './support/child.js';
 import { removeTemporaryDirectories, temporaryDirectory } from './support/files.js';
 
@@ -50,6 +52,8 @@ describe('the otel-breaker command', () => {
     ['explain', 'ftp://x'],
     ['init', 'a', 'b'],
     ['check'],
+    ['check', '--alerts'],
+    ['init', '--dashboard', 'a', 'b'],
   ]) {
     it(`says what is wrong with "${args.join(' ')}", with code 2`, async () => {
       const { code, stdout, stderr } = await run(args);
@@ -145,6 +149,49 @@ error: rules[0].minimumCalls
       expect(code).to.equal(2);
       expect(stderr).to.contain('exists already');
       expect(readFileSync(join(directory, 'otel-breaker.yaml'), 'utf8')).to.equal('rules: []\n');
+    });
+
+    it('writes alerts, their tests, the dashboard and a compose file that finds all of it, as they are in this package', async () => {
+      const { code, stdout, stderr } = await run(['init', '--alerts', '--dashboard']);
+      expect({ code, stderr }).to.deep.equal({ code: 0, stderr: '' });
+      const written = readdirSync(join(directory, 'deploy'), { recursive: true, encoding: 'utf8' }).filter((name) =>
+        statSync(join(directory, 'deploy', name)).isFile(),
+      );
+      expect(stdout.trim().split('\n')).to.have.members(written.map((name) => `${join('deploy', name)} written`));
+      expect(existsSync(join(directory, 'otel-breaker.yaml')), 'rules are another command').to.be.false;
+      // Everything that is in deploy, but for the program that makes the dashboard.
+      const ours = readdirSync(join(ROOT, 'deploy'), { recursive: true, encoding: 'utf8' }).filter(
+        (name) => statSync(join(ROOT, 'deploy', name)).isFile() && !name.endsWith('.ts'),
+      );
+      expect(written).to.have.members(ours);
+
+      const { ok, output } = promtool(join(directory, 'deploy/prometheus'), 'test', 'rules', 'rules.test.yml');
+      expect(ok, output).to.be.true;
+      const compose = parse(readFileSync(join(directory, 'deploy/compose.yaml'), 'utf8')) as {
+        services: Record<string, { volumes?: string[] }>;
+      };
+      const mounted = Object.values(compose.services).flatMap(({ volumes = [] }) => volumes);
+      expect(mounted).to.not.be.empty;
+      for (const volume of mounted) {
+        expect(existsSync(join(directory, 'deploy', volume.split(':')[0]!)), volume).to.be.true;
+      }
+    });
+
+    it('writes only the alerts where only they are wanted, and into a folder that is named', async () => {
+      const { code } = await run(['init', '--alerts', 'monitoring']);
+      expect(code).to.equal(0);
+      expect(readdirSync(join(directory, 'monitoring'))).to.deep.equal(['prometheus']);
+      expect(readdirSync(join(directory, 'monitoring/prometheus'))).to.include('alerts.rules.yml');
+    });
+
+    it('keeps alerts that were changed, writes what is missing, and says so', async () => {
+      await run(['init', '--alerts']);
+      write('deploy/prometheus/alerts.rules.yml', 'groups: []\n');
+      const { code, stdout, stderr } = await run(['init', '--dashboard']);
+      expect(code).to.equal(2);
+      expect(stderr).to.contain('these exist already, and stay as they are: deploy/prometheus/alerts.rules.yml\n');
+      expect(stdout).to.contain('deploy/compose.yaml written\n').and.not.to.contain('rules.yml');
+      expect(readFileSync(join(directory, 'deploy/prometheus/alerts.rules.yml'), 'utf8')).to.equal('groups: []\n');
     });
 
     it('names a schema that is there', () => {

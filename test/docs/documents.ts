@@ -1,5 +1,5 @@
 import { readdirSync, readFileSync } from 'node:fs';
-import { join, relative, sep } from 'node:path';
+import { join, posix, relative, sep } from 'node:path';
 import { slug } from 'github-slugger';
 import MarkdownIt, { type Token } from 'markdown-it';
 import { ROOT } from '../support/child.js';
@@ -135,4 +135,28 @@ export function findDocuments(): readonly Document[] {
       return entry.name.endsWith('.md') ? [relative(ROOT, path)] : [];
     });
   return find(ROOT).map((path) => new Document(path));
+}
+
+/**
+ * Why a link of a document leads nowhere; `undefined` where it leads somewhere, or to another site.
+ *
+ * @param documents all that are there: anchors are looked up in them
+ * @param has whether there is a file or folder of that path
+ */
+export function problemOfLink(
+  { path }: Document,
+  target: string,
+  documents: readonly Document[],
+  has: (path: string) => boolean,
+): string | undefined {
+  if (/^[a-z][a-z+.-]*:/i.test(target)) return undefined;
+  const [file = '', anchor] = target.split('#', 2);
+  const linked = file === '' ? path : posix.normalize(posix.join(posix.dirname(path), file)).replace(/\/$/, '');
+  if (linked.startsWith('..')) return 'leads out of the repository';
+  if (!has(linked)) return `there is no ${linked}`;
+  if (anchor === undefined) return undefined;
+  const document = documents.find((candidate) => candidate.path === linked);
+  if (document === undefined) return `${linked} is no document`;
+  const anchors = document.sections.map((section) => section.anchor);
+  return anchors.includes(anchor) ? undefined : `${linked} has no #${anchor}; it has ${anchors.join(', ')}`;
 }

@@ -1,24 +1,13 @@
 import { expect } from 'chai';
-import { existsSync, statSync } from 'node:fs';
-import { dirname, join, posix } from 'node:path';
+import { existsSync } from 'node:fs';
+import { join, posix } from 'node:path';
 import { ROOT } from '../support/child.js';
-import { findDocuments, type Document } from './documents.js';
+import { findDocuments, problemOfLink, type Document } from './documents.js';
 
 const documents = new Map(findDocuments().map((document) => [document.path, document]));
 
-/** Why a link of a document leads nowhere; `undefined` where it leads somewhere, or out of this repository. */
-function problemOf({ path }: Document, target: string): string | undefined {
-  if (/^[a-z][a-z+.-]*:/i.test(target)) return undefined;
-  const [file = '', anchor] = target.split('#', 2);
-  const linked = file === '' ? path : posix.normalize(posix.join(dirname(path), file));
-  if (linked.startsWith('..')) return 'leads out of the repository';
-  if (!existsSync(join(ROOT, linked))) return `there is no ${linked}`;
-  if (anchor === undefined) return undefined;
-  if (statSync(join(ROOT, linked)).isDirectory()) return `${linked} is a directory`;
-  const document = documents.get(linked);
-  if (document === undefined) return `${linked} is no document`;
-  const anchors = document.sections.map((section) => section.anchor);
-  return anchors.includes(anchor) ? undefined : `${linked} has no #${anchor}; it has ${anchors.join(', ')}`;
+function problemOf(document: Document, target: string): string | undefined {
+  return problemOfLink(document, target, [...documents.values()], (path) => existsSync(join(ROOT, path)));
 }
 
 describe('links', () => {

@@ -1,8 +1,9 @@
 import { expect } from 'chai';
-import { existsSync, readFileSync, rmSync } from 'node:fs';
+import { existsSync, readFileSync, rmSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { formatMessage } from 'publint/utils';
 import { publint } from 'publint';
+import { findDocuments, problemOfLink } from '../docs/documents.js';
 import { ROOT, runNode } from '../support/child.js';
 import { emptyFolder, pack, type Tarball } from './tarball.js';
 
@@ -26,23 +27,27 @@ describe('the package', () => {
   });
   after(() => rmSync(folder, { recursive: true }));
 
-  it('has in it what it is run from and nothing else', () => {
+  it('has in it what it is run from, its documents and what they show, and nothing else', () => {
     const beside = [
       'CHANGELOG.md',
+      'CODE_OF_CONDUCT.md',
+      'CONTRIBUTING.md',
       'LICENSE',
       'README.md',
+      'SECURITY.md',
       'package.json',
       'dist/schema.json',
       'dist/otel-breaker.yaml',
     ];
     const compiled = /^dist\/((?:src|instrumentations)\/[\w/-]+)(?:\.js|\.d\.ts)$/;
     const page = /^dist\/page\/[\w-]+\.(?:html|js|css|svg|txt)$/i;
+    const read = /^(?:docs\/.+\.(?:md|json|webp)|deploy\/.+\.(?:ya?ml|json)|examples\/.+\.(?:md|m?ts|mjs|yaml))$/;
     const others = tarball.files.filter((file) => {
       const source = compiled.exec(file)?.[1];
       if (source !== undefined) return !existsSync(join(ROOT, `${source}.ts`));
-      return !beside.includes(file) && !page.test(file);
+      return !beside.includes(file) && !page.test(file) && !read.test(file);
     });
-    expect(others, 'files that nothing is run from').to.deep.equal([]);
+    expect(others, 'files of no use').to.deep.equal([]);
     expect(tarball.files).to.include.members(beside);
     expect(tarball.files.filter((file) => page.test(file))).to.include('dist/page/index.html');
   });
@@ -53,6 +58,26 @@ describe('the package', () => {
     expect(tarball.files).to.include.members(named);
     const typed = named.filter((path) => path.endsWith('.js')).map((path) => path.replace(/\.js$/, '.d.ts'));
     expect(tarball.files).to.include.members(typed);
+  });
+
+  it('has every file in it that a link of its documents leads to', () => {
+    const has = (path: string) => tarball.files.some((file) => file === path || file.startsWith(`${path}/`));
+    const packed = findDocuments().filter(({ path }) => tarball.files.includes(path));
+    expect(packed.map(({ path }) => path)).to.include.members(['README.md', 'docs/operations.md', 'docs/console.md']);
+    const problems = packed.flatMap((document) =>
+      document.links.flatMap(({ target, line }) => {
+        const problem = problemOfLink(document, target, packed, has);
+        return problem === undefined ? [] : [`${document.path}:${line}: ${target}: ${problem}`];
+      }),
+    );
+    expect(problems).to.deep.equal([]);
+  });
+
+  it('is small enough to be loaded by everybody', () => {
+    expect(statSync(tarball.path).size).to.be.below(1_500_000);
+    const pictures = tarball.files.filter((file) => file.startsWith('docs/images/'));
+    expect(pictures).to.not.be.empty;
+    for (const picture of pictures) expect(statSync(join(ROOT, picture)).size, picture).to.be.at.most(60_000);
   });
 
   it('is well formed, as publint judges', async () => {
