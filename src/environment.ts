@@ -36,6 +36,8 @@ export interface Environment {
   readonly events: (typeof EVENTS)[number];
   /** Whether traces are made for the console where nobody else makes any. */
   readonly traces: (typeof TRACES)[number];
+  /** Whether the console shows traces without the values in URLs and statements. */
+  readonly tracesRedact: boolean;
   readonly prometheusHost: string;
   readonly prometheusPort: number;
   readonly console: ConsoleReach;
@@ -51,6 +53,7 @@ const DEFAULT_PROMETHEUS_HOST = '127.0.0.1';
 // The port that OpenTelemetry's Prometheus exporter has by default.
 const DEFAULT_PROMETHEUS_PORT = 9464;
 const MAX_PORT = 65_535;
+const MIN_TOKEN = 16;
 
 /** @throws ConfigError naming every variable with a bad value, unless OTEL_BREAKER_CONFIG_STRICT is false */
 export function readEnvironment(env: NodeJS.ProcessEnv = process.env): Environment {
@@ -81,10 +84,15 @@ export function readEnvironment(env: NodeJS.ProcessEnv = process.env): Environme
   function token(path: string): string | undefined {
     const value = env[path]?.trim();
     if (value === undefined || value === '') return undefined;
-    if (!/\s/.test(value)) return value;
-    const consequence = 'no request could ever bring it';
     // Not itself: messages end up in logs.
-    problems.push({ path, value: '(secret)', consequence, allowed: 'Use a text without white space.' });
+    const shown = '(secret)';
+    if (/\s/.test(value)) {
+      const consequence = 'no request could ever bring it';
+      problems.push({ path, value: shown, consequence, allowed: 'Use a text without white space.' });
+    } else if (value.length < MIN_TOKEN) {
+      const consequence = 'it is short enough to be guessed';
+      problems.push({ path, value: shown, consequence, allowed: `Use ${MIN_TOKEN} characters or more.` });
+    } else return value;
     return undefined;
   }
 
@@ -98,6 +106,7 @@ export function readEnvironment(env: NodeJS.ProcessEnv = process.env): Environme
     metrics: disabled ? 'off' : (metrics ?? 'auto'),
     events: choice('OTEL_BREAKER_EVENTS', EVENTS, 'it would not be known where events go') ?? 'span',
     traces: choice(TRACES_VARIABLE, TRACES, 'it would not be known whether to make traces') ?? 'auto',
+    tracesRedact: flag('OTEL_BREAKER_TRACES_REDACT', 'it would not be known whether to show values in traces') ?? true,
     prometheusHost: env.OTEL_EXPORTER_PROMETHEUS_HOST || DEFAULT_PROMETHEUS_HOST,
     prometheusPort: port('OTEL_EXPORTER_PROMETHEUS_PORT') ?? DEFAULT_PROMETHEUS_PORT,
     console: choice('OTEL_BREAKER_CONSOLE', CONSOLE, 'it would not be known who may see the console') ?? 'local',

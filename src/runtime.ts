@@ -4,6 +4,7 @@ import type { CircuitBreaker } from './breaker/circuit-breaker.js';
 import type * as Console from './console/console.js';
 import type { LiveSource } from './console/event-stream.js';
 import type * as PastEvents from './console/history/history.js';
+import type * as Redact from './console/redact.js';
 import type * as Respond from './console/respond.js';
 import type * as Server from './console/server.js';
 import type * as SharedAnswers from './console/shared-answer.js';
@@ -136,7 +137,9 @@ export function createRuntime(registry: CircuitBreakerRegistry, environment: Env
     onReload: ({ origin }) => log.info(`new rules from ${origin} are in force`),
     onBadReload: (error) =>
       log.error('the rules file has changed and cannot be taken; the rules before stay in force', error),
-    onWatchFailed: (error) => log.warn('the rules file cannot be watched; changes need a restart', error),
+    onWatchFailed: (error) =>
+      log.warn('the system cannot tell of changes to the rules file; it is looked at every five seconds', error),
+    onRestless: () => log.warn('the rules file is being written all the time; it is read once it rests'),
   });
   rules.use((ruleSet) => {
     guard.useRules(ruleSet);
@@ -287,7 +290,9 @@ export async function openOwnExporter(
       metrics: (_, response) => sendShared(response, 'The page of metrics', page.contentType, metrics),
       open: () => {
         const { createConsole } = require('./console/console.js') as typeof Console;
-        return createConsole({ ...source, service: serviceName(), adminToken, health });
+        const { redacted } = require('./console/redact.js') as typeof Redact;
+        const traces = environment.tracesRedact ? redacted(source.traces) : source.traces;
+        return createConsole({ ...source, traces, service: serviceName(), adminToken, health });
       },
     });
     const unfeed = environment.console === 'off' ? undefined : source.spans.feed(source.traces);

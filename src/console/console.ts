@@ -4,6 +4,7 @@ import type { HealthRule } from '../environment.js';
 import type { Explanation } from '../rules/rule-set.js';
 import { log } from '../telemetry/log.js';
 import { PACKAGE } from '../version.js';
+import { Attempts } from './attempts.js';
 import { hasToken, isSameOrigin } from './access.js';
 import { JSON_TYPE, send, sendJson, sendShared, sendText } from './respond.js';
 import { jsonList, SharedAnswer } from './shared-answer.js';
@@ -11,6 +12,7 @@ import { ACTIONS, type Action } from './api.js';
 import { judgeHealth } from './health.js';
 import { LiveEvents, type LiveSource } from './event-stream.js';
 import { toOtlp } from './otlp.js';
+import { LimitedLog } from './limited-log.js';
 import { PageFiles } from './page-files.js';
 import type { Console } from './server.js';
 import { viewBreaker, viewBreakerInFull, viewTrace } from './serialize.js';
@@ -33,6 +35,8 @@ const INDEX = ['/', '/metrics', '/breakers', '/breakers/{name}', '/healthz', '/t
 export function createConsole(source: ConsoleSource): Console {
   const { registry, transitions, traces, adminToken } = source;
   const files = new PageFiles();
+  const attempts = new Attempts();
+  const wrongTokens = new LimitedLog('warn');
   const live = new LiveEvents(source, {
     service: source.service,
     version: PACKAGE.version,
@@ -99,7 +103,10 @@ export function createConsole(source: ConsoleSource): Console {
     if (adminToken === undefined) return notFound(response);
     if (!isSameOrigin(request)) return sendText(response, 403, 'Pages of other origins may not do this\n');
     if (!hasToken(request, adminToken)) {
-      log.warn(`the console refused to ${action} a circuit: the token was missing or wrong`);
+      wrongTokens.write('the console refused to change a circuit: the token was missing or wrong');
+      if (attempts.isTooMany(request.socket.remoteAddress ?? '')) {
+        return sendText(response, 429, 'Too many wrong tokens within a minute\n', { 'retry-after': '60' });
+      }
       return sendText(response, 401, 'This needs the token: Authorization: Bearer …\n', {
         'www-authenticate': `Bearer realm="${PACKAGE.name}"`,
       });

@@ -16,8 +16,13 @@ const MATCH_KEYS: readonly (keyof RuleMatch)[] = ['system', 'host', 'port', 'dat
  * Everything that is wrong with a set of rules; empty where nothing is.
  *
  * @param code whether they were given in code, where functions may be
+ * @param written by path, what stands in the file where a variable was put in: that is what words are about
  */
-export function checkRules(config: unknown, code: boolean): Finding[] {
+export function checkRules(
+  config: unknown,
+  code: boolean,
+  written: ReadonlyMap<string, string> = NOTHING_WRITTEN,
+): Finding[] {
   // Loaded here: most processes have no rules, and should not wait for a validator.
   const { findMisfits } = require('./schema.js') as typeof Schema;
   const findings: Finding[] = findUnknownKeys(config, code);
@@ -27,11 +32,47 @@ export function checkRules(config: unknown, code: boolean): Finding[] {
   for (const { path, value } of misfits) {
     // A list misfits because its items do, and what is missing from a list was never meant to be in one.
     if (isReported(path) || reported.has('') || misfits.some((other) => isWithin(other.path, path))) continue;
-    findings.push({ path, value, ...wordsFor(path, value) });
+    const shown = written.get(formatPath(path)) ?? value;
+    findings.push({ path, value: shown, ...wordsFor(path, shown) });
     reported.add(formatPath(path));
   }
+  if (!code) findings.push(...findBareNumbers(config));
   // Only what is well-formed can be understood.
   return findings.length > 0 ? findings : checkMeaning(config as RulesConfig);
+}
+
+const NOTHING_WRITTEN: ReadonlyMap<string, string> = new Map();
+
+// In code a number of milliseconds is clear; in a file `openDuration: 30` was meant as seconds.
+const WITH_UNITS: readonly string[] = [
+  'openDuration',
+  'initialOpenDuration',
+  'maxOpenDuration',
+  'halfOpenTimeout',
+  'recoveryDuration',
+];
+const SMALLEST_BARE_MS = 100;
+
+/** Durations of a file that are too short to be meant in milliseconds. */
+function findBareNumbers(config: unknown): Finding[] {
+  if (!isDictionary(config)) return [];
+  const findings: Finding[] = [];
+  const look = (options: unknown, path: Path) => {
+    if (!isDictionary(options)) return;
+    for (const key of WITH_UNITS) {
+      const value = options[key];
+      if (typeof value !== 'number' || !(value > 0 && value < SMALLEST_BARE_MS)) continue;
+      const consequence = `a number without a unit is milliseconds, and ${value} of them are hardly meant`;
+      const allowed = `Write the unit: ${value}s, or ${value}ms where that is meant.`;
+      findings.push({ path: [...path, key], value, consequence, allowed });
+    }
+  };
+  look(config.defaults, ['defaults']);
+  if (Array.isArray(config.rules)) config.rules.forEach((rule, index) => look(rule, ['rules', index]));
+  if (isDictionary(config.presets)) {
+    for (const [name, preset] of Object.entries(config.presets)) look(preset, ['presets', name]);
+  }
+  return findings;
 }
 
 function findUnknownKeys(config: unknown, code: boolean): Finding[] {

@@ -1,29 +1,50 @@
 import { lstatSync, readlinkSync, statSync, watch, type FSWatcher } from 'node:fs';
-import { dirname, join, parse, resolve, sep } from 'node:path';
+import { basename, dirname, join, parse, resolve, sep } from 'node:path';
 
 // Captured at load: an application's fake timers must not hold a reload back.
-const { setTimeout, clearTimeout } = globalThis;
+const { setTimeout, clearTimeout, setInterval, clearInterval } = globalThis;
 
-// Editors and deployments write in several steps.
-const SETTLE_MS = 50;
+// Editors and deployments write in several steps: what has changed is read once it has rested for so long.
+const REST_MS = 250;
+// A file that never rests is left alone, and that is said once.
+const RESTLESS_MS = 10_000;
+// Where the system cannot tell of changes, we look for them.
+const LOOK_EVERY_MS = 5_000;
 const MAX_LINKS = 40;
 
 /**
  * Calls back after a file has changed: written to, replaced, or reached through other links than before, as when
  * Kubernetes swaps the `..data` link of a ConfigMap. Never keeps the process alive.
  *
- * What is watched are directories, since a watch on a file stays with the old file when another one takes its name.
+ * What is watched are directories, since a watch on a file stays with the old file when another one takes its name. A
+ * directory can be moved away and another take its place as well: each one on the way is watched from the one above.
  */
 export class FileWatch {
   readonly #path: string;
   readonly #onChange: () => void;
   readonly #onFailed: (error: unknown) => void;
+  readonly #onRestless: () => void;
   #watchers: FSWatcher[] = [];
   #timer: NodeJS.Timeout | undefined;
+  #looking: NodeJS.Timeout | undefined;
   #seen: string;
+  /** As the file was when it was last found changed; read once it is still so. */
+  #changed: string | undefined;
+  #restlessSince: number | undefined;
+  #saidRestless = false;
   #stopped = false;
 
-  constructor(path: string, onChange: () => void, onFailed: (error: unknown) => void) {
+  /**
+   * @param onFailed the system cannot tell of changes: they are looked for from time to time
+   * @param onRestless the file changes all the time, and is read when it rests
+   */
+  constructor(
+    path: string,
+    onChange: () => void,
+    onFailed: (error: unknown) => void,
+    onRestless: () => void = () => {},
+  ) {
+    this.#onRestless = onRestless;
     this.#path = path;
     this.#onChange = onChange;
     this.#onFailed = onFailed;
@@ -34,6 +55,7 @@ export class FileWatch {
   stop(): void {
     this.#stopped = true;
     clearTimeout(this.#timer);
+    clearInterval(this.#looking);
     this.#disarm();
   }
 
@@ -41,13 +63,16 @@ export class FileWatch {
     try {
       for (const [directory, names] of placesOnTheWay(this.#path)) {
         const watcher = watch(directory, { persistent: false }, (_event, name) => {
-          if (name === null || names.has(name)) this.#schedule();
+          // Of a directory that was itself moved or deleted, its own name is told.
+          if (name === null || names.has(name) || name === basename(directory)) this.#schedule();
         });
         watcher.on('error', () => this.#schedule());
         this.#watchers.push(watcher);
       }
     } catch (error) {
       this.#disarm();
+      if (this.#looking !== undefined) return;
+      this.#looking = setInterval(() => this.#look(), LOOK_EVERY_MS).unref();
       this.#onFailed(error);
     }
   }
@@ -57,19 +82,41 @@ export class FileWatch {
   }
 
   #schedule(): void {
-    if (this.#stopped) return;
-    clearTimeout(this.#timer);
-    this.#timer = setTimeout(() => this.#look(), SETTLE_MS).unref();
+    // Not put off by each further event: whether it rests is asked at the end.
+    if (this.#stopped || this.#timer !== undefined) return;
+    this.#timer = setTimeout(() => {
+      this.#timer = undefined;
+      this.#look();
+    }, REST_MS).unref();
   }
 
   #look(): void {
     // Anew each time: links and directories may be others now. Before looking, so that no change falls between.
     this.#disarm();
     this.#arm();
-    const seen = fingerprint(this.#path);
-    if (seen === this.#seen) return;
-    this.#seen = seen;
+    const now = fingerprint(this.#path);
+    if (now === this.#seen) {
+      this.#changed = undefined;
+      this.#restlessSince = undefined;
+      return;
+    }
+    if (now !== this.#changed) {
+      this.#changed = now;
+      const time = performance.now();
+      this.#restlessSince ??= time;
+      if (time - this.#restlessSince > RESTLESS_MS && !this.#saidRestless) {
+        this.#saidRestless = true;
+        this.#onRestless();
+      }
+      return this.#schedule();
+    }
     this.#onChange();
+    this.#changed = undefined;
+    this.#restlessSince = undefined;
+    this.#saidRestless = false;
+    this.#seen = now;
+    // Written to while it was read.
+    if (fingerprint(this.#path) !== now) this.#schedule();
   }
 }
 
@@ -91,7 +138,7 @@ function placesOnTheWay(path: string): Map<string, Set<string>> {
   };
   let rest = resolve(path);
   for (let links = 0; links < MAX_LINKS; links++) {
-    const link = firstLink(rest);
+    const link = firstLink(rest, add);
     if (link === undefined) break;
     add(dirname(link.path), link.name);
     if (link.target === undefined) return places;
@@ -101,8 +148,15 @@ function placesOnTheWay(path: string): Map<string, Set<string>> {
   return places;
 }
 
-/** The first part of a path that is a link, or that does not exist. */
-function firstLink(path: string): { path: string; name: string; target: string | undefined; rest: string } | undefined {
+/**
+ * The first part of a path that is a link, or that does not exist.
+ *
+ * @param onDirectory is told of the directories before it, but for those at the root, which nobody replaces
+ */
+function firstLink(
+  path: string,
+  onDirectory: (parent: string, name: string) => void,
+): { path: string; name: string; target: string | undefined; rest: string } | undefined {
   const { root } = parse(path);
   const names = path.slice(root.length).split(sep);
   let current = root;
@@ -113,6 +167,7 @@ function firstLink(path: string): { path: string; name: string; target: string |
     const stats = lstatSync(current, { throwIfNoEntry: false });
     if (stats === undefined) return { path: current, name, target: undefined, rest };
     if (stats.isSymbolicLink()) return { path: current, name, target: resolve(directory, readlinkSync(current)), rest };
+    if (stats.isDirectory() && directory !== root) onDirectory(directory, name);
   }
   return undefined;
 }

@@ -21,8 +21,10 @@ export interface RulesListener {
   onReload(section: RulesSection): void;
   /** The file has changed into something that cannot be taken: the last good rules stay in force. */
   onBadReload(error: unknown): void;
-  /** The file cannot be watched. */
+  /** The system cannot tell of changes to the file: they are looked for from time to time. */
   onWatchFailed(error: unknown): void;
+  /** The file changes all the time: it is read when it rests. */
+  onRestless(): void;
 }
 
 interface User {
@@ -39,6 +41,8 @@ export class LiveRules {
   #file: RulesSection | undefined;
   #watch: FileWatch | undefined;
   #loaded = false;
+  /** Whether the file as it is cannot be taken. */
+  #isBad = false;
 
   constructor(environment: RulesEnvironment, listener: RulesListener) {
     this.#environment = environment;
@@ -78,7 +82,9 @@ export class LiveRules {
     const path = findRulesFile(this.#environment.config);
     if (path === undefined) return;
     try {
+      this.#isBad = true;
       this.#take(this.#code, loadRulesFile(path));
+      this.#isBad = false;
     } finally {
       if (this.#environment.watch) this.#watchFile(path);
     }
@@ -117,15 +123,28 @@ export class LiveRules {
   #watchFile(path: string): void {
     const reload = () => {
       try {
-        const section = loadRulesFile(path);
+        const section = loadRulesFile(path, process.env, true);
+        // Written anew and the same: whoever does that all the time must not cost more than reading it.
+        if (!this.#isBad && isSame(section, this.#file)) return;
         this.#take(this.#code, section);
+        this.#isBad = false;
         this.#listener.onReload(section);
       } catch (error) {
+        this.#isBad = true;
         this.#listener.onBadReload(error);
       }
     };
-    this.#watch = new FileWatch(path, reload, (error) => this.#listener.onWatchFailed(error));
+    this.#watch = new FileWatch(
+      path,
+      reload,
+      (error) => this.#listener.onWatchFailed(error),
+      () => this.#listener.onRestless(),
+    );
   }
+}
+
+function isSame(section: RulesSection, other: RulesSection | undefined): boolean {
+  return JSON.stringify(section) === JSON.stringify(other);
 }
 
 /**

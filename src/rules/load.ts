@@ -3,7 +3,7 @@ import { join, relative, resolve, sep } from 'node:path';
 import { ConfigError } from '../breaker/errors.js';
 import type { SourcePosition } from '../breaker/options.js';
 import { checkRules } from './check.js';
-import { formatPath, problemOf, type Finding } from './problem.js';
+import { formatPath, problemOf, type Finding, type Path } from './problem.js';
 import type { RulesConfig } from './rule.js';
 import type { RulesSection } from './rule-set.js';
 import type * as YamlSource from './yaml-source.js';
@@ -17,6 +17,9 @@ export const CONFIG_VARIABLE = 'OTEL_BREAKER_CONFIG';
 // A thousand rules take a quarter of this. Reading as much as that keeps a reload below a second.
 const MAX_BYTES = 256 * 1024;
 const MAX_PROBLEMS = 100;
+// A full disk takes whole blocks: what was written first still parses, with fewer rules than were meant.
+const BLOCK_BYTES = 4_096;
+const LINE_END = 10;
 
 /**
  * The path of the rules file.
@@ -38,14 +41,15 @@ export function displayName(path: string): string {
 /**
  * Reads and checks a rules file.
  *
+ * @param changed whether it has been written just now, and may have been cut off by a full disk
  * @throws ConfigError with every problem that it has
  */
-export function loadRulesFile(path: string, env: NodeJS.ProcessEnv = process.env): RulesSection {
+export function loadRulesFile(path: string, env: NodeJS.ProcessEnv = process.env, changed = false): RulesSection {
   const file = displayName(path);
-  return { origin: file, config: parseRules(file, readText(path, file), env) };
+  return { origin: file, config: parseRules(file, readText(path, file, changed), env) };
 }
 
-function readText(path: string, file: string): string {
+function readText(path: string, file: string, changed: boolean): string {
   function fail(consequence: string, allowed: string): never {
     const at = { file, line: 0, column: 0, length: 0, text: '' };
     throw new ConfigError(file, [{ path: '', value: undefined, consequence, allowed, at }]);
@@ -59,6 +63,12 @@ function readText(path: string, file: string): string {
       fail(`it has ${stats.size} bytes, more than any rules file needs`, `Keep it below ${MAX_BYTES} bytes.`);
     }
     const bytes = readFileSync(path);
+    if (changed && bytes.length > 0 && bytes.length % BLOCK_BYTES === 0 && bytes.at(-1) !== LINE_END) {
+      fail(
+        'it ends within a line after a whole number of disk blocks, as where a disk was full',
+        'Write it again, with a line end at its end.',
+      );
+    }
     return new TextDecoder('utf-8', { fatal: true }).decode(bytes);
   } catch (error) {
     if (error instanceof ConfigError) throw error;
@@ -107,7 +117,7 @@ export function parseRules(file: string, text: string, env: NodeJS.ProcessEnv = 
   return source.value as RulesConfig;
 }
 
-function checkSource({ value, problems }: YamlSource.ParsedSource): Finding[] {
+function checkSource({ value, problems, written }: YamlSource.ParsedSource): Finding[] {
   if (value === null) {
     return [
       {
@@ -121,10 +131,43 @@ function checkSource({ value, problems }: YamlSource.ParsedSource): Finding[] {
   if (value === undefined) return [];
   // What could not be read is missing from the value: that it misfits there follows from it.
   const unread = problems.filter(({ path }) => path.length > 0).map(({ path }) => formatPath(path));
-  return checkRules(value, false).filter(({ path }) => {
-    const text = formatPath(path);
-    return !unread.some((other) => other.startsWith(text) || text.startsWith(other));
-  });
+  return checkRules(value, false, written)
+    .filter(({ path }) => {
+      const text = formatPath(path);
+      return !unread.some((other) => other.startsWith(text) || text.startsWith(other));
+    })
+    .map((finding) => asWritten(finding, value, written));
+}
+
+/** What came from the environment is shown as it stands in the file: messages end up in logs. */
+function asWritten(finding: Finding, root: unknown, written: ReadonlyMap<string, string>): Finding {
+  if (written.size === 0) return finding;
+  const shown = (value: unknown, path: Path): unknown => {
+    const text = written.get(formatPath(path));
+    if (text !== undefined) return text;
+    if (Array.isArray(value)) return value.map((item, index) => shown(item, [...path, index]));
+    if (value === null || typeof value !== 'object') return value;
+    return Object.fromEntries(Object.entries(value).map(([key, item]) => [key, shown(item, [...path, key])]));
+  };
+  let { consequence, allowed } = finding;
+  for (const [path, text] of written) {
+    const value = valueAt(root, path);
+    // One of a character or two would be found in words that are ours.
+    if (value.length < 3) continue;
+    consequence = consequence.replaceAll(value, () => text);
+    allowed = allowed.replaceAll(value, () => text);
+  }
+  return { ...finding, value: shown(finding.value, finding.path), consequence, allowed };
+}
+
+/** The value at a path as `formatPath` writes it. */
+function valueAt(root: unknown, path: string): string {
+  let value = root;
+  for (const [, key, index, quoted] of path.matchAll(/([\w$-]+)|\[(\d+)\]|\[("(?:[^"\\]|\\.)*")\]/g)) {
+    const step = key ?? index ?? (JSON.parse(quoted!) as string);
+    value = (value as Record<string, unknown> | null | undefined)?.[step];
+  }
+  return typeof value === 'string' || typeof value === 'number' ? String(value) : '';
 }
 
 /**

@@ -10,7 +10,7 @@ export interface PatternProblem {
 }
 
 /** What the wildcards of a pattern stand for; `undefined` where it does not fit. */
-type Test = (text: string, address?: SocketAddress) => readonly string[] | undefined;
+type Test = (text: string) => readonly string[] | undefined;
 
 interface Pattern {
   readonly test: Test;
@@ -20,6 +20,12 @@ interface Pattern {
   readonly exact?: string;
   /** Every text that fits ends with this, after a dot. */
   readonly suffix?: string;
+}
+
+/** What the hosts of a rule are: names and globs, and all ranges of addresses together. */
+interface Hosts {
+  readonly patterns: readonly Pattern[];
+  readonly networks: BlockList | undefined;
 }
 
 // Loaded for the first network in a rule: requiring that module would have OpenTelemetry instrument it, in applications
@@ -100,15 +106,15 @@ export function countCaptures(pattern: string): number {
   return pattern.match(/\*+/g)?.length ?? 0;
 }
 
-function parseNetwork(pattern: string): BlockList | undefined {
+function parseNetwork(pattern: string, list?: BlockList): BlockList | undefined {
   const [address, prefix, ...rest] = pattern.split('/');
   net ??= require('node:net') as typeof import('node:net');
   const family = net.isIP(address!);
   if (family === 0 || rest.length > 0 || !/^\d{1,3}$/.test(prefix!)) return undefined;
   if (Number(prefix) > (family === 4 ? 32 : 128)) return undefined;
-  const list = new net.BlockList();
-  list.addSubnet(address!, Number(prefix), family === 4 ? 'ipv4' : 'ipv6');
-  return list;
+  const into = list ?? new net.BlockList();
+  into.addSubnet(address!, Number(prefix), family === 4 ? 'ipv4' : 'ipv6');
+  return into;
 }
 
 function addressOf(host: string): SocketAddress | undefined {
@@ -116,12 +122,18 @@ function addressOf(host: string): SocketAddress | undefined {
   return family === 0 ? undefined : new net!.SocketAddress({ address: host, family: family === 4 ? 'ipv4' : 'ipv6' });
 }
 
-function hostPattern(pattern: string): Pattern {
-  if (pattern.includes('/') && !pattern.startsWith('/')) {
-    const network = parseNetwork(pattern)!;
-    const test: Test = (_host, address) => (address !== undefined && network.check(address) ? NO_CAPTURES : undefined);
-    return { test, captures: 0 };
+/** Thousands of ranges are asked as one. */
+function hostsOf(list: readonly string[]): Hosts {
+  let networks: BlockList | undefined;
+  const patterns: Pattern[] = [];
+  for (const pattern of list) {
+    if (pattern.includes('/') && !pattern.startsWith('/')) networks = parseNetwork(pattern, networks);
+    else patterns.push(hostPattern(pattern));
   }
+  return { patterns, networks };
+}
+
+function hostPattern(pattern: string): Pattern {
   // Clients bring names in ASCII: an umlaut would match nothing.
   const ascii = pattern.includes('*') ? pattern : domainToASCII(pattern) || pattern;
   return glob(normalizeHost(pattern.includes(':') ? pattern : ascii));
@@ -187,7 +199,7 @@ export class Matcher {
   /** The one port that fits; `undefined` where several may. */
   readonly port: number | undefined;
   /** @internal */
-  readonly hosts: readonly Pattern[] | undefined;
+  readonly hosts: Hosts | undefined;
   readonly #systems: readonly string[] | undefined;
   readonly #ports: readonly number[] | undefined;
   readonly #databases: readonly Pattern[] | undefined;
@@ -195,11 +207,12 @@ export class Matcher {
 
   constructor({ system, host, port, database, name }: RuleMatch) {
     this.#systems = listOf(system);
-    this.hosts = listOf(host)?.map(hostPattern);
+    const hosts = listOf(host);
+    this.hosts = hosts && hostsOf(hosts);
     this.#ports = listOf(port);
     this.#databases = listOf(database)?.map(glob);
     this.#names = listOf(name)?.map(glob);
-    this.host = this.hosts?.length === 1 ? this.hosts[0]!.exact : undefined;
+    this.host = hosts?.length === 1 ? this.hosts?.patterns[0]?.exact : undefined;
     this.port = this.#ports?.length === 1 ? this.#ports[0] : undefined;
   }
 
@@ -214,11 +227,11 @@ export class Matcher {
     if (this.#databases !== undefined && !fits(this.#databases, target.database)) return undefined;
     if (this.#names !== undefined && !fits(this.#names, targetName(target))) return undefined;
     if (this.hosts === undefined) return NO_CAPTURES;
-    for (const pattern of this.hosts) {
-      const captures = pattern.test(host, address);
+    for (const pattern of this.hosts.patterns) {
+      const captures = pattern.test(host);
       if (captures !== undefined) return captures;
     }
-    return undefined;
+    return address !== undefined && this.hosts.networks?.check(address) === true ? NO_CAPTURES : undefined;
   }
 }
 
@@ -244,12 +257,14 @@ export class MatchIndex<R extends Indexed> {
   constructor(rules: readonly R[]) {
     for (const rule of rules) {
       const { hosts } = rule.matcher;
-      if (hosts === undefined) this.#rest.push(rule);
-      for (const { exact, suffix } of hosts ?? []) {
+      // Once, however many of its patterns have to be asked.
+      let rest = hosts === undefined || hosts.networks !== undefined;
+      for (const { exact, suffix } of hosts?.patterns ?? []) {
         if (exact !== undefined) push(this.#exact, exact, rule);
         else if (suffix !== undefined) push(this.#suffix, suffix, rule);
-        else this.#rest.push(rule);
+        else rest = true;
       }
+      if (rest) this.#rest.push(rule);
     }
   }
 
@@ -257,10 +272,14 @@ export class MatchIndex<R extends Indexed> {
     const host = normalizeHost(target.host);
     const address = addressOf(host);
     let found: { rule: R; captures: readonly string[] } | undefined;
+    // A rule of many patterns can be found by several of them, and has been asked about all.
+    const asked = new Set<R>();
 
     function look(rules: readonly R[] | undefined): void {
       for (const rule of rules ?? []) {
         if (found !== undefined && rule.index >= found.rule.index) return;
+        if (asked.has(rule)) continue;
+        asked.add(rule);
         const captures = rule.matcher.match(target, host, address);
         if (captures !== undefined) found = { rule, captures };
       }

@@ -1,7 +1,7 @@
 import * as yaml from 'yaml';
 import type { SourcePosition } from '../breaker/options.js';
 import { formatPath, type Finding, type Path } from './problem.js';
-import { substitute } from './substitute.js';
+import { isSecretName, substitute } from './substitute.js';
 
 /** A rules file as it was read: its value, what is wrong with its form, and where each part of it stands. */
 export interface ParsedSource {
@@ -9,6 +9,8 @@ export interface ParsedSource {
   readonly problems: readonly PlacedFinding[];
   /** @param key whether the key is meant, not its value */
   locate(path: Path, key: boolean): SourcePosition;
+  /** The text in the file, with its `${NAME}`, where variables were put in; by the path as it is written in code. */
+  readonly written: ReadonlyMap<string, string>;
 }
 
 export interface PlacedFinding extends Finding {
@@ -32,6 +34,7 @@ export function parseYaml(file: string, text: string, env: NodeJS.ProcessEnv): P
   const lines = new yaml.LineCounter();
   const problems: PlacedFinding[] = [];
   const places = new Map<string, Place>();
+  const written = new Map<string, string>();
 
   function positionAt([start, end]: readonly [number, number, ...number[]]): SourcePosition {
     const { line, col } = lines.linePos(Math.min(start, text.length));
@@ -58,7 +61,7 @@ export function parseYaml(file: string, text: string, env: NodeJS.ProcessEnv): P
     return positionAt([0, 1]);
   }
 
-  const parsed: ParsedSource = { value: undefined, problems, locate };
+  const parsed: ParsedSource = { value: undefined, problems, locate, written };
   let document: yaml.Document.Parsed;
   try {
     const tokens = [...new yaml.Parser(lines.addNewLine).parse(text)];
@@ -180,6 +183,16 @@ export function parseYaml(file: string, text: string, env: NodeJS.ProcessEnv): P
     const source = plain ? scalar.source : scalar.value;
     if (typeof source !== 'string' || !source.includes('$')) return scalar.value;
     const result = substitute(source, env);
+    const secret = path.join('.') === 'fleet.url' ? undefined : result.names.find(isSecretName);
+    if (secret !== undefined) {
+      report(scalar.range, {
+        path,
+        value: source,
+        consequence: `the environment variable ${secret} holds a secret by its name, and would stand in names, metrics and messages`,
+        allowed: 'Use a variable that holds none; only fleet.url may have one.',
+      });
+      return undefined;
+    }
     if (result.invalid !== undefined) {
       report(scalar.range, {
         path,
@@ -198,14 +211,15 @@ export function parseYaml(file: string, text: string, env: NodeJS.ProcessEnv): P
       });
       return undefined;
     }
+    if (result.names.length > 0) written.set(formatPath(path), source);
     // As OpenTelemetry has it: what is not in quotes gets its type from what was put in, and can never become a list or a map.
     return plain && result.changed ? resolvePlain(document, result.text) : result.text;
   }
 
   try {
-    if (isEmpty(document)) return { value: null, problems, locate };
+    if (isEmpty(document)) return { ...parsed, value: null };
     const value = readAt(document.contents, [], undefined);
-    return { value, problems, locate };
+    return { ...parsed, value };
   } catch (error) {
     const consequence =
       error instanceof TooManyValues

@@ -1,12 +1,15 @@
 import { expect } from 'chai';
 import { once } from 'node:events';
-import { get, type IncomingMessage } from 'node:http';
+import { Agent, get, request, type IncomingMessage } from 'node:http';
 import { connect, type Socket } from 'node:net';
 import { CircuitBreakerRegistry } from '../../src/breaker/registry.js';
 import { createConsole } from '../../src/console/console.js';
 import { startConsole, type ConsoleServer } from '../../src/console/server.js';
 import { readEnvironment } from '../../src/environment.js';
 import { createRuntime, type Runtime } from '../../src/runtime.js';
+import { setTimeout as wait } from 'node:timers/promises';
+import { printWithoutDiag } from '../../src/telemetry/log.js';
+import { measured } from './measured.js';
 import { startService, type Service } from '../console/service.js';
 
 const TOKEN = 'a-token-of-the-tests';
@@ -224,7 +227,9 @@ describe('hostile clients of the console', () => {
     for (const action of ['open', 'reset', 'observe', 'enforce']) {
       for (const [headers, expected] of refused) {
         const context = `${action} ${JSON.stringify(headers).slice(0, 100)}`;
-        expect(await status('POST', `/breakers/payments/${action}`, headers), context).to.equal(expected);
+        const answered = await status('POST', `/breakers/payments/${action}`, headers);
+        // After ten wrong ones.
+        expect(answered === 429 ? 401 : answered, context).to.equal(expected);
       }
       for (const method of ['GET', 'PUT', 'PATCH', 'DELETE']) {
         expect(await status(method, `/breakers/payments/${action}`, right)).to.be.oneOf([404, 405]);
@@ -233,6 +238,43 @@ describe('hostile clients of the console', () => {
     const { state, config } = registry.get('payments')!;
     expect([state, config.mode]).to.deep.equal(['closed', 'enforce']);
     expect(await status('POST', '/breakers/payments/open', right)).to.equal(200);
+  });
+
+  it('with wrong tokens write one line a second at most, and are told to wait, but for the right one', async function () {
+    await start(TOKEN);
+    const agent = new Agent({ keepAlive: true, maxSockets: 10 });
+    const act = (token: string) =>
+      new Promise<number>((resolve, reject) => {
+        const { port } = new URL(server.url);
+        const headers = { authorization: `Bearer ${token}` };
+        request({ port, path: '/breakers/payments/open', method: 'POST', headers, agent }, (response) => {
+          response.resume().on('end', () => resolve(response.statusCode!));
+        })
+          .on('error', reject)
+          .end();
+      });
+    const lines: string[] = [];
+    printWithoutDiag({});
+    const began = performance.now();
+    process.stderr.write = (chunk: string | Uint8Array) => lines.push(String(chunk)) > 0;
+    try {
+      const statuses = await Promise.all(Array.from({ length: 3_000 }, (_, index) => act(`wrong-${index}`)));
+      expect(statuses.filter((status) => status === 401)).to.have.length(10);
+      expect(statuses.filter((status) => status === 429)).to.have.length(2_990);
+      expect(await act(TOKEN)).to.equal(200);
+      await wait(1_100);
+    } finally {
+      Reflect.deleteProperty(process.stderr, 'write');
+      printWithoutDiag({ OTEL_LOG_LEVEL: 'none' });
+      agent.destroy();
+    }
+    const about = lines.filter((line) => line.includes('token'));
+    const seconds = (performance.now() - began) / 1_000;
+    expect(about.length).to.be.within(2, Math.ceil(seconds) + 1);
+    const told = about.map((line) => Number(/\((\d+) times within a second\)/.exec(line)?.[1] ?? 1));
+    // And those of the test before, of which no more were told.
+    expect(told.reduce((sum, times) => sum + times)).to.be.within(3_000, 3_100);
+    measured(this, `3,000 wrong tokens: ${about.length} lines`);
   });
 
   it('find no way to change anything where there is no token, not even an empty one', async () => {

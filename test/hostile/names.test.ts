@@ -54,9 +54,11 @@ function namesIn(page: string, metric: string): string[] {
   return names;
 }
 
+const TOKEN = 'a-token-of-the-tests';
+
 describe('hostile names', () => {
   let service: Service;
-  beforeEach(async () => (service = await startService({ OTEL_BREAKER_ADMIN_TOKEN: 'token' })));
+  beforeEach(async () => (service = await startService({ OTEL_BREAKER_ADMIN_TOKEN: TOKEN })));
   afterEach(() => service.stop());
 
   it('come out of a scrape as they went in, and make no line of their own', async () => {
@@ -80,7 +82,7 @@ describe('hostile names', () => {
       const one = await fetch(path);
       expect(((await one.json()) as { name: string }).name).to.equal(name);
       expect([...one.headers.keys()]).not.to.include('x-injected');
-      const opened = await fetch(`${path}/open`, { method: 'POST', headers: { authorization: 'Bearer token' } });
+      const opened = await fetch(`${path}/open`, { method: 'POST', headers: { authorization: `Bearer ${TOKEN}` } });
       expect(opened.status, name).to.equal(200);
       expect(service.runtime.registry.get(name)!.state).to.equal('open');
     }

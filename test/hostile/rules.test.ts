@@ -1,6 +1,7 @@
 import { expect } from 'chai';
 import { execFileSync } from 'node:child_process';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { BlockList } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { begins, cleansUp, mayBegin } from '../../instrumentations/pg/statement.js';
@@ -10,6 +11,7 @@ import { checkedSection } from '../../src/rules/live-rules.js';
 import { loadRulesFile, parseRules } from '../../src/rules/load.js';
 import { Matcher, normalizeHost } from '../../src/rules/match.js';
 import { RuleSet } from '../../src/rules/rule-set.js';
+import { substitute } from '../../src/rules/substitute.js';
 import { parseTarget } from '../../src/target.js';
 import { Random } from '../support/random.js';
 
@@ -135,6 +137,66 @@ describe('hostile rules files', () => {
         file,
       ).to.have.length(1);
     }
+  });
+});
+
+describe('the work that a rules file makes', () => {
+  function counting<T extends object, Key extends keyof T>(
+    object: T,
+    key: Key,
+    act: () => void,
+    cost: (self: unknown, args: unknown[], result: unknown) => number = () => 1,
+  ): number {
+    const original = object[key] as (...args: unknown[]) => unknown;
+    let steps = 0;
+    const counted = function (this: unknown, ...args: unknown[]): unknown {
+      const result = original.apply(this, args);
+      steps += cost(this, args, result);
+      return result;
+    };
+    Object.assign(object, { [key]: counted });
+    try {
+      act();
+    } finally {
+      Object.assign(object, { [key]: original });
+    }
+    return steps;
+  }
+
+  it('grows as its text does where references to variables have no end', () => {
+    const looked = (self: unknown, [, from]: unknown[], found: unknown) =>
+      ((found as number) < 0 ? String(self).length : (found as number) + 1) - Number(from ?? 0);
+    const texts = [
+      '${'.repeat(120_000),
+      '${a}'.repeat(60_000),
+      '$$'.repeat(120_000),
+      '${\n'.repeat(80_000),
+      '${}'.repeat(80_000),
+    ];
+    for (const text of texts) {
+      const steps = counting(String.prototype, 'indexOf', () => substitute(text, { a: 'b' }), looked);
+      expect(steps, text.slice(0, 4)).to.be.within(1, 4 * text.length);
+    }
+  });
+
+  it('is one look for 12,000 ranges of one rule, and one for each rule of any number of patterns', () => {
+    const ranges = Array.from({ length: 12_000 }, (_, index) => `10.${index >> 8}.${index & 255}.0/24`);
+    const set = new RuleSet([checkedSection('rules', { rules: [{ match: { host: ranges }, name: 'inside' }] })]);
+    const resolve = (host: string) => set.resolve({ system: 'http', scheme: 'http', host, port: 80 }).name;
+    const checks = counting(BlockList.prototype, 'check', () => {
+      expect(resolve('10.1.2.3')).to.equal('inside');
+      expect(resolve('11.1.2.3')).to.equal('http://11.1.2.3');
+      expect(resolve('api.example.com')).to.equal('http://api.example.com');
+    });
+    expect(checks).to.equal(2);
+
+    const globs = Array.from({ length: 2_000 }, (_, index) => `*-${index}.${'a.'.repeat(index % 60)}a`);
+    const many = new RuleSet([checkedSection('rules', { rules: [{ match: { host: globs } }] })]);
+    const host = `x.${'a.'.repeat(120)}a`;
+    const tests = counting(Matcher.prototype, 'match', () =>
+      many.resolve({ system: 'http', scheme: 'http', host, port: 80 }),
+    );
+    expect(tests).to.equal(1);
   });
 });
 

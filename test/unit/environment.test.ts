@@ -16,6 +16,7 @@ const DEFAULTS = {
   adminToken: undefined,
   health: 'any_open',
   traces: 'auto',
+  tracesRedact: true,
 };
 
 describe('readEnvironment', () => {
@@ -72,6 +73,14 @@ describe('readEnvironment', () => {
       ConfigError,
       /^environment: OTEL_BREAKER_ADMIN_TOKEN: got "\(secret\)"; no request could ever bring it\. Use a text without white space\.$/,
     );
+  });
+
+  it('does not take a token that is short enough to be guessed', () => {
+    expect(() => readEnvironment({ OTEL_BREAKER_ADMIN_TOKEN: 'fifteen-letters' })).to.throw(
+      ConfigError,
+      'OTEL_BREAKER_ADMIN_TOKEN: got "(secret)"; it is short enough to be guessed. Use 16 characters or more.',
+    );
+    expect(readEnvironment({ OTEL_BREAKER_ADMIN_TOKEN: 'sixteen-letters!' }).adminToken).to.equal('sixteen-letters!');
   });
 
   for (const port of ['-1', '80a', '1e3', '94.64', 'http']) {

@@ -1,4 +1,4 @@
-import type { HrTime, SpanContext } from '@opentelemetry/api';
+import type { Attributes, HrTime, SpanContext } from '@opentelemetry/api';
 import type { SdkSpan } from '../../telemetry/events/sdk-span.js';
 import { EVENT, isBreakerEvent } from '../../telemetry/names.js';
 
@@ -31,7 +31,16 @@ export interface TraceRingOptions {
   readonly maxSpans?: number;
   /** Traces under way, whose spans are kept until it is known whether a breaker had a part in them; default 500. */
   readonly maxUnderWay?: number;
+  /** Memory of all spans together, as far as it can be told, in bytes; default 16 MB. */
+  readonly maxBytes?: number;
 }
+
+// A span of more is kept with its texts cut: a statement or a body can have megabytes.
+const MAX_SPAN_BYTES = 32 * 1024;
+const MAX_TEXT = 512;
+const MAX_ITEMS = 16;
+// What a span has besides its texts.
+const BARE_SPAN_BYTES = 1_000;
 
 type Interest = 'none' | 'rejection' | 'transition';
 
@@ -41,6 +50,7 @@ interface Entry extends RingTrace {
   /** Spans that have started and not ended. */
   running: number;
   interest: Interest;
+  bytes: number;
   /** Grows from trace to trace: clocks are too coarse to tell which of two began first. */
   readonly order: number;
 }
@@ -58,6 +68,7 @@ export function createTraceRing({
   maxRejectionTraces = 50,
   maxSpans = 200,
   maxUnderWay = 500,
+  maxBytes = 16 * 1024 * 1024,
 }: TraceRingOptions = {}): TraceRing {
   // Maps keep the order of insertion, so the first key is the oldest.
   const rings: Readonly<Record<Interest, Map<string, Entry>>> = {
@@ -72,6 +83,7 @@ export function createTraceRing({
   };
   const listeners = new Set<(traceId: string) => void>();
   let begun = 0;
+  let bytes = 0;
 
   const find = (traceId: string) =>
     rings.transition.get(traceId) ?? rings.rejection.get(traceId) ?? rings.none.get(traceId);
@@ -79,18 +91,39 @@ export function createTraceRing({
   function put(entry: Entry): Entry {
     const ring = rings[entry.interest];
     ring.set(entry.traceId, entry);
-    if (ring.size > limits[entry.interest]) {
-      const [oldest] = ring.keys();
-      ring.delete(oldest!);
-    }
+    if (ring.size > limits[entry.interest]) drop(ring.values().next().value!);
     return entry;
+  }
+
+  function drop(entry: Entry): void {
+    if (rings[entry.interest].delete(entry.traceId)) bytes -= entry.bytes;
+  }
+
+  function keep(entry: Entry, span: SdkSpan, index: number): void {
+    const before = entry.spans[index];
+    const kept = slim(span);
+    const more = sizeOf(kept) - (before === undefined ? 0 : sizeOf(before));
+    entry.spans[index] = kept;
+    entry.bytes += more;
+    bytes += more;
+  }
+
+  /** The least interesting first, and of those the oldest; never the one that has just got a span. */
+  function makeRoom(newest: Entry): void {
+    for (const ring of [rings.none, rings.rejection, rings.transition]) {
+      for (const entry of ring.values()) {
+        if (bytes <= maxBytes) return;
+        if (entry !== newest) drop(entry);
+      }
+    }
   }
 
   return {
     onStart: (span) => {
       const { traceId } = span.spanContext();
       const entry =
-        find(traceId) ?? put({ traceId, spans: [], droppedSpans: 0, running: 0, interest: 'none', order: ++begun });
+        find(traceId) ??
+        put({ traceId, spans: [], droppedSpans: 0, running: 0, bytes: 0, interest: 'none', order: ++begun });
       entry.running++;
     },
     onEnd: (span) => {
@@ -99,11 +132,11 @@ export function createTraceRing({
       if (entry === undefined) return;
       entry.running--;
       const interest = interestOf(span);
-      if (entry.spans.length < maxSpans) entry.spans.push(span);
+      if (entry.spans.length < maxSpans) keep(entry, span, entry.spans.length);
       else if (interest === 'none') entry.droppedSpans++;
       else {
         // What happened to a circuit is why the trace is kept.
-        entry.spans[maxSpans - 1] = span;
+        keep(entry, span, maxSpans - 1);
         entry.droppedSpans++;
       }
       if (rank(interest) > rank(entry.interest)) {
@@ -111,8 +144,9 @@ export function createTraceRing({
         entry.interest = interest;
         put(entry);
       }
+      makeRoom(entry);
       if (entry.interest !== 'none') for (const listener of listeners) listener(entry.traceId);
-      else if (entry.running <= 0) rings.none.delete(entry.traceId);
+      else if (entry.running <= 0) drop(entry);
     },
     traces: () => [...rings.transition.values(), ...rings.rejection.values()].sort((a, b) => b.order - a.order),
     get: (traceId) => rings.transition.get(traceId) ?? rings.rejection.get(traceId),
@@ -123,6 +157,67 @@ export function createTraceRing({
       };
     },
   };
+}
+
+/** What a span keeps in memory, as far as it can be told: its texts. */
+function sizeOf({ name, attributes, events, links }: SdkSpan): number {
+  let bytes = BARE_SPAN_BYTES + name.length + sizeOfAttributes(attributes);
+  for (const event of events) bytes += event.name.length + sizeOfAttributes(event.attributes);
+  for (const link of links) bytes += sizeOfAttributes(link.attributes);
+  return bytes;
+}
+
+function sizeOfAttributes(attributes: Attributes = {}): number {
+  let bytes = 0;
+  for (const [key, value] of Object.entries(attributes)) bytes += key.length + sizeOfValue(value);
+  return bytes;
+}
+
+function sizeOfValue(value: unknown): number {
+  if (typeof value === 'string') return value.length;
+  return Array.isArray(value) ? value.reduce((sum: number, item) => sum + sizeOfValue(item), 8) : 8;
+}
+
+/** A span of reasonable size as it is; of a larger one a copy that holds nothing of it but beginnings. */
+function slim(span: SdkSpan): SdkSpan {
+  if (sizeOf(span) <= MAX_SPAN_BYTES) return span;
+  const context = span.spanContext();
+  return {
+    name: cut(span.name),
+    kind: span.kind,
+    spanContext: () => context,
+    parentSpanContext: span.parentSpanContext,
+    startTime: span.startTime,
+    endTime: span.endTime,
+    status: span.status,
+    attributes: cutAttributes(span.attributes),
+    // Those of breakers are why it is kept, and come among the last.
+    events: span.events.slice(-MAX_ITEMS).map(({ name, time, attributes }) => ({
+      name: cut(name),
+      time,
+      attributes: cutAttributes(attributes),
+    })),
+    links: span.links.slice(-MAX_ITEMS).map(({ context: linked, attributes }) => ({
+      context: linked,
+      attributes: cutAttributes(attributes),
+    })),
+    resource: span.resource,
+    instrumentationScope: span.instrumentationScope,
+  };
+}
+
+function cutAttributes(attributes: Attributes = {}): Attributes {
+  const few: Attributes = {};
+  for (const [key, value] of Object.entries(attributes).slice(0, 2 * MAX_ITEMS)) {
+    if (typeof value === 'string') few[cut(key)] = cut(value);
+    else if (!Array.isArray(value)) few[cut(key)] = value;
+  }
+  return few;
+}
+
+/** Through a buffer: a part of a text would keep the whole text in memory. */
+function cut(text: string): string {
+  return text.length <= MAX_TEXT ? text : `${Buffer.from(text.slice(0, MAX_TEXT)).toString()}…`;
 }
 
 function rank(interest: Interest): number {

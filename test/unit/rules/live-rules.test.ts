@@ -31,6 +31,7 @@ class Watched extends EventEmitter {
         onReload: () => this.emit('reload'),
         onBadReload: (error) => this.emit('bad', error),
         onWatchFailed: (error) => this.emit('error', error),
+        onRestless: () => {},
       },
     );
     this.rules.use((ruleSet) => this.guard.useRules(ruleSet));
@@ -166,6 +167,7 @@ describe('LiveRules', () => {
         onReload: () => watched.emit('reload'),
         onBadReload: () => {},
         onWatchFailed: () => {},
+        onRestless: () => {},
       },
     );
     rules.use((ruleSet) => watched.guard.useRules(ruleSet));
