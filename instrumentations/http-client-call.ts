@@ -8,11 +8,11 @@ export abstract class HttpClientCall extends ClientCall {
   answeredWell = false;
 
   /** Final headers came. A bad status ends the call, a good one leaves the rest to the body. */
-  protected judgeHeaders(status: number, header: HeaderReader): void {
+  protected judgeHeaders(status: number, header: HeaderReader, reasonPhrase?: string): void {
     const { permit } = this;
     if (permit.settled) return;
     try {
-      settleByStatus(permit, status, header);
+      settleByStatus(permit, status, header, reasonPhrase);
     } catch (error) {
       reportOnce('Judging the status of an answer failed', error);
       this.forgo();

@@ -1,5 +1,6 @@
 import { STATUS_CODES } from 'node:http';
 import type { CircuitOpenError } from '../src/guard/guard.js';
+import { retryAfterSeconds } from '../src/outcomes/http.js';
 
 /** What a rejected call gets where `whenOpen` is `respond`: an answer that no server has sent. */
 export interface OpenAnswer {
@@ -25,8 +26,7 @@ export function openAnswer({ message, code, state, retryAfterMs }: CircuitOpenEr
     headers: {
       'content-type': 'application/json',
       'content-length': String(body.byteLength),
-      // RFC 9110 knows whole seconds only; 0 would mean "at once", which is what it must not do.
-      'retry-after': String(Math.max(1, Math.ceil(retryAfterMs / 1_000))),
+      'retry-after': String(retryAfterSeconds(retryAfterMs)),
       'x-should-retry': 'false',
       'x-otel-breaker': state,
     },

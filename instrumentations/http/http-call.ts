@@ -1,6 +1,6 @@
 import type http from 'node:http';
 import type { Duplex } from 'node:stream';
-import { isTimeout } from '../../src/outcomes/endings.js';
+import { isTimeout } from '../../src/outcomes/timeouts.js';
 import type { Verdict } from '../../src/breaker/verdict.js';
 import type { Attachment } from '../attachment.js';
 import { HttpClientCall } from '../http-client-call.js';
@@ -54,7 +54,7 @@ export class HttpCall extends HttpClientCall {
     const { socket } = this.#req;
     if (socket) noteAnswer(socket);
     // Node parses headers when they are first asked for.
-    this.judgeHeaders(res.statusCode!, (name) => res.headers[name] as string | undefined);
+    this.judgeHeaders(res.statusCode!, (name) => res.headers[name] as string | undefined, res.statusMessage);
   }
 
   onTimeout(): void {
@@ -86,7 +86,7 @@ export class HttpCall extends HttpClientCall {
 
   /** Its caller ended it: because time ran out, since it had what it wanted, or for reasons of its own. */
   #leave(reason: unknown): void {
-    if (this.#timedOut || isTimeout(reason) || isClientsTimeout(reason)) this.end('timeout', reason);
+    if (this.#timedOut || isTimeout(reason)) this.end('timeout', reason);
     else if (this.answeredWell) this.succeed();
     else this.abandon(reason);
   }
@@ -108,11 +108,6 @@ export class HttpCall extends HttpClientCall {
     const { code } = error as NodeJS.ErrnoException;
     return (code === 'ECONNRESET' || code === 'EPIPE') && isPartOfRestart(this.permit.breaker, socket, true);
   }
-}
-
-/** axios destroys a request for its `timeout` with a code that the operating system uses for something else. */
-function isClientsTimeout(reason: unknown): boolean {
-  return (reason as NodeJS.ErrnoException | undefined)?.code === 'ECONNABORTED';
 }
 
 /** Whether the other side closed the connection before the answer was complete: Node then destroys it with this error. */

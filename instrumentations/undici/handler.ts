@@ -1,10 +1,10 @@
 import { diagnostics } from '../../src/breaker/diagnostics.js';
-import { isTimeout } from '../../src/outcomes/endings.js';
 import type { Span } from '@opentelemetry/api';
 import { UNGUARDED, type Permit } from '../../src/guard/guard.js';
 import type { CallContext } from '../../src/telemetry/events/call-context.js';
 import type { Target } from '../../src/target.js';
 import { isFailureOfTarget, settleByStatus, type HeaderReader } from '../../src/outcomes/http.js';
+import { isTimeout } from '../../src/outcomes/timeouts.js';
 import { hiddenProperty } from '../hidden-property.js';
 
 /** What undici is told of a request; only what is read here. */
@@ -93,14 +93,14 @@ export class UndiciCall implements CallContext {
   }
 
   /** Headers came. Never throws, as nothing here: the handler must hear of it. */
-  answer(status: number, header: HeaderReader): void {
+  answer(status: number, header: HeaderReader, reasonPhrase?: string): void {
     // 1xx, which may come before the answer.
     if (status < 200) return;
     this.answered = true;
     if (this.socket !== undefined) answeredBefore.set(this.socket, true);
     if (this.permit.settled) return;
     try {
-      settleByStatus(this.permit, status, header);
+      settleByStatus(this.permit, status, header, reasonPhrase);
       // undici ends a refused upgrade with an error of its own, which would be taken for one of the connection.
       if (isSwitch(this.options)) this.permit.success();
     } catch (error) {
@@ -218,7 +218,7 @@ const watching: Watching = {
     return this.handler.onUpgrade!(status, headers, socket);
   },
   onHeaders(status, headers, resume, statusText) {
-    this.call.answer(status, rawHeader(headers));
+    this.call.answer(status, rawHeader(headers), statusText);
     return this.handler.onHeaders!(status, headers, resume, statusText);
   },
   onData(chunk) {
@@ -243,7 +243,7 @@ const watching: Watching = {
     return this.handler.onRequestUpgrade!(controller, status, headers, socket);
   },
   onResponseStart(controller, status, headers, statusText) {
-    this.call.answer(status, parsedHeader(headers));
+    this.call.answer(status, parsedHeader(headers), statusText);
     return this.handler.onResponseStart!(controller, status, headers, statusText);
   },
   onResponseData(controller, chunk) {

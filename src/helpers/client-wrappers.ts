@@ -1,8 +1,11 @@
 import type { CircuitBreaker } from '../breaker/circuit-breaker.js';
-import { isAbort, isTimeout } from '../outcomes/endings.js';
+import type { BreakerConfig } from '../breaker/config.js';
 import type { CircuitOpenError } from '../breaker/errors.js';
-import type { BreakerOptions, PresetName, FailureVerdict } from '../breaker/options.js';
-import { presets } from '../breaker/presets.js';
+import type { FailureVerdict, PresetName } from '../breaker/options.js';
+import type { Verdict } from '../breaker/verdict.js';
+import { classify } from '../outcomes/classify.js';
+import { knownVerdictOfPgError } from '../outcomes/postgresql.js';
+import { knownVerdictOfRedisError, type Circumstances } from '../outcomes/redis.js';
 import { namedBreaker, type NamedBreakerOptions } from '../named-breaker.js';
 
 /** A client and the breaker before what is done with it. */
@@ -13,10 +16,11 @@ abstract class GuardedClient<Client> {
     /** The client itself, unguarded. */
     readonly inner: Client,
     preset: PresetName,
-    isFailureOfServer: (error: unknown) => boolean | undefined,
+    verdictOf: (error: unknown, config: BreakerConfig) => Verdict,
     options: NamedBreakerOptions,
   ) {
-    this.breaker = namedBreaker({ preset, isFailure: judge(isFailureOfServer, { preset, ...options }), ...options });
+    const isFailure = (error: unknown) => failureVerdict(verdictOf(error, this.breaker.config), this.breaker.config);
+    this.breaker = namedBreaker({ preset, isFailure, ...options });
   }
 
   /**
@@ -40,12 +44,13 @@ abstract class GuardedClient<Client> {
 /**
  * A database client (a pool of `pg`, Prisma, Knex, any other) behind a breaker; options from the preset `database`.
  *
- * An error with an SQLSTATE counts as a failure where it says that the server is in trouble (classes 08, 53, 57P, 58);
- * any other, like a violated constraint, shows that the server answers. `isFailure` in the options replaces this.
+ * An error with an SQLSTATE counts as calls of `pg` do: as a failure where it says that the server is in trouble (`08006`,
+ * `53300`, `57P01` …), not at all for a refused login or a deadlock, and any other, like a violated constraint, shows that
+ * the server answers. `isFailure` in the options replaces this.
  */
 export class CircuitBreakerDbWrapper<Client> extends GuardedClient<Client> {
   constructor(client: Client, options: NamedBreakerOptions) {
-    super(client, 'database', isFailureOfDatabase, options);
+    super(client, 'database', verdictOfDatabase, options);
   }
 
   /**
@@ -64,12 +69,13 @@ export class CircuitBreakerDbWrapper<Client> extends GuardedClient<Client> {
 /**
  * A Redis client (ioredis, node-redis) behind a breaker; options from the preset `cache`.
  *
- * An error reply of the server shows that it answers, unless it says that it cannot work (LOADING, BUSY, CLUSTERDOWN,
- * MASTERDOWN). `isFailure` in the options replaces this.
+ * An error reply counts as calls of ioredis do: it shows that the server answers, unless it says that it cannot work
+ * (LOADING, BUSY, CLUSTERDOWN, MASTERDOWN), or speaks of roles, rights and memory (READONLY, MOVED, OOM …), which does not
+ * count. `isFailure` in the options replaces this.
  */
 export class CircuitBreakerRedis<Client> extends GuardedClient<Client> {
   constructor(client: Client, options: NamedBreakerOptions) {
-    super(client, 'cache', isFailureOfRedis, options);
+    super(client, 'cache', verdictOfRedis, options);
   }
 
   /**
@@ -85,33 +91,18 @@ export class CircuitBreakerRedis<Client> extends GuardedClient<Client> {
   }
 }
 
-/** Lets what the server says decide; for all else, what `CircuitBreaker.call` would say. */
-function judge(
-  isFailureOfServer: (error: unknown) => boolean | undefined,
-  options: BreakerOptions,
-): (error: unknown) => FailureVerdict {
-  const { countTimeouts } = { ...presets[options.preset ?? 'default'], ...options };
-  return (error) => {
-    const said = isFailureOfServer(error);
-    if (said !== undefined) return said;
-    if (isTimeout(error)) return countTimeouts === false ? 'ignored' : true;
-    return isAbort(error) ? 'ignored' : true;
-  };
+/** As the instrumentations of PostgreSQL have it; what they do not know, like errors of other drivers, as `call` has it. */
+function verdictOfDatabase(error: unknown, config: BreakerConfig): Verdict {
+  return knownVerdictOfPgError(error) ?? classify(error, config);
 }
 
-// PostgreSQL, appendix A: connection exceptions, insufficient resources, operator intervention, system errors.
-const SERVER_IN_TROUBLE = /^(08|53|57P|58)/;
+const NOTHING_KNOWN: Circumstances = { closedByUs: false, firstAttempt: false, blocking: false };
 
-function isFailureOfDatabase(error: unknown): boolean | undefined {
-  const { code } = (error ?? {}) as { code?: unknown };
-  return typeof code === 'string' && /^[0-9A-Z]{5}$/.test(code) && /\d/.test(code)
-    ? SERVER_IN_TROUBLE.test(code)
-    : undefined;
+function verdictOfRedis(error: unknown, config: BreakerConfig): Verdict {
+  return knownVerdictOfRedisError(error, NOTHING_KNOWN) ?? classify(error, config);
 }
 
-function isFailureOfRedis(error: unknown): boolean | undefined {
-  const { name, message } = (error ?? {}) as { name?: unknown; message?: unknown };
-  // ioredis calls it a ReplyError, node-redis a SimpleError or ErrorReply.
-  if (name !== 'ReplyError' && name !== 'SimpleError' && name !== 'ErrorReply') return undefined;
-  return /^(LOADING|BUSY|CLUSTERDOWN|MASTERDOWN)\b/.test(String(message));
+function failureVerdict(verdict: Verdict, { countTimeouts }: BreakerConfig): FailureVerdict {
+  if (verdict === 'timeout') return countTimeouts ? true : 'ignored';
+  return verdict === 'ignored' ? 'ignored' : verdict === 'failure';
 }

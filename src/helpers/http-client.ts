@@ -1,7 +1,7 @@
 import type { CircuitBreaker } from '../breaker/circuit-breaker.js';
 import type { Permit } from '../breaker/permit.js';
-import { isTimeout } from '../outcomes/endings.js';
 import { settleByStatus } from '../outcomes/http.js';
+import { isTimeout } from '../outcomes/timeouts.js';
 import { namedBreaker, type NamedBreakerOptions } from '../named-breaker.js';
 import { ignoreIfDropped, settleAtEnd } from './stream-outcome.js';
 

@@ -1,7 +1,7 @@
 import type { CircuitBreaker } from '../breaker/circuit-breaker.js';
 import type { Permit } from '../breaker/permit.js';
-import { CircuitOpenError, withoutStack } from '../breaker/errors.js';
-import { HttpStatusError, isFailureStatus } from '../outcomes/http.js';
+import { CircuitOpenError } from '../breaker/errors.js';
+import { retryAfterSeconds, statusError, verdictOfStatus } from '../outcomes/http.js';
 import { namedBreaker, type NamedBreakerOptions } from '../named-breaker.js';
 
 /** Which breaker guards the requests, and which requests pass unguarded. */
@@ -32,9 +32,6 @@ export interface Inbound {
   /** The error that the route threw, where the framework shows it to us: the cause, if the status is a failure. */
   error?: unknown;
 }
-
-// 408 and 429 are about the client, not about the route's health.
-const NEUTRAL: ReadonlySet<number> = new Set([408, 429]);
 
 /** What all frameworks share: whether to admit a request, and what its outcome is. */
 export class Door {
@@ -75,10 +72,8 @@ export class Door {
  */
 export function settleByAnswer({ permit, error }: Inbound, status: number): void {
   if (permit.settled) return;
-  if (isFailureStatus(permit.breaker.config, status)) {
-    permit.failure(error ?? withoutStack(() => new HttpStatusError(status)));
-  } else if (NEUTRAL.has(status)) permit.ignore();
-  else permit.success();
+  const verdict = verdictOfStatus(permit.breaker.config, status);
+  permit.settle(verdict, verdict === 'failure' ? (error ?? statusError(status)) : undefined);
 }
 
 const UNAVAILABLE = 503;
@@ -86,8 +81,7 @@ const BAD_GATEWAY = 502;
 
 /** What a request gets while the circuit is open. It says when to come back, and does not say what is wrong. */
 function openAnswer({ retryAfterMs }: CircuitOpenError): Answer {
-  // RFC 9110 allows whole seconds only. 0 would mean "retry at once".
-  const seconds = Math.max(1, Math.ceil(retryAfterMs / 1_000));
+  const seconds = retryAfterSeconds(retryAfterMs);
   const message = `Temporarily unavailable; try again in ${seconds} s`;
   return answer(UNAVAILABLE, 'CIRCUIT_BREAKER_OPEN', message, { 'retry-after': String(seconds) });
 }

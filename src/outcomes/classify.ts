@@ -1,48 +1,102 @@
 import { classification } from '../breaker/classification.js';
 import type { BreakerConfig } from '../breaker/config.js';
-import { findCause } from '../breaker/errors.js';
+import { findInChain } from '../breaker/error-chain.js';
+import { isObject, read, readText } from '../breaker/values.js';
 import type { Verdict } from '../breaker/verdict.js';
-import { endOf, isOwnTrouble } from './endings.js';
+import { askedWaitMs, meantStatus, verdictOfStatus, type HeaderReader } from './http.js';
+import { isBadInput, isOwnTrouble, isUnreachable } from './network-codes.js';
+import { isPostgresError, knownVerdictOfPgError } from './postgresql.js';
+import { isReply, verdictOfReply } from './redis.js';
+import { endOf } from './timeouts.js';
 
-/** What an error says of the target of its call, whatever client it comes from. */
-export function classify(error: unknown, _config: BreakerConfig): Verdict {
-  switch (endOf(error)) {
-    case 'timeout':
-      return 'timeout';
-    case 'abort':
-      return 'ignored';
-    case 'failure':
-      return isOwnTrouble(error) ? 'ignored' : 'failure';
+/**
+ * What an error says that a function ended with, of which only this is known: breakers in code, `protect()`, wrappers,
+ * middleware. The same error means the same as to the instrumentations, but for one of an unknown kind: a failure here.
+ *
+ * @param signal what the caller could give up with
+ */
+export function classify(error: unknown, config: BreakerConfig, signal?: AbortSignal): Verdict {
+  // What a rejection of ours stands for was counted by its own breaker.
+  if (findInChain(error, isRejectionItself)) return 'ignored';
+  const answer = answerOf(error);
+  if (answer !== undefined) return verdictOfStatus(config, answer.status);
+  if (signal?.aborted === true)
+    return endOf(signal.reason) === 'timeout' || endOf(error) === 'timeout' ? 'timeout' : 'ignored';
+  const said = findInChain(error, verdictOfServer);
+  if (said !== undefined) return said;
+  const end = endOf(error);
+  if (end !== 'failure') return end === 'timeout' ? 'timeout' : 'ignored';
+  return isOwnTrouble(error) || isBadInput(error) ? 'ignored' : 'failure';
+}
+
+/** How long the answer that an error stands for asked to be left alone, in milliseconds, where the breaker honours that. */
+export function askedWaitOf(error: unknown, config: BreakerConfig): number | undefined {
+  if (!config.honorRetryAfter) return undefined;
+  const answer = answerOf(error);
+  return answer && askedWaitMs(config, answer.status, answer.header);
+}
+
+function isRejectionItself(error: object): true | undefined {
+  return read(error, 'code') === 'ERR_CIRCUIT_OPEN' ? true : undefined;
+}
+
+/** What a database or Redis has answered. */
+function verdictOfServer(error: object): Verdict | undefined {
+  if (isReply(error)) return verdictOfReply(readText(error, 'message'));
+  return isPostgresError(error) ? knownVerdictOfPgError(error) : undefined;
+}
+
+interface Answer {
+  readonly status: number;
+  readonly header: HeaderReader;
+}
+
+/** The answer that the error of an HTTP client stands for; of several along its causes the first. */
+function answerOf(error: unknown): Answer | undefined {
+  return findInChain(error, answerOfItself);
+}
+
+function answerOfItself(error: object): Answer | undefined {
+  const response = objectAt(error, 'response');
+  // The AWS SDK has them in places of its own.
+  const status = statusAt(error) ?? statusAt(response) ?? statusAt(objectAt(error, '$metadata'), 'httpStatusCode');
+  if (status === undefined) return undefined;
+  const own = objectAt(error, 'headers');
+  const others = objectAt(response, 'headers') ?? objectAt(objectAt(error, '$response'), 'headers');
+  const header: HeaderReader = (name) => headerAt(own, name) ?? headerAt(others, name);
+  // The name of an error of AWS is its code: SlowDown, ThrottlingException.
+  return { status: meantStatus(status, header, readText(error, 'name')), header };
+}
+
+/** A status from 300 on: below are answers that were good, so that something else went wrong, and exit codes of processes. */
+function statusAt(object: object | undefined, key?: string): number | undefined {
+  if (object === undefined) return undefined;
+  for (const name of key === undefined ? ['status', 'statusCode'] : [key]) {
+    const status = read(object, name);
+    if (Number.isInteger(status) && (status as number) >= 300 && (status as number) <= 599) return status as number;
   }
+  return undefined;
 }
 
-const UNREACHABLE_CODES: ReadonlySet<unknown> = new Set([
-  'ECONNREFUSED',
-  'EHOSTDOWN',
-  'EHOSTUNREACH',
-  'ENETDOWN',
-  'ENETUNREACH',
-  // Look-ups of names.
-  'ENOTFOUND',
-  'EAI_AGAIN',
-  'EAI_FAIL',
-  'EAI_NODATA',
-  // Of a unix socket: no server has made it.
-  'ENOENT',
-]);
-
-/** Whether an error, or one of its causes or parts, says that no connection to the target could be made. */
-export function isUnreachable(error: unknown): boolean {
-  return findCause(error, isUnreachableItself) !== undefined;
+function objectAt(object: object | undefined, key: string): object | undefined {
+  const value = object && read(object, key);
+  return isObject(value) ? value : undefined;
 }
 
-function isUnreachableItself(error: unknown): error is Error {
-  const { code, syscall, errors } = error as { code?: unknown; syscall?: unknown; errors?: unknown };
-  if (UNREACHABLE_CODES.has(code)) return true;
-  // A reset or a timeout says so only of a connection that was not there yet.
-  if (syscall === 'connect') return code === 'ECONNRESET' || code === 'ETIMEDOUT';
-  // One for each address of a host.
-  return Array.isArray(errors) && errors.length > 0 && errors.every(isUnreachable);
+/** One of a plain object of headers, or of `Headers`. */
+function headerAt(headers: object | undefined, name: string): string | undefined {
+  if (headers === undefined) return undefined;
+  let value = read(headers, name);
+  const get = read(headers, 'get');
+  if (value === undefined && typeof get === 'function') {
+    try {
+      value = Reflect.apply(get, headers, [name]) as unknown;
+    } catch {
+      return undefined;
+    }
+  }
+  const one: unknown = Array.isArray(value) ? value[0] : value;
+  return typeof one === 'string' || typeof one === 'number' ? String(one) : undefined;
 }
 
 /** From now on breakers judge errors as the tables of this folder do. */

@@ -1,6 +1,8 @@
 import type { BreakerConfig } from '../breaker/config.js';
-import { withoutStack } from '../breaker/errors.js';
 import type { Permit } from '../breaker/permit.js';
+import { withoutStack } from '../breaker/errors.js';
+import { isObject, read, readText } from '../breaker/values.js';
+import { meaningOfCode } from './network-codes.js';
 
 /** The cause of a failure that arrived as an answer: what `isFailure` gets, and the `cause` of later rejections. */
 export class HttpStatusError extends Error {
@@ -22,62 +24,68 @@ const UNAVAILABLE = 503;
 // 408 says that our side was too slow to send, 429 that our side sends too much: neither is a word on the target's health.
 const NEUTRAL: ReadonlySet<number> = new Set([408, TOO_MANY_REQUESTS]);
 
-/** Settles a call by the status of its final headers, where that decides: a good status leaves the rest to the body. */
-export function settleByStatus(permit: Permit, status: number, header: HeaderReader): void {
-  const { config } = permit.breaker;
-  if (config.honorRetryAfter && (status === TOO_MANY_REQUESTS || status === UNAVAILABLE)) {
-    const wait = retryAfterMs(header, Date.now());
-    if (wait !== undefined) return permit.failure(statusError(status), wait);
-  }
-  if (isFailureStatus(config, status)) permit.failure(statusError(status));
-  else if (NEUTRAL.has(status)) permit.ignore();
+/** What the status of an answer says, once its body has come. 408 and 429 say nothing. */
+export function verdictOfStatus(config: BreakerConfig, status: number): 'success' | 'failure' | 'ignored' {
+  if (isFailureStatus(config, status)) return 'failure';
+  return NEUTRAL.has(status) ? 'ignored' : 'success';
 }
 
-function statusError(status: number): HttpStatusError {
+const SLOW_DOWN = /^Slow ?Down$/i;
+const THROTTLING = /^(Throttl|SlowDown|RequestLimitExceeded|TooManyRequests)/i;
+
+/**
+ * The status that an answer means: services of AWS say 429 as a 503 with the reason `Slow Down` (S3), or with
+ * `x-amzn-errortype: ThrottlingException`.
+ */
+export function meantStatus(status: number, header: HeaderReader, reasonPhrase?: string): number {
+  if (status !== UNAVAILABLE) return status;
+  const throttled = SLOW_DOWN.test(reasonPhrase ?? '') || THROTTLING.test(header('x-amzn-errortype') ?? '');
+  return throttled ? TOO_MANY_REQUESTS : status;
+}
+
+/**
+ * Settles a call by its final headers, where these decide: a good status leaves the rest to the body.
+ *
+ * @param reasonPhrase what follows the status in the status line
+ */
+export function settleByStatus(permit: Permit, status: number, header: HeaderReader, reasonPhrase?: string): void {
+  const { config } = permit.breaker;
+  const meant = meantStatus(status, header, reasonPhrase);
+  const wait = askedWaitMs(config, meant, header);
+  if (wait !== undefined) return permit.failure(statusError(status), wait);
+  const verdict = verdictOfStatus(config, meant);
+  if (verdict === 'failure') permit.failure(statusError(status));
+  else if (verdict === 'ignored') permit.ignore();
+}
+
+/** The error that stands for an answer whose status is a failure. */
+export function statusError(status: number): HttpStatusError {
   return withoutStack(() => new HttpStatusError(status));
 }
 
-// What says that the target, or the way to it, is in trouble. The answers that undici gives on behalf of our own side
-// (bad arguments, limits on sizes, a client closed by its owner) are not among them.
-const FAILURE_CODES: ReadonlySet<unknown> = new Set([
-  'UND_ERR_SOCKET',
-  'UND_ERR_PRX_TLS',
-  'UND_ERR_PRX_CONN',
-  'UND_ERR_RES_CONTENT_LENGTH_MISMATCH',
-  'ECONNREFUSED',
-  'ECONNRESET',
-  'ECONNABORTED',
-  'EPIPE',
-  'EPROTO',
-  'ENOTFOUND',
-  'EHOSTDOWN',
-  'EHOSTUNREACH',
-  'ENETDOWN',
-  'ENETRESET',
-  'ENETUNREACH',
-  'DEPTH_ZERO_SELF_SIGNED_CERT',
-  'SELF_SIGNED_CERT_IN_CHAIN',
-  'HOSTNAME_MISMATCH',
-  'ERR_HTTP2_STREAM_ERROR',
-  'ERR_HTTP2_SESSION_ERROR',
-]);
-// Look-ups (EAI_AGAIN), parse errors of answers, TLS, certificates (UNABLE_TO_VERIFY_LEAF_SIGNATURE), SOCKS.
-const FAILURE_FAMILY = /^(EAI_|HPE_|ERR_SSL_|ERR_TLS_|CERT_|UNABLE_TO_|UND_ERR_SOCKS5)/;
+/** How long an answer asked to be left alone, in milliseconds, where the breaker honours that; else `undefined`. */
+export function askedWaitMs(config: BreakerConfig, status: number, header: HeaderReader): number | undefined {
+  if (!config.honorRetryAfter || (status !== TOO_MANY_REQUESTS && status !== UNAVAILABLE)) return undefined;
+  return retryAfterMs(header, Date.now());
+}
 
 /**
  * Whether an error of a client that reports everything on one path, its own troubles included, is one of the target.
  * Timeouts are to be told apart first.
  */
 export function isFailureOfTarget(error: unknown): boolean {
-  const { name, code, message } = (error ?? {}) as { name?: unknown; code?: unknown; message?: unknown };
+  if (!isObject(error)) return false;
+  const meaning = meaningOfCode(error);
+  if (meaning !== undefined) return meaning === 'failure' || meaning === 'unreachable';
+  const code = read(error, 'code');
   // undici has no code for some ways of not being HTTP.
-  if (typeof code !== 'string') return name === 'HTTPParserError';
-  return FAILURE_CODES.has(code) || FAILURE_FAMILY.test(code) || isUnreachableThroughProxy(code, message);
+  if (typeof code !== 'string') return read(error, 'name') === 'HTTPParserError';
+  return isUnreachableThroughProxy(code, readText(error, 'message'));
 }
 
 /** undici calls it an abort when a proxy cannot reach the target (502, 503, 504) or refuses to (all others). */
-function isUnreachableThroughProxy(code: string, message: unknown): boolean {
-  return code === 'UND_ERR_ABORTED' && /^Proxy response \(50[234]\)/.test(String(message));
+function isUnreachableThroughProxy(code: string, message: string): boolean {
+  return code === 'UND_ERR_ABORTED' && /^Proxy response \(50[234]\)/.test(message);
 }
 
 const compiled = new WeakMap<BreakerConfig['failureStatuses'], ReadonlySet<number>>();
@@ -110,6 +118,14 @@ export function retryAfterMs(header: HeaderReader, wallNow: number): number | un
     number(header('retry-after-ms')) ?? (seconds === undefined ? Date.parse(value ?? '') - wallNow : seconds * 1_000);
   // NaN, or a time that is over: nothing to wait for.
   return wait > 0 ? wait : undefined;
+}
+
+/**
+ * What `Retry-After` says of a wait in milliseconds: whole seconds (RFC 9110), rounded up, so that nobody comes too early.
+ * At least 1: 0 would mean "at once", which is what nobody should do now.
+ */
+export function retryAfterSeconds(ms: number): number {
+  return Math.max(1, Math.ceil(ms / 1_000));
 }
 
 function number(value: string | undefined): number | undefined {

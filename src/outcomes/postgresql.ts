@@ -1,63 +1,49 @@
-import { isTimeout } from './endings.js';
+import { findInChain, namesOf } from '../breaker/error-chain.js';
+import { read, readText } from '../breaker/values.js';
 import type { Verdict } from '../breaker/verdict.js';
+import { meaningOfCode, VERDICT_OF_MEANING } from './network-codes.js';
+import { saysTimeout } from './timeouts.js';
 
-/** @param connecting whether the error came before the connection was there: the server then refused us, or was not there */
+/**
+ * What an error of pg says of the server; `ignored` where it says nothing.
+ *
+ * @param connecting whether the error came before the connection was there: the server then refused us, or was not there
+ */
 export function verdictOfPgError(error: unknown, connecting = false): Verdict {
-  return verdictOfAny(error, connecting, MAX_DEPTH) ?? 'ignored';
+  return knownVerdictOfPgError(error, connecting) ?? 'ignored';
 }
 
-const MAX_DEPTH = 8;
+/** As `verdictOfPgError`; `undefined` where the error is not one of PostgreSQL, its driver or the network. */
+export function knownVerdictOfPgError(error: unknown, connecting = false): Verdict | undefined {
+  return findInChain(error, (part) => verdictOfItself(part, connecting));
+}
 
-/** The verdict of an error, else of the errors it is made of (one for each address of a host), else of its cause. */
-function verdictOfAny(error: unknown, connecting: boolean, depth: number): Verdict | undefined {
-  if (error === null || typeof error !== 'object' || depth === 0) return undefined;
-  const { errors, cause } = error as { errors?: unknown; cause?: unknown };
-  const own = verdictOfItself(error, connecting);
-  if (own !== undefined) return own;
-  for (const part of Array.isArray(errors) ? errors : []) {
-    const verdict = verdictOfAny(part, connecting, depth - 1);
-    if (verdict !== undefined) return verdict;
-  }
-  return verdictOfAny(cause, connecting, depth - 1);
+// pg calls it a DatabaseError, with the name `error`; postgres.js a PostgresError; Prisma has codes of its own besides.
+const CLASSES: ReadonlySet<string> = new Set(['DatabaseError', 'PostgresError']);
+
+/** Whether an error is one that PostgreSQL has answered with. */
+export function isPostgresError(error: object): boolean {
+  return SQLSTATE.test(readText(error, 'code')) && namesOf(error).some((name) => CLASSES.has(name));
 }
 
 function verdictOfItself(error: object, connecting: boolean): Verdict | undefined {
-  const { code, message } = error as { code?: unknown; message?: unknown };
+  const code = read(error, 'code');
+  const message = readText(error, 'message');
   if (typeof code === 'string') {
     // A rejection of ours, of the host name's or password's service perhaps: what it stands for was counted there.
     if (code === 'ERR_CIRCUIT_OPEN') return 'ignored';
-    if (isTimeout(error)) return 'timeout';
     // Codes of Node first: EPIPE has the five letters of an SQLSTATE.
-    if (SOCKET_CODES.has(code) || TLS_CODE.test(code)) return 'failure';
-    if (SQLSTATE.test(code)) return verdictOfState(code, String(message), connecting);
+    const meaning = meaningOfCode(error);
+    if (meaning !== undefined) return VERDICT_OF_MEANING[meaning];
+    if (PRISMA.test(code)) return PRISMA_VERDICTS.get(code) ?? (code.startsWith('P1') ? 'ignored' : 'success');
+    if (SQLSTATE.test(code)) return verdictOfState(code, message, connecting);
   }
-  return String(message).startsWith(NOT_POSTGRES) ? 'failure' : MESSAGES.get(message);
+  if (saysTimeout(error)) return 'timeout';
+  return message.startsWith(NOT_POSTGRES) ? 'failure' : MESSAGES.get(message);
 }
 
-const SOCKET_CODES: ReadonlySet<string> = new Set([
-  'ECONNREFUSED',
-  'ECONNRESET',
-  'ECONNABORTED',
-  'EPIPE',
-  'EHOSTUNREACH',
-  'EHOSTDOWN',
-  'ENETUNREACH',
-  'ENETDOWN',
-  'ENETRESET',
-  'ENOTCONN',
-  'ENOTFOUND',
-  'EAI_AGAIN',
-  'EAI_FAIL',
-  'EAI_NODATA',
-  // Of a unix socket: no server has made it.
-  'ENOENT',
-  'EPROTO',
-]);
-
-const TLS_CODE = /^(ERR_(SSL|TLS)_|CERT_|UNABLE_TO_|SELF_SIGNED_|DEPTH_ZERO_)/;
-
 // pg's own errors have no code. Those it makes where its own side is the reason are not among them.
-const MESSAGES: ReadonlyMap<unknown, Verdict> = new Map([
+const MESSAGES: ReadonlyMap<string, Verdict> = new Map([
   ['Connection terminated unexpectedly', 'failure'],
   ['There was an error establishing an SSL connection', 'failure'],
   ['Query read timeout', 'timeout'],
@@ -91,12 +77,27 @@ const NEUTRAL_STATES: ReadonlySet<string> = new Set([
   '55P03', // lock_not_available
 ]);
 
+// https://www.prisma.io/docs/orm/reference/error-reference. PostgreSQL has the class P0 only.
+const PRISMA = /^P[1-6]\d{3}$/;
+const PRISMA_VERDICTS: ReadonlyMap<string, Verdict> = new Map<string, Verdict>([
+  ['P1001', 'failure'], // cannot reach the server
+  ['P1002', 'timeout'], // reached, but it did not answer
+  ['P1008', 'timeout'], // operations timed out
+  ['P1011', 'failure'], // TLS
+  ['P1017', 'failure'], // the server has closed the connection
+  ['P2024', 'ignored'], // no connection free in the pool of our own process
+  ['P2034', 'ignored'], // write conflict or deadlock
+  ['P2037', 'failure'], // too many connections
+]);
+
 const QUERY_CANCELED = '57014';
+// invalid_authorization_specification, invalid_catalog_name: what a server says to refuse a login.
+const LOGIN_STATE = /^(28|3D)/;
 
 function verdictOfState(state: string, message: string, connecting: boolean): Verdict {
   if (FAILURE_STATES.has(state) || state.startsWith('08')) return 'failure';
   if (state === QUERY_CANCELED) return message.includes('statement timeout') ? 'timeout' : 'ignored';
   if (NEUTRAL_STATES.has(state)) return 'ignored';
   // A refused login says nothing of the server's health, and a probe that gets no further must not close the circuit.
-  return connecting ? 'ignored' : 'success';
+  return connecting || LOGIN_STATE.test(state) ? 'ignored' : 'success';
 }

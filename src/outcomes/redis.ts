@@ -1,5 +1,7 @@
-import { isTimeout } from './endings.js';
+import { namesOf } from '../breaker/error-chain.js';
+import { isObject, read, readText } from '../breaker/values.js';
 import type { Verdict } from '../breaker/verdict.js';
+import { isTimeout } from './timeouts.js';
 
 /** What has to be known besides the error itself. */
 export interface Circumstances {
@@ -49,24 +51,41 @@ const TIMEOUT_MESSAGE = /^(Command timed out|Socket timeout\. )/;
 const FAILURE_MESSAGE = /^All sentinels are unreachable|\. Please report this\.?$/;
 const REDIRECTIONS_MESSAGE = /^Too many Cluster redirections\. Last error: (?:\w*Error: )?(.*)/s;
 
-/** What the error of a command says of the server. */
+// ioredis calls an error reply a ReplyError, node-redis a SimpleError, a BlobError or an ErrorReply.
+const REPLY_NAMES: ReadonlySet<string> = new Set(['ReplyError', 'SimpleError', 'BlobError', 'ErrorReply']);
+
+/** What the error of a command of ioredis says of the server; `ignored` where it says nothing. */
 export function verdictOfRedisError(error: unknown, circumstances: Circumstances): Verdict {
-  const { name, message, code } = error as NodeJS.ErrnoException;
-  if (name === 'ReplyError') return verdictOfReply(message);
+  const known = knownVerdictOfRedisError(error, circumstances);
+  if (known !== undefined || !isObject(error)) return known ?? 'ignored';
+  const code = read(error, 'code');
+  // Errors of sockets, DNS and TLS have a code; those of wrong arguments have none, or one that says whose fault it is.
+  return typeof code === 'string' && !code.startsWith('ERR_INVALID_ARG') ? 'failure' : 'ignored';
+}
+
+/** As `verdictOfRedisError`; `undefined` where the error is neither a reply nor one that ioredis makes of its connection. */
+export function knownVerdictOfRedisError(error: unknown, circumstances: Circumstances): Verdict | undefined {
+  if (!isObject(error)) return undefined;
+  const message = readText(error, 'message');
+  if (isReply(error)) return verdictOfReply(message);
   if (TIMEOUT_MESSAGE.test(message)) return circumstances.blocking ? 'ignored' : 'timeout';
   if (CLOSED_MESSAGES.has(message)) return circumstances.closedByUs ? 'ignored' : 'failure';
   if (NOT_WRITABLE_MESSAGES.has(message)) {
     return circumstances.closedByUs || circumstances.firstAttempt ? 'ignored' : 'failure';
   }
-  if (FAILURE_NAMES.has(name) || FAILURE_MESSAGE.test(message)) return 'failure';
+  if (namesOf(error).some((name) => FAILURE_NAMES.has(name)) || FAILURE_MESSAGE.test(message)) return 'failure';
   const lastError = REDIRECTIONS_MESSAGE.exec(message)?.[1];
   if (lastError !== undefined) return verdictOfReply(lastError) === 'ignored' ? 'ignored' : 'failure';
-  if (isTimeout(error)) return 'timeout';
-  // Errors of sockets, DNS and TLS have a code; those of wrong arguments have none, or one that says whose fault it is.
-  return typeof code === 'string' && !code.startsWith('ERR_INVALID_ARG') ? 'failure' : 'ignored';
+  return isTimeout(error) ? 'timeout' : undefined;
 }
 
-function verdictOfReply(message: string): Verdict {
+/** Whether an error is one that Redis has answered with. */
+export function isReply(error: object): boolean {
+  return namesOf(error).some((name) => REPLY_NAMES.has(name));
+}
+
+/** What an error reply says, by its first word. */
+export function verdictOfReply(message: string): Verdict {
   const end = message.indexOf(' ');
   const word = end === -1 ? message : message.slice(0, end);
   if (FAILURE_REPLIES.has(word)) return 'failure';
@@ -76,7 +95,7 @@ function verdictOfReply(message: string): Verdict {
 /** What the loss of a connection that was never ready says, by the error that it ended with. */
 export function verdictOfConnection(error: Error | undefined): Verdict {
   if (error === undefined) return 'failure';
-  if (error.name === 'ReplyError' && verdictOfReply(error.message) === 'ignored') return 'ignored';
+  if (isReply(error) && verdictOfReply(error.message) === 'ignored') return 'ignored';
   return isTimeout(error) || TIMEOUT_MESSAGE.test(error.message) ? 'timeout' : 'failure';
 }
 

@@ -1,11 +1,5 @@
 import { expect } from 'chai';
-import {
-  classification,
-  isOwnTrouble,
-  isUnreachable,
-  plainClassification,
-  verdictOf,
-} from '../../../src/breaker/classification.js';
+import { isOwnTrouble, isUnreachable, plainClassification, verdictOf } from '../../../src/breaker/classification.js';
 import { resolveConfig } from '../../../src/breaker/config.js';
 import { breakerWithClock } from '../../support/breakers.js';
 
@@ -37,14 +31,15 @@ describe('The classification of a core that nobody has composed', () => {
 });
 
 describe('An error that cannot be read, since a getter of it throws', () => {
-  const hostile = Object.defineProperty(new Error('hostile'), 'code', {
-    get() {
+  const getter = {
+    get(): never {
       throw new Error('a getter that throws');
     },
-  });
+  };
+  const hostile = Object.defineProperties(new Error('hostile'), { name: getter, code: getter });
 
   it('is a failure, and says nothing else', () => {
-    expect(() => classification.classify(hostile, config)).to.throw('a getter that throws');
+    expect(() => plainClassification.classify(hostile, config)).to.throw('a getter that throws');
     expect([verdictOf(hostile, config), isOwnTrouble(hostile), isUnreachable(hostile)]).to.deep.equal([
       'failure',
       false,

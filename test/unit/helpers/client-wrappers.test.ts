@@ -5,6 +5,8 @@ import {
   CircuitOpenError,
   type NamedBreakerOptions,
 } from '../../../src/index.js';
+import { verdictOfPgError } from '../../../src/outcomes/postgresql.js';
+import { verdictOfRedisError } from '../../../src/outcomes/redis.js';
 import { rejectionOf } from '../../support/listen.js';
 import { newName } from '../../support/names.js';
 
@@ -77,36 +79,74 @@ for (const [title, make, preset] of [
   });
 }
 
-describe('What counts as a failure of a server', () => {
-  const dbVerdicts: readonly (readonly [error: object, failure: boolean])[] = [
-    [{ code: '08006' }, true],
-    [{ code: '53300' }, true],
-    [{ code: '57P01' }, true],
-    [{ code: '58030' }, true],
-    [{ code: '23505' }, false],
-    [{ code: '42P01' }, false],
-    [{ code: '40001' }, false],
-    [{ code: 'ECONNRESET' }, true],
-    [{ code: 'EPIPE' }, true],
-    [{}, true],
+const OUTCOMES = { failure: 'failure', timeout: 'failure', ignored: 'ignored', success: 'success' } as const;
+
+async function outcomeOf(Wrapper: typeof CircuitBreakerDbWrapper | typeof CircuitBreakerRedis, error: object) {
+  const wrapper = new Wrapper(client, options());
+  await rejectionOf(wrapper.execute(() => Promise.reject(error)));
+  const { success, failure, ignored } = wrapper.breaker.stats().calls;
+  expect(success + failure + ignored).to.equal(1);
+  return failure === 1 ? 'failure' : ignored === 1 ? 'ignored' : 'success';
+}
+
+describe('What an error says of a server, to the wrappers', () => {
+  const dbVerdicts: readonly (readonly [error: object, outcome: string])[] = [
+    [{ code: '08006' }, 'failure'],
+    [{ code: '53300' }, 'failure'],
+    [{ code: '57P01' }, 'failure'],
+    [{ code: '58030' }, 'failure'],
+    [{ code: '23505' }, 'success'],
+    [{ code: '42P01' }, 'success'],
+    [{ code: '40001' }, 'ignored'],
+    [{ code: 'ECONNRESET' }, 'failure'],
+    [{ code: 'EPIPE' }, 'failure'],
+    [{}, 'failure'],
+    [{ code: 'P1001', name: 'PrismaClientInitializationError' }, 'failure'],
+    [{ code: 'P2002', name: 'PrismaClientKnownRequestError' }, 'success'],
+    [{ code: 'P2024', name: 'PrismaClientKnownRequestError' }, 'ignored'],
   ];
-  const redisVerdicts: readonly (readonly [error: object, failure: boolean])[] = [
-    [{ name: 'ReplyError', message: 'WRONGTYPE Operation against a key' }, false],
-    [{ name: 'ReplyError', message: 'LOADING Redis is loading the dataset in memory' }, true],
-    [{ name: 'ReplyError', message: 'CLUSTERDOWN The cluster is down' }, true],
-    [{ name: 'MaxRetriesPerRequestError', message: 'Reached the max retries per request limit' }, true],
-    [{ message: 'Connection is closed.' }, true],
+  const redisVerdicts: readonly (readonly [error: object, outcome: string])[] = [
+    [{ name: 'ReplyError', message: 'WRONGTYPE Operation against a key' }, 'success'],
+    [{ name: 'ReplyError', message: 'LOADING Redis is loading the dataset in memory' }, 'failure'],
+    [{ name: 'ReplyError', message: 'CLUSTERDOWN The cluster is down' }, 'failure'],
+    [{ name: 'MaxRetriesPerRequestError', message: 'Reached the max retries per request limit' }, 'failure'],
+    [{ message: 'Connection is closed.' }, 'failure'],
+    [{ message: 'Command timed out' }, 'failure'],
+    [{}, 'failure'],
   ];
   for (const [Wrapper, verdicts] of [
     [CircuitBreakerDbWrapper, dbVerdicts],
     [CircuitBreakerRedis, redisVerdicts],
   ] as const) {
-    for (const [properties, failure] of verdicts) {
-      it(`${Wrapper.name}: ${JSON.stringify(properties)} ${failure ? 'is one' : 'is none'}`, async () => {
-        const wrapper = new Wrapper(client, options());
-        await rejectionOf(wrapper.execute(() => Promise.reject(driverError(properties))));
-        expect(wrapper.breaker.stats().calls).to.include({ failure: failure ? 1 : 0, success: failure ? 0 : 1 });
+    for (const [properties, outcome] of verdicts) {
+      it(`${Wrapper.name}: ${JSON.stringify(properties)} is ${outcome}`, async () => {
+        expect(await outcomeOf(Wrapper, driverError(properties))).to.equal(outcome);
       });
     }
+  }
+
+  // One home: what a wrapper says of an SQLSTATE or a reply is what the instrumentation says.
+  const STATES =
+    '08001 08006 22012 22P02 23505 25006 25P02 28000 28P01 3D000 40001 40P01 42501 42601 42P01 53000 53100 53200 53300 53400 54000 55P03 55006 57014 57P01 57P02 57P03 57P04 57P05 58000 58030 58P01 XX000';
+  for (const code of STATES.split(' ')) {
+    it(`CircuitBreakerDbWrapper: SQLSTATE ${code} is what it is to the instrumentation of pg`, async () => {
+      for (const message of ['failed', 'canceling statement due to statement timeout']) {
+        const error = Object.assign(new Error(message), { code });
+        expect(await outcomeOf(CircuitBreakerDbWrapper, error)).to.equal(OUTCOMES[verdictOfPgError(error)]);
+      }
+    });
+  }
+  const REPLIES =
+    'LOADING CLUSTERDOWN MASTERDOWN BUSY OOM READONLY MOVED ASK TRYAGAIN NOAUTH WRONGPASS NOPERM MISCONF WRONGTYPE NOSCRIPT EXECABORT ERR BUSYGROUP BUSYKEY';
+  for (const word of REPLIES.split(' ')) {
+    it(`CircuitBreakerRedis: the reply ${word} is what it is to the instrumentation of ioredis`, async () => {
+      const circumstances = { closedByUs: false, firstAttempt: false, blocking: false };
+      for (const name of ['ReplyError', 'SimpleError', 'ErrorReply']) {
+        const error = Object.assign(new Error(`${word} and so on`), { name });
+        expect(await outcomeOf(CircuitBreakerRedis, error)).to.equal(
+          OUTCOMES[verdictOfRedisError(error, circumstances)],
+        );
+      }
+    });
   }
 });

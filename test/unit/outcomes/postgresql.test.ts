@@ -34,6 +34,8 @@ describe('pg: the verdict on an error', () => {
     ],
     ignored: [
       coded('40001'),
+      coded('28P01'),
+      coded('3D000'),
       coded('57014', 'canceling statement due to user request'),
       new Error('Connection terminated'),
       new Error('timeout exceeded when trying to connect'),
@@ -47,13 +49,7 @@ describe('pg: the verdict on an error', () => {
       'a string',
       undefined,
     ],
-    success: [
-      coded('23505'),
-      coded('42P01'),
-      coded('28P01'),
-      coded('3D000'),
-      new Error('x', { cause: coded('22012') }),
-    ],
+    success: [coded('23505'), coded('42P01'), new Error('x', { cause: coded('22012') })],
   };
   for (const [verdict, errors] of Object.entries(verdicts)) {
     for (const error of errors) {

@@ -1,0 +1,24 @@
+/** Whether a value can have properties of its own: an object or a function. */
+export function isObject(value: unknown): value is object {
+  return value !== null && (typeof value === 'object' || typeof value === 'function');
+}
+
+/** Whether a value is a promise, or anything else with a `then`. */
+export function isThenable(value: unknown): value is PromiseLike<unknown> {
+  return isObject(value) && typeof (value as { then?: unknown }).then === 'function';
+}
+
+/** A property of something that we did not make; `undefined` where reading it throws. */
+export function read(object: object, key: PropertyKey): unknown {
+  try {
+    return Reflect.get(object, key);
+  } catch {
+    return undefined;
+  }
+}
+
+/** As `read`, of a text; empty where there is none. */
+export function readText(object: object, key: PropertyKey): string {
+  const value = read(object, key);
+  return typeof value === 'string' ? value : '';
+}
