@@ -128,10 +128,17 @@ export class CircuitBreaker implements PermitIssuer {
   }
 
   /**
-   * Makes a call if the circuit lets it.
+   * Makes a call if the circuit lets it. Its error says what became of it, along its causes:
    *
-   * An error whose name is `AbortError` is ignored, since the caller gave up; one that says that time ran out counts as
-   * `countTimeouts` has it; every other error is a failure. `isFailure` decides first where it is set.
+   * - an answer of an HTTP client (`status`, `statusCode`, `response.status`): by `failureStatuses` and `honorRetryAfter`;
+   *   408 and 429 are ignored, and any other shows that the target answers
+   * - an error reply of PostgreSQL or Redis: as to calls of `pg` and ioredis
+   * - time ran out: as `countTimeouts` has it
+   * - the caller gave up (`AbortError`, or `signal` is aborted), the call was made wrongly (`ERR_INVALID_URL`), or another
+   *   breaker rejected it: ignored
+   * - anything else: a failure
+   *
+   * `isFailure` decides first where it is set. A stream that `fn` itself returns, as an async generator does, ends the call.
    *
    * The first rejections within one turn of the event loop come at once. Those that follow come when it has turned, and
    * where that goes on, 5 ms later, so that a loop that retries at once leaves room for everything else.
@@ -146,9 +153,9 @@ export class CircuitBreaker implements PermitIssuer {
     if (run instanceof CircuitOpenError) return rejectLater(run);
     // Here rather than in a function of its own: an error made within `fn` pays half a microsecond for each frame between.
     try {
-      return run.settleWith(fn(signal));
+      return run.settleWith(fn(signal), signal);
     } catch (error) {
-      return run.settleByError(error);
+      return run.settleByError(error, signal);
     }
   }
 
@@ -166,9 +173,9 @@ export class CircuitBreaker implements PermitIssuer {
     const run = this.#startRun();
     if (run instanceof CircuitOpenError) return fallBackLater(run, fallback);
     try {
-      return run.settleWith(fn(signal));
+      return run.settleWith(fn(signal), signal);
     } catch (error) {
-      return run.settleByError(error);
+      return run.settleByError(error, signal);
     }
   }
 

@@ -3,8 +3,12 @@ import type { Verdict } from './verdict.js';
 
 /** What errors say, asked by breakers, which know no client and none of its codes. */
 export interface Classification {
-  /** What the error of a call says of its target. */
-  classify: (error: unknown, config: BreakerConfig) => Verdict;
+  /** What the error of a call says of its target. @param signal what its caller could give up with */
+  classify: (error: unknown, config: BreakerConfig, signal?: AbortSignal) => Verdict;
+  /** Whether an error that is ignored says that the caller gave up. */
+  hasGivenUp: (error: unknown, signal?: AbortSignal) => boolean;
+  /** How long the answer that an error stands for asked to be left alone, in milliseconds, where the options honour that. */
+  askedWait: (error: unknown, config: BreakerConfig) => number | undefined;
   /** Whether the cause of a failure says that our own machine could not make the call: no word on the target. */
   isOwnTrouble: (cause: unknown) => boolean;
   /** Whether the cause of a failure says that the target could not be reached: refused, no route, unknown name. */
@@ -18,6 +22,8 @@ export const plainClassification: Classification = {
     if (name === 'TimeoutError') return 'timeout';
     return name === 'AbortError' ? 'ignored' : 'failure';
   },
+  hasGivenUp: (_, signal) => signal?.aborted === true,
+  askedWait: () => undefined,
   isOwnTrouble: () => false,
   isUnreachable: () => false,
 };
@@ -26,11 +32,30 @@ export const plainClassification: Classification = {
 export const classification: Classification = { ...plainClassification };
 
 /** As `classify`, whatever the error is: one that cannot even be read, since a getter of it throws, is a failure. */
-export function verdictOf(error: unknown, config: BreakerConfig): Verdict {
+export function verdictOf(error: unknown, config: BreakerConfig, signal?: AbortSignal): Verdict {
   try {
-    return classification.classify(error, config);
+    return classification.classify(error, config, signal);
   } catch {
     return 'failure';
+  }
+}
+
+/** As `Classification.hasGivenUp`; never throws. */
+export function hasGivenUp(error: unknown, signal?: AbortSignal): boolean {
+  try {
+    return classification.hasGivenUp(error, signal);
+  } catch {
+    return false;
+  }
+}
+
+/** As `Classification.askedWait`; never throws. */
+export function askedWaitOf(error: unknown, config: BreakerConfig): number | undefined {
+  if (!config.honorRetryAfter) return undefined;
+  try {
+    return classification.askedWait(error, config);
+  } catch {
+    return undefined;
   }
 }
 

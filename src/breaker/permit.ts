@@ -1,4 +1,4 @@
-import { verdictOf } from './classification.js';
+import { askedWaitOf, hasGivenUp, verdictOf } from './classification.js';
 import type { BreakerConfig } from './config.js';
 import type { CircuitState, StateCode } from './state.js';
 import type { Verdict } from './verdict.js';
@@ -94,12 +94,20 @@ export class Permit {
     }
   }
 
-  /** @internal The call ended with this error, which says which of the above it is, as `CircuitBreaker.call` has it. */
-  settleByError(error: unknown): void {
+  /**
+   * @internal The call ended with this error, which says which of the above it is, as `CircuitBreaker.call` has it.
+   *
+   * @param signal what its caller could give up with
+   */
+  settleByError(error: unknown, signal?: AbortSignal): void {
     if (this.settled) return;
-    // `isFailure` sees every error.
     const { config } = this.breaker;
-    this.settle(config.isFailure === undefined ? verdictOf(error, config) : 'failure', error);
+    const wait = askedWaitOf(error, config);
+    if (wait !== undefined) return this.failure(error, wait);
+    // `isFailure` sees every error.
+    const verdict = config.isFailure === undefined ? verdictOf(error, config, signal) : 'failure';
+    if (verdict === 'ignored' && hasGivenUp(error, signal)) this.abandon(error);
+    else this.settle(verdict, error);
   }
 }
 

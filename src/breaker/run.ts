@@ -1,9 +1,19 @@
 import type { CircuitOpenError } from './errors.js';
 import { deferRejection } from './pacing.js';
 import { Permit, type PermitIssuer } from './permit.js';
+import { isObject, isThenable, read } from './values.js';
 
 // What so many calls at once leave behind for the next: some 300 bytes each.
 const MAX_FREE_RUNS = 1_000;
+
+/**
+ * Settles the permit of a call at the end of the stream that it returned. Whoever composes the core puts the function of
+ * `src/outcomes/` here; alone, the core takes a stream for a value like any other.
+ */
+export const streams: {
+  /** @returns whether the result is a stream; must not throw */
+  settleAtEnd: (permit: Permit, result: object) => boolean;
+} = { settleAtEnd: () => false };
 
 /** One `call()` on its way: its permit, and the two callbacks that settle it. */
 export class Run {
@@ -14,6 +24,7 @@ export class Run {
 
   #next: Run | undefined;
   #pooled = false;
+  #signal: AbortSignal | undefined = undefined;
 
   constructor(readonly permit: Permit) {}
 
@@ -35,15 +46,16 @@ export class Run {
     return run;
   }
 
-  /** Settles by what the function has returned, now or when it settles. */
-  settleWith<T>(result: T | PromiseLike<T>): Promise<T> {
-    if (!isThenable(result)) return Promise.resolve(this.#fulfilled(result) as T);
+  /** Settles by what the function has returned: now, when its promise settles, or when its stream ends. */
+  settleWith<T>(result: T | PromiseLike<T>, signal: AbortSignal | undefined): Promise<T> {
+    this.#signal = signal;
+    if (!isThenable(result)) return Promise.resolve(this.#returned(result));
     return nativePromise(result).then(this.#fulfilled, this.#rejected) as Promise<T>;
   }
 
   /** Settles by what the function has thrown in the place of returning. */
-  settleByError(error: unknown): Promise<never> {
-    this.permit.settleByError(error);
+  settleByError(error: unknown, signal: AbortSignal | undefined): Promise<never> {
+    this.permit.settleByError(error, signal);
     this.#giveBack();
     return Promise.reject(error);
   }
@@ -55,12 +67,25 @@ export class Run {
   };
 
   readonly #rejected = (error: unknown): never => {
-    this.permit.settleByError(error);
+    this.permit.settleByError(error, this.#signal);
     this.#giveBack();
     throw error;
   };
 
+  #returned<T>(result: T): T {
+    // An async generator has done nothing yet: how it goes shows at its end, and its permit is in use until then.
+    if (
+      isObject(result) &&
+      read(result, Symbol.asyncIterator) !== undefined &&
+      streams.settleAtEnd(this.permit, result)
+    ) {
+      return result;
+    }
+    return this.#fulfilled(result) as T;
+  }
+
   #giveBack(): void {
+    this.#signal = undefined;
     if (!this.#pooled || Run.#freeCount === MAX_FREE_RUNS) return;
     this.#next = Run.#free;
     Run.#free = this;
@@ -89,14 +114,6 @@ export function fallBackLater<F>(
         reject(error);
       }
     }, AT_ONCE),
-  );
-}
-
-function isThenable<T>(value: T | PromiseLike<T>): value is PromiseLike<T> {
-  return (
-    value !== null &&
-    (typeof value === 'object' || typeof value === 'function') &&
-    typeof (value as Partial<PromiseLike<T>>).then === 'function'
   );
 }
 

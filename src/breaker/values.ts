@@ -4,7 +4,7 @@ export function isObject(value: unknown): value is object {
 }
 
 /** Whether a value is a promise, or anything else with a `then`. */
-export function isThenable(value: unknown): value is PromiseLike<unknown> {
+export function isThenable<T>(value: T | PromiseLike<T>): value is PromiseLike<T> {
   return isObject(value) && typeof (value as { then?: unknown }).then === 'function';
 }
 

@@ -1,11 +1,6 @@
 import type { CircuitBreaker } from '../breaker/circuit-breaker.js';
-import type { BreakerConfig } from '../breaker/config.js';
 import type { CircuitOpenError } from '../breaker/errors.js';
-import type { FailureVerdict, PresetName } from '../breaker/options.js';
-import type { Verdict } from '../breaker/verdict.js';
-import { classify } from '../outcomes/classify.js';
-import { knownVerdictOfPgError } from '../outcomes/postgresql.js';
-import { knownVerdictOfRedisError, type Circumstances } from '../outcomes/redis.js';
+import type { PresetName } from '../breaker/options.js';
 import { namedBreaker, type NamedBreakerOptions } from '../named-breaker.js';
 
 /** A client and the breaker before what is done with it. */
@@ -16,11 +11,9 @@ abstract class GuardedClient<Client> {
     /** The client itself, unguarded. */
     readonly inner: Client,
     preset: PresetName,
-    verdictOf: (error: unknown, config: BreakerConfig) => Verdict,
     options: NamedBreakerOptions,
   ) {
-    const isFailure = (error: unknown) => failureVerdict(verdictOf(error, this.breaker.config), this.breaker.config);
-    this.breaker = namedBreaker({ preset, isFailure, ...options });
+    this.breaker = namedBreaker({ preset, ...options });
   }
 
   /**
@@ -50,7 +43,7 @@ abstract class GuardedClient<Client> {
  */
 export class CircuitBreakerDbWrapper<Client> extends GuardedClient<Client> {
   constructor(client: Client, options: NamedBreakerOptions) {
-    super(client, 'database', verdictOfDatabase, options);
+    super(client, 'database', options);
   }
 
   /**
@@ -75,7 +68,7 @@ export class CircuitBreakerDbWrapper<Client> extends GuardedClient<Client> {
  */
 export class CircuitBreakerRedis<Client> extends GuardedClient<Client> {
   constructor(client: Client, options: NamedBreakerOptions) {
-    super(client, 'cache', verdictOfRedis, options);
+    super(client, 'cache', options);
   }
 
   /**
@@ -89,20 +82,4 @@ export class CircuitBreakerRedis<Client> extends GuardedClient<Client> {
   ): Promise<T | F> {
     return this.executeOr(fn, fallback);
   }
-}
-
-/** As the instrumentations of PostgreSQL have it; what they do not know, like errors of other drivers, as `call` has it. */
-function verdictOfDatabase(error: unknown, config: BreakerConfig): Verdict {
-  return knownVerdictOfPgError(error) ?? classify(error, config);
-}
-
-const NOTHING_KNOWN: Circumstances = { closedByUs: false, firstAttempt: false, blocking: false };
-
-function verdictOfRedis(error: unknown, config: BreakerConfig): Verdict {
-  return knownVerdictOfRedisError(error, NOTHING_KNOWN) ?? classify(error, config);
-}
-
-function failureVerdict(verdict: Verdict, { countTimeouts }: BreakerConfig): FailureVerdict {
-  if (verdict === 'timeout') return countTimeouts ? true : 'ignored';
-  return verdict === 'ignored' ? 'ignored' : verdict === 'failure';
 }

@@ -1,9 +1,11 @@
 import type { CircuitBreaker } from '../breaker/circuit-breaker.js';
+import { CircuitOpenError } from '../breaker/errors.js';
 import type { Permit } from '../breaker/permit.js';
+import { rejectLater } from '../breaker/run.js';
+import { isObject, readText } from '../breaker/values.js';
 import { settleByStatus } from '../outcomes/http.js';
-import { isTimeout } from '../outcomes/timeouts.js';
+import { Reading, settleAtEnd, succeedIfDropped } from '../outcomes/stream-outcome.js';
 import { namedBreaker, type NamedBreakerOptions } from '../named-breaker.js';
-import { ignoreIfDropped, settleAtEnd } from './stream-outcome.js';
 
 /** Which breaker the client has, and what all of its requests share. */
 export interface CircuitBreakerHttpClientOptions extends NamedBreakerOptions {
@@ -24,7 +26,8 @@ type Body = RequestInit['body'];
  * `fetch` behind a breaker; options as in `BreakerOptions`, from the preset `httpApi`.
  *
  * Answers are those of `fetch`, whatever their status. By `failureStatuses` (5xx) they count as failures; a good answer
- * counts when its body has come; 408 and 429 give no verdict, and neither does a request that its caller aborts.
+ * counts when its body has come, or its caller stops reading; 408 and 429 give no verdict, and neither do wrong arguments
+ * and a request that its caller aborts before the answer.
  */
 export class CircuitBreakerHttpClient {
   readonly breaker: CircuitBreaker;
@@ -48,22 +51,22 @@ export class CircuitBreakerHttpClient {
    * @returns rejects with `CircuitOpenError`, or with the error of `fetch`, unchanged
    */
   async fetch(address: string | URL, init: RequestInit = {}): Promise<Response> {
-    const permit = this.breaker.acquire();
+    // Before a permit is asked for: wrong arguments say nothing of the target.
+    const url = new URL(address, this.#baseUrl);
+    const request = { ...init, headers: this.#mergeHeaders(init.headers), signal: this.#signal(init.signal) };
+    const permit = this.breaker.tryAcquire();
+    if (permit instanceof CircuitOpenError) return rejectLater(permit);
     let response: Response;
     try {
       // Looked up at each call: a `fetch` that instrumentation has replaced since is the one to use.
-      const make = this.#fetch ?? globalThis.fetch;
-      response = await make(new URL(address, this.#baseUrl), {
-        ...init,
-        headers: this.#mergeHeaders(init.headers),
-        signal: this.#signal(init.signal),
-      });
+      response = await (this.#fetch ?? globalThis.fetch)(url, request);
     } catch (error) {
-      settle(permit, error, init.signal);
+      if (this.#fetch === undefined && isMistake(error)) permit.ignore();
+      else permit.settleByError(error, init.signal ?? undefined);
       throw error;
     }
-    settleByStatus(permit, response.status, (name) => response.headers.get(name) ?? undefined);
-    if (!permit.settled) watchBody(permit, response, init.signal);
+    settleByStatus(permit, response.status, (name) => response.headers.get(name) ?? undefined, response.statusText);
+    if (!permit.settled) watchBody(permit, response);
     return response;
   }
 
@@ -132,18 +135,18 @@ function isBody(body: unknown): body is Body {
   );
 }
 
-function settle(permit: Permit, error: unknown, signal: RequestInit['signal']): void {
-  // An abort arrives as whatever reason the caller gave, which may be anything.
-  if (signal?.aborted === true && error === signal.reason && !isTimeout(error)) permit.ignore();
-  else permit.settleByError(error);
+/** Whether `fetch` did not like its arguments: of a trouble on the way it says the cause, which has a code. */
+function isMistake(error: unknown): boolean {
+  return error instanceof TypeError && !(isObject(error.cause) && readText(error.cause, 'code') !== '');
 }
 
 /** A body that breaks off is a failure, although the status was good. The response stays the object it is. */
-function watchBody(permit: Permit, response: Response, signal: RequestInit['signal']): void {
+function watchBody(permit: Permit, response: Response): void {
   const { body } = response;
   if (body === null) return permit.success();
-  settleAtEnd(permit, body);
-  ignoreIfDropped(response, permit);
+  const reading = new Reading(permit, true);
+  settleAtEnd(permit, body, true);
+  succeedIfDropped(response, permit);
   for (const name of ['arrayBuffer', 'blob', 'formData', 'json', 'text'] as const) {
     const read = response[name].bind(response);
     Object.defineProperty(response, name, {
@@ -158,7 +161,7 @@ function watchBody(permit: Permit, response: Response, signal: RequestInit['sign
           (error: unknown) => {
             // It came in full and was not JSON: the caller's matter.
             if (error instanceof SyntaxError) permit.success();
-            else settle(permit, error, signal);
+            else reading.fail(error);
             throw error;
           },
         ),

@@ -2,7 +2,9 @@ import { CircuitOpenError } from '../breaker/errors.js';
 import type { CircuitBreaker } from '../breaker/circuit-breaker.js';
 import type { Permit } from '../breaker/permit.js';
 import { namedBreaker, type NamedBreakerOptions } from '../named-breaker.js';
-import { ignoreIfDropped, isStream, settleAtEnd } from './stream-outcome.js';
+import { ignoreIfDropped, isStream, settleAtEnd } from '../outcomes/stream-outcome.js';
+import { rejectLater } from '../breaker/run.js';
+import { isObject, isThenable } from '../breaker/values.js';
 
 /** Names of the methods of `T` that return a promise or an async iterable. */
 export type AsyncMethod<T> = {
@@ -33,8 +35,8 @@ export type Protected<T extends object> = T & {
  * Puts a breaker before the methods of any object. Types, `this`, getters, `instanceof` and private fields work as
  * before, and what the client calls on itself is not counted a second time.
  *
- * A call ends when its promise settles; where it brings a stream (an async iterable), when that ends: a stream that
- * breaks is a failure, one whose reader stops early has no verdict. A promise with methods of its own (the `APIPromise`
+ * Errors mean what they mean to `CircuitBreaker.call`. A call ends when its promise settles; where it brings a stream (an
+ * async iterable), when that ends: a stream that breaks is a failure, one whose reader stops early a success. A promise with methods of its own (the `APIPromise`
  * of `openai` and `@anthropic-ai/sdk`, a query builder) stays that object, and is not started by being looked at.
  *
  * An open circuit rejects with `CircuitOpenError`; a method that returns its stream at once, as an event emitter, throws it.
@@ -175,7 +177,7 @@ function watch(permit: Permit, method: AnyFunction, result: unknown): unknown {
       : watchThenable(permit, result);
   }
   if (isStream(result)) learn(method, result);
-  settleByValue(permit, result);
+  settleByValue(permit, result, false);
   return result;
 }
 
@@ -183,7 +185,7 @@ function watchPromise(permit: Permit, promise: Promise<unknown>): Promise<unknow
   // The caller gets the derived promise: with the first one, a rejection that nobody handles would count as handled.
   return promise.then(
     (value) => {
-      settleByValue(permit, value);
+      settleByValue(permit, value, true);
       return value;
     },
     (error: unknown) => {
@@ -202,7 +204,7 @@ function watchThenable(permit: Permit, thenable: object): object {
   const then = (fulfilled?: unknown, rejected?: unknown): unknown =>
     Reflect.apply(Reflect.get(thenable, 'then', thenable) as AnyFunction, thenable, [
       (value: unknown) => {
-        settleByValue(permit, value);
+        settleByValue(permit, value, true);
         return typeof fulfilled === 'function' ? (fulfilled as AnyFunction)(value) : value;
       },
       (error: unknown) => {
@@ -239,9 +241,13 @@ function watchThenable(permit: Permit, thenable: object): object {
   return proxy;
 }
 
-/** A call is over when its value is there, unless that is a stream. */
-function settleByValue(permit: Permit, value: unknown): void {
-  if (isStream(value)) settleAtEnd(permit, value);
+/**
+ * A call is over when its value is there, unless that is a stream.
+ *
+ * @param hasBegun whether the target has answered by now: a stream that a method returns at once has done nothing yet
+ */
+function settleByValue(permit: Permit, value: unknown, hasBegun: boolean): void {
+  if (isStream(value)) settleAtEnd(permit, value, hasBegun);
   else permit.success();
 }
 
@@ -269,7 +275,7 @@ function refuse(method: AnyFunction, error: CircuitOpenError): unknown {
 }
 
 function rejection(error: CircuitOpenError, shape: object | undefined): Promise<never> {
-  const promise: Promise<never> = Promise.reject(error);
+  const promise = rejectLater(error);
   if (shape === undefined) return promise;
   // `create(…).withResponse()` of an SDK must not become "withResponse is not a function".
   for (let proto: object | null = shape; proto !== null; proto = Object.getPrototypeOf(proto) as object | null) {
@@ -282,7 +288,7 @@ function rejection(error: CircuitOpenError, shape: object | undefined): Promise<
 }
 
 async function* failingIterator(error: CircuitOpenError): AsyncGenerator<never> {
-  yield await Promise.reject<never>(error);
+  yield await rejectLater(error);
 }
 
 /** A proxy must tell the truth about such a property, so what stands there cannot be replaced. */
@@ -313,14 +319,6 @@ function checkMethod(client: object, path: string): void {
       `protect: methods: got "${path}"; the client is frozen there, and its calls could not be guarded.`,
     );
   }
-}
-
-function isObject(value: unknown): value is object {
-  return value !== null && (typeof value === 'object' || typeof value === 'function');
-}
-
-function isThenable(value: unknown): value is object {
-  return isObject(value) && typeof (value as { then?: unknown }).then === 'function';
 }
 
 function remember<K extends object, V>(map: WeakMap<K, V>, key: K, make: () => V): V {

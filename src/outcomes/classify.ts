@@ -1,13 +1,15 @@
 import { classification } from '../breaker/classification.js';
 import type { BreakerConfig } from '../breaker/config.js';
 import { findInChain } from '../breaker/error-chain.js';
+import { streams } from '../breaker/run.js';
 import { isObject, read, readText } from '../breaker/values.js';
 import type { Verdict } from '../breaker/verdict.js';
 import { askedWaitMs, meantStatus, verdictOfStatus, type HeaderReader } from './http.js';
 import { isBadInput, isOwnTrouble, isUnreachable } from './network-codes.js';
-import { isPostgresError, knownVerdictOfPgError } from './postgresql.js';
-import { isReply, verdictOfReply } from './redis.js';
-import { endOf } from './timeouts.js';
+import { verdictOfDatabaseError } from './postgresql.js';
+import { knownVerdictOfRedisError } from './redis.js';
+import { settleIfStream } from './stream-outcome.js';
+import { endOf, isAbort } from './timeouts.js';
 
 /**
  * What an error says that a function ended with, of which only this is known: breakers in code, `protect()`, wrappers,
@@ -17,16 +19,25 @@ import { endOf } from './timeouts.js';
  */
 export function classify(error: unknown, config: BreakerConfig, signal?: AbortSignal): Verdict {
   // What a rejection of ours stands for was counted by its own breaker.
-  if (findInChain(error, isRejectionItself)) return 'ignored';
+  if (isRejection(error)) return 'ignored';
   const answer = answerOf(error);
   if (answer !== undefined) return verdictOfStatus(config, answer.status);
   if (signal?.aborted === true)
     return endOf(signal.reason) === 'timeout' || endOf(error) === 'timeout' ? 'timeout' : 'ignored';
-  const said = findInChain(error, verdictOfServer);
+  const isOfDatabase = config.preset === 'database';
+  const said = findInChain(
+    error,
+    (part) => knownVerdictOfRedisError(part) ?? verdictOfDatabaseError(part, isOfDatabase),
+  );
   if (said !== undefined) return said;
   const end = endOf(error);
   if (end !== 'failure') return end === 'timeout' ? 'timeout' : 'ignored';
   return isOwnTrouble(error) || isBadInput(error) ? 'ignored' : 'failure';
+}
+
+/** Whether an error that is ignored is so because the caller gave up, and not for what the call was like. */
+export function hasGivenUp(error: unknown, signal?: AbortSignal): boolean {
+  return (signal?.aborted === true || isAbort(error)) && !isRejection(error) && answerOf(error) === undefined;
 }
 
 /** How long the answer that an error stands for asked to be left alone, in milliseconds, where the breaker honours that. */
@@ -36,14 +47,8 @@ export function askedWaitOf(error: unknown, config: BreakerConfig): number | und
   return answer && askedWaitMs(config, answer.status, answer.header);
 }
 
-function isRejectionItself(error: object): true | undefined {
-  return read(error, 'code') === 'ERR_CIRCUIT_OPEN' ? true : undefined;
-}
-
-/** What a database or Redis has answered. */
-function verdictOfServer(error: object): Verdict | undefined {
-  if (isReply(error)) return verdictOfReply(readText(error, 'message'));
-  return isPostgresError(error) ? knownVerdictOfPgError(error) : undefined;
+function isRejection(error: unknown): boolean {
+  return findInChain(error, (part) => (read(part, 'code') === 'ERR_CIRCUIT_OPEN' ? true : undefined)) !== undefined;
 }
 
 interface Answer {
@@ -101,5 +106,6 @@ function headerAt(headers: object | undefined, name: string): string | undefined
 
 /** From now on breakers judge errors as the tables of this folder do. */
 export function installOutcomes(): void {
-  Object.assign(classification, { classify, isOwnTrouble, isUnreachable });
+  Object.assign(classification, { classify, hasGivenUp, askedWait: askedWaitOf, isOwnTrouble, isUnreachable });
+  streams.settleAtEnd = settleIfStream;
 }

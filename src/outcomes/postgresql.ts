@@ -10,20 +10,26 @@ import { saysTimeout } from './timeouts.js';
  * @param connecting whether the error came before the connection was there: the server then refused us, or was not there
  */
 export function verdictOfPgError(error: unknown, connecting = false): Verdict {
-  return knownVerdictOfPgError(error, connecting) ?? 'ignored';
+  return findInChain(error, (part) => verdictOfItself(part, connecting)) ?? 'ignored';
 }
 
-/** As `verdictOfPgError`; `undefined` where the error is not one of PostgreSQL, its driver or the network. */
-export function knownVerdictOfPgError(error: unknown, connecting = false): Verdict | undefined {
-  return findInChain(error, (part) => verdictOfItself(part, connecting));
+/**
+ * What an error itself says that may be one of PostgreSQL; `undefined` where it is not.
+ *
+ * @param byOrigin it comes from a database: its code need not look like one of PostgreSQL's by the rest of the error
+ */
+export function verdictOfDatabaseError(error: object, byOrigin: boolean): Verdict | undefined {
+  return byOrigin || looksLikePostgres(error)
+    ? verdictOfItself(error, false)
+    : MESSAGES.get(readText(error, 'message'));
 }
 
-// pg calls it a DatabaseError, with the name `error`; postgres.js a PostgresError; Prisma has codes of its own besides.
-const CLASSES: ReadonlySet<string> = new Set(['DatabaseError', 'PostgresError']);
+// pg says DatabaseError, postgres.js PostgresError, Prisma PrismaClientKnownRequestError; TypeORM copies their properties.
+const CLASS = /^(DatabaseError|PostgresError|PrismaClient\w+)$/;
 
-/** Whether an error is one that PostgreSQL has answered with. */
-export function isPostgresError(error: object): boolean {
-  return SQLSTATE.test(readText(error, 'code')) && namesOf(error).some((name) => CLASSES.has(name));
+function looksLikePostgres(error: object): boolean {
+  if (!SQLSTATE.test(readText(error, 'code'))) return false;
+  return readText(error, 'severity') !== '' || namesOf(error).some((name) => CLASS.test(name));
 }
 
 function verdictOfItself(error: object, connecting: boolean): Verdict | undefined {

@@ -13,6 +13,8 @@ export interface Circumstances {
   readonly blocking: boolean;
 }
 
+const NOTHING_KNOWN: Circumstances = { closedByUs: false, firstAttempt: false, blocking: false };
+
 const CLOSED = 'Connection is closed.';
 
 // The server says itself that it cannot work.
@@ -64,7 +66,10 @@ export function verdictOfRedisError(error: unknown, circumstances: Circumstances
 }
 
 /** As `verdictOfRedisError`; `undefined` where the error is neither a reply nor one that ioredis makes of its connection. */
-export function knownVerdictOfRedisError(error: unknown, circumstances: Circumstances): Verdict | undefined {
+export function knownVerdictOfRedisError(
+  error: unknown,
+  circumstances: Circumstances = NOTHING_KNOWN,
+): Verdict | undefined {
   if (!isObject(error)) return undefined;
   const message = readText(error, 'message');
   if (isReply(error)) return verdictOfReply(message);

@@ -130,6 +130,42 @@ describe('CircuitBreakerHttpClient', () => {
     expect(patient.breaker.stats().calls).to.include({ ignored: 1, failure: 0, inFlight: 0 });
   });
 
+  it('does not hold wrong arguments against the server', async () => {
+    const client = await clientOf((_, response) => response.end());
+    const calls = [
+      () => client.get('http://[bad'),
+      () => client.get('/', { headers: { 'a b': '1' } }),
+      () => client.get('http://127.0.0.1:1/'),
+      () => client.fetch('/', { method: 'GET', body: 'text' }),
+    ];
+    for (const call of calls) {
+      for (let time = 0; time < 5; time++) expect(await rejectionOf(call())).to.be.instanceOf(TypeError);
+    }
+    expect(client.breaker.state).to.equal('closed');
+    expect(client.breaker.stats().calls).to.include({ failure: 0, success: 0, inFlight: 0 });
+  });
+
+  it('takes a good answer whose reader leaves for a success', async () => {
+    const client = await clientOf((_, response) => void response.write('a'));
+    await (await client.get('/')).body!.cancel();
+    const controller = new AbortController();
+    const read = rejectionOf((await client.get('/', { signal: controller.signal })).text());
+    controller.abort();
+    expect(await read).to.have.property('name', 'AbortError');
+    const reader = (await client.get('/')).body!.getReader();
+    await reader.read();
+    await reader.cancel();
+    expect(client.breaker.stats().calls).to.include({ success: 3, ignored: 0, failure: 0, inFlight: 0 });
+  });
+
+  it('lets a loop that retries at once not stop the process', async () => {
+    const client = await clientOf((_, response) => response.end());
+    client.breaker.forceOpen();
+    let turned = false;
+    setTimeout(() => (turned = true), 10);
+    while (!turned) expect(await rejectionOf(client.get('/'))).to.be.instanceOf(CircuitOpenError);
+  });
+
   it('uses the fetch it is given', async () => {
     const addresses: string[] = [];
     const client = new CircuitBreakerHttpClient({

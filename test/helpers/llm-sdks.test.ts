@@ -129,6 +129,40 @@ describe('protect with SDKs of LLM services', () => {
       expect(client.breaker.stats().calls).to.include({ failure: 1, success: 0, inFlight: 0 });
     });
 
+    it('does not hold it against the service that users press stop, or ask for what cannot be', async () => {
+      const client = openai();
+      answer = () => {};
+      for (let user = 0; user < 5; user++) {
+        const controller = new AbortController();
+        const answered = client.chat.completions.create(QUESTION, { signal: controller.signal });
+        setTimeout(() => controller.abort(), 5);
+        expect(await rejectionOf(answered)).to.be.instanceOf(OpenAI.APIUserAbortError);
+      }
+      answer = (response) => response.writeHead(400).end('{"error":{"message":"the prompt is too long"}}');
+      for (let call = 0; call < 5; call++) await rejectionOf(client.chat.completions.create(QUESTION));
+      expect(client.breaker.state).to.equal('closed');
+      expect(client.breaker.stats().calls).to.include({ ignored: 5, success: 5, failure: 0 });
+    });
+
+    it('leaves the service alone for as long as its 429 asks', async () => {
+      answer = (response) => response.writeHead(429, { 'retry-after': '7' }).end();
+      const client = openai();
+      await rejectionOf(client.chat.completions.create(QUESTION));
+      const error = (await rejectionOf(client.chat.completions.create(QUESTION))) as CircuitOpenError;
+      expect(error).to.be.instanceOf(CircuitOpenError);
+      expect(error.retryAfterMs).to.be.within(6_000, 7_000);
+    });
+
+    it('counts the timeout of the SDK as one', async () => {
+      answer = () => {};
+      const client = openai();
+      for (let call = 0; call < 3; call++) {
+        const error = await rejectionOf(client.chat.completions.create(QUESTION, { timeout: 20 }));
+        expect(error).to.be.instanceOf(OpenAI.APIConnectionTimeoutError);
+      }
+      expect(client.breaker.state).to.equal('open');
+    });
+
     it('opens on errors, which stay those of the SDK, and then makes no request', async () => {
       answer = (response) => response.writeHead(500).end();
       const client = openai();
@@ -172,7 +206,7 @@ describe('protect with SDKs of LLM services', () => {
       expect(client.breaker.stats().calls).to.include({ failure: 1, success: 0, inFlight: 0 });
     });
 
-    it('gives no verdict on a stream that its reader aborts', async () => {
+    it('takes a stream that its reader aborts for the good answer that it was', async () => {
       answer = events(ANTHROPIC_EVENTS.slice(0, 3));
       const client = anthropic();
       answer = (response) => {
@@ -182,7 +216,7 @@ describe('protect with SDKs of LLM services', () => {
       const stream = client.messages.stream(ANTHROPIC_QUESTION);
       stream.on('streamEvent', () => stream.abort());
       expect(await rejectionOf(stream.done())).to.be.instanceOf(Anthropic.APIUserAbortError);
-      expect(client.breaker.stats().calls).to.include({ ignored: 1, failure: 0, inFlight: 0 });
+      expect(client.breaker.stats().calls).to.include({ success: 1, failure: 0, inFlight: 0 });
     });
 
     it('throws from messages.stream() while the circuit is open', async () => {
