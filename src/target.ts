@@ -32,6 +32,17 @@ export function targetLabels({ system, scheme, host, port }: Target): Readonly<R
   return scheme === 'unix' ? { system, server_address: host } : { system, server_address: host, server_port: port };
 }
 
+// Of a DNS name, without the dot that may end it.
+const MAX_HOST_LENGTH = 253;
+// `sun_path` of the system's socket addresses; pipes of Windows have names of up to 256 characters.
+const MAX_SOCKET_PATH_LENGTH = { linux: 108, win32: 256 }[process.platform as 'linux'] ?? 104;
+
+/** Whether there can be such a target. A longer host resolves to nothing, and no socket has a longer path. */
+export function canExist({ scheme, host }: Target): boolean {
+  if (scheme === 'unix') return host.length <= MAX_SOCKET_PATH_LENGTH;
+  return host.length <= MAX_HOST_LENGTH || (host.length === MAX_HOST_LENGTH + 1 && host.endsWith('.'));
+}
+
 const SYSTEMS_BY_SCHEME: Readonly<Record<string, { system: System; scheme: string; port: number }>> = {
   // No property that every object has.
   __proto__: null as never,

@@ -115,7 +115,9 @@ error: rules[0].minimumCalls
       expect(stdout).to.match(/^target +https:\/\/api\.openai\.com \(http\)$/m);
       expect(stdout).to.match(/^rule +rules\[0\] of otel-breaker\.yaml$/m);
       expect(stdout).to.match(/^breaker +openai/m);
-      expect(stdout).to.match(/^panic +none rejects where more than 50 % of targets open at once \(default\)$/m);
+      expect(stdout).to.match(
+        /^panic +none rejects where more than 50 % of targets become unreachable at once \(default\)$/m,
+      );
       expect(stdout).to.match(/^mode +observe +OTEL_BREAKER_MODE$/m);
       expect(stdout).to.match(/^failureThreshold +3 +preset llmService$/m);
       expect(stdout).to.match(/^window +1m +defaults of otel-breaker\.yaml$/m);

@@ -75,7 +75,7 @@ export class CircuitBreaker implements PermitIssuer {
   #openUntil = 0;
   // By hand, or because the target asked for it: not a conclusion of ours, which could be wrong.
   #openOnDemand = false;
-  #rejectedAt = -Infinity;
+  #calledAt = -Infinity;
   #openings = 0;
   #openedReason = '';
   #openedCause: unknown;
@@ -333,7 +333,7 @@ export class CircuitBreaker implements PermitIssuer {
   /** @internal Whether there were calls within the window, rejected ones included, or are some now. */
   hadCalls(now: number): boolean {
     this.#window.rotate(now);
-    return this.#window.calls > 0 || this.tally.inFlight > 0 || now - this.#rejectedAt < this.#config.window;
+    return this.#window.calls > 0 || this.tally.inFlight > 0 || now - this.#calledAt < this.#config.window;
   }
 
   /** @internal */
@@ -471,7 +471,7 @@ export class CircuitBreaker implements PermitIssuer {
     const { tally } = this;
     const enforced = this.#enforces(now);
     const open = this.#state === OPEN;
-    this.#rejectedAt = now;
+    this.#calledAt = now;
     if (enforced) tally[open ? 'rejectedOpen' : 'rejectedHalfOpen']++;
     else tally[open ? 'unenforcedOpen' : 'unenforcedHalfOpen']++;
 
@@ -585,6 +585,8 @@ export class CircuitBreaker implements PermitIssuer {
     this.#window.rotate(now);
     const failureRate = this.#failureRate();
     this.#changedAt = this.#seams.wallNow();
+    // A circuit that has just closed has an empty window, and is called all the same.
+    this.#calledAt = now;
     this.#transitionCount++;
     this.transitions ??= new Array<number>(9).fill(0);
     this.transitions[from * 3 + to]!++;

@@ -1,7 +1,9 @@
 import { CircuitBreaker } from '../breaker/circuit-breaker.js';
 import type { CircuitBreakerRegistry } from '../breaker/registry.js';
 import type { Explanation, Resolution, RuleSet } from '../rules/rule-set.js';
-import type { Target } from '../target.js';
+import { isTelemetryRequest } from '../rules/telemetry-endpoints.js';
+import { canExist, type Target } from '../target.js';
+import type { CallContext } from '../telemetry/events/call-context.js';
 import { log } from '../telemetry/log.js';
 import { Eviction } from './eviction.js';
 
@@ -23,6 +25,8 @@ export class BreakerCache {
   #byHost = new Map<string, Entry[]>();
   #previous = new Map<string, Entry[]>();
   readonly #made = new Eviction();
+  /** Those of which a request has shown that it is one of an agent. */
+  readonly #telemetry = new WeakSet<CircuitBreaker>();
   #removals: number;
   #saidFull = false;
 
@@ -34,9 +38,9 @@ export class BreakerCache {
   }
 
   /** The breaker of a target, made where there is none yet; `undefined` where there is to be none, or no room for it. */
-  of(target: Target): CircuitBreaker | undefined {
+  of(target: Target, context?: unknown): CircuitBreaker | undefined {
     const entry = this.#find(target);
-    return entry === undefined ? this.#resolve(target) : entry.breaker;
+    return entry === undefined ? this.#resolve(target, context) : entry.breaker;
   }
 
   /** The breaker of a target, where there is one. */
@@ -57,7 +61,7 @@ export class BreakerCache {
   /** Where everything about a breaker comes from; `undefined` where it was not made here. */
   explain(breaker: CircuitBreaker): Explanation | undefined {
     const made = this.#made.get(breaker);
-    const explanation = made && this.rules.explain(made.target);
+    const explanation = made && this.rules.explain(made.target, this.#isTelemetry(breaker));
     return explanation?.name === breaker.name ? explanation : undefined;
   }
 
@@ -84,24 +88,37 @@ export class BreakerCache {
     return undefined;
   }
 
-  #resolve(target: Target): CircuitBreaker | undefined {
-    const resolution = this.rules.resolve(target);
-    let breaker = this.registry.get(resolution.name);
-    if (breaker === undefined && resolution.config.mode !== 'off') {
+  #resolve(target: Target, context: unknown): CircuitBreaker | undefined {
+    // Such a name comes from a stranger: no call to it can succeed, and a megabyte of it must not get into every scrape.
+    if (!canExist(target)) return undefined;
+    const isAgent = isOfAgent(context);
+    const resolution = this.rules.resolve(target, isAgent || undefined);
+    // Also where a breaker made in code has the name: the rule is about calls to this target.
+    const isOff = resolution.config.mode === 'off';
+    let breaker = isOff ? undefined : this.registry.get(resolution.name);
+    if (breaker === undefined && !isOff) {
       // Not cached: there may be room the next time.
       if (this.#made.size >= this.rules.maxBreakers && !this.#evict()) return this.#sayFull();
       breaker = this.#add(target, resolution);
+      if (isAgent) this.#telemetry.add(breaker);
     }
     this.#cache({ target, breaker });
     return breaker;
   }
 
-  #add(target: Target, { name, config, labels }: Resolution): CircuitBreaker {
+  #add(target: Target, { name, config, labels, isTelemetry }: Resolution): CircuitBreaker {
     const breaker = new CircuitBreaker(name, config);
     breaker.labels = labels;
     this.registry.register(breaker);
+    // An agent that is away says nothing of the network of the application's own calls.
+    if (isTelemetry) breaker.isPanic = undefined;
     this.#made.add(breaker, target);
     return breaker;
+  }
+
+  /** `undefined` where only the target can tell. */
+  #isTelemetry(breaker: CircuitBreaker): true | undefined {
+    return this.#telemetry.has(breaker) || undefined;
   }
 
   /** @returns whether there is room for another breaker */
@@ -176,7 +193,8 @@ export class BreakerCache {
 
   /** Brings new rules to a breaker that exists. */
   #apply(breaker: CircuitBreaker, targets: readonly Target[]): void {
-    const resolutions = targets.map((target) => this.rules.resolve(target));
+    const isTelemetry = this.#isTelemetry(breaker);
+    const resolutions = targets.map((target) => this.rules.resolve(target, isTelemetry));
     const kept = resolutions.find(({ name }) => name === breaker.name);
     const { name, config, labels } = kept ?? resolutions[0]!;
     if (kept === undefined) {
@@ -189,4 +207,10 @@ export class BreakerCache {
     // Nobody would ever close it.
     if (config.mode === 'off' && breaker.state !== 'closed') breaker.reset();
   }
+}
+
+/** Whether a call shows by its headers that an agent makes it. */
+function isOfAgent(context: unknown): boolean {
+  const call = context as Partial<CallContext> | null | undefined;
+  return call?.header !== undefined && isTelemetryRequest((name) => call.header!(name));
 }

@@ -19,7 +19,7 @@ export type Admission = Permit | CircuitOpenError;
 type Question<Answer> = (breakers: BreakerCache, target: Target, context: unknown, longRunning: boolean) => Answer;
 
 const mayEnter: Question<Admission> = (breakers, target, context, longRunning) =>
-  isSuppressed() ? UNGUARDED : (breakers.of(target)?.tryAcquire(context, longRunning) ?? UNGUARDED);
+  isSuppressed() ? UNGUARDED : (breakers.of(target, context)?.tryAcquire(context, longRunning) ?? UNGUARDED);
 
 const passes: Question<Permit> = (breakers, target, context, longRunning) =>
   isSuppressed() ? UNGUARDED : (breakers.of(target)?.acquireAnyway(context, longRunning) ?? UNGUARDED);
@@ -36,6 +36,11 @@ const takesEvidence: Question<Permit> = (breakers, target) => {
 const mayProbe: Question<Permit> = (breakers, target, context) => breakers.of(target)?.tryProbe(context) ?? UNGUARDED;
 
 const refuses: Question<boolean> = (breakers, target) => breakers.existing(target)?.isRejecting ?? false;
+
+// Until every breaker takes signs of life.
+type HearsLife = CircuitBreaker & { signOfLife?(): void };
+const showsLife: Question<void> = (breakers, target) =>
+  (breakers.existing(target) as HearsLife | undefined)?.signOfLife?.();
 
 /** The only way in for instrumentations: target → rule → breaker → permit. No answer of it ever throws. */
 export class Guard {
@@ -76,6 +81,14 @@ export class Guard {
    */
   evidence(target: Target): Permit {
     return this.#ask(takesEvidence, UNGUARDED, target);
+  }
+
+  /**
+   * A connection to a target was made, up to the end of its handshake: where its circuit opened since none could be made,
+   * the next call may probe at once. Makes no breaker.
+   */
+  signOfLife(target: Target): void {
+    this.#ask(showsLife, undefined, target);
   }
 
   /** A permit to probe a target with a call of our own, where a half-open circuit has room for one; else `UNGUARDED`. */

@@ -21,7 +21,8 @@ export function formatExplanation(target: Target, explanation: Explanation, file
 }
 
 function describePanic({ value, source }: Explanation['panicThreshold']): string {
-  const words = value === 1 ? 'off' : `none rejects where more than ${formatPercent(value)} of targets open at once`;
+  const words =
+    value === 1 ? 'off' : `none rejects where more than ${formatPercent(value)} of targets become unreachable at once`;
   return `${words} (${source})`;
 }
 

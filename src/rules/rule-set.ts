@@ -3,6 +3,7 @@ import type { BreakerOptions, Mode, OptionKey, PresetName } from '../breaker/opt
 import { ownNumbers, presets } from '../breaker/presets.js';
 import { targetLabels, targetName, type System, type Target } from '../target.js';
 import { Matcher, MatchIndex } from './match.js';
+import { isTelemetryEndpoint } from './telemetry-endpoints.js';
 import { DEFAULT_MAX_BREAKERS, DEFAULT_PANIC_THRESHOLD, type Rule, type RulesConfig } from './rule.js';
 
 /** What the rules say of one target. */
@@ -14,6 +15,8 @@ export interface Resolution {
   readonly shared: boolean;
   /** What is true of all targets of its breaker. */
   readonly labels: Readonly<Record<string, string | number>>;
+  /** Agents send telemetry there, and no rule is about it: no part of health and panic. */
+  readonly isTelemetry?: boolean;
 }
 
 /** One source of rules: a file, or a call of `configure()`. */
@@ -66,6 +69,7 @@ export class RuleSet {
   readonly #mode: Mode | undefined;
   readonly #index: MatchIndex<CompiledRule>;
   readonly #unmatched: Partial<Record<System, BreakerConfig>> = {};
+  readonly #telemetry: Partial<Record<System, BreakerConfig>> = {};
 
   /**
    * @param sections checked ones; what an earlier one says comes before what a later one does
@@ -90,28 +94,28 @@ export class RuleSet {
     );
   }
 
-  resolve(target: Target): Resolution {
+  /** @param isTelemetry whether its calls are those of an agent, where more is known of them than the target says */
+  resolve(target: Target, isTelemetry = isTelemetryEndpoint(target)): Resolution {
     const { system } = target;
     const found = this.#index.first(target);
     if (found === undefined) {
-      const config = (this.#unmatched[system] ??= resolveConfig(
-        merge(layersOf(this.#sections, system, undefined, this.#mode)),
-      ));
-      return { name: targetName(target), config, shared: false, labels: targetLabels(target) };
+      const configs = isTelemetry ? this.#telemetry : this.#unmatched;
+      const config = (configs[system] ??= resolveConfig(merge(this.#layers(system, undefined, isTelemetry))));
+      return { name: targetName(target), config, shared: false, labels: targetLabels(target), isTelemetry };
     }
     const { rule, captures } = found;
-    const config = (rule.configs[system] ??= resolveConfig(merge(layersOf(this.#sections, system, rule, this.#mode))));
+    const config = (rule.configs[system] ??= resolveConfig(merge(this.#layers(system, rule))));
     const name = rule.rule.name?.replace(/\$([1-9])/g, (_, number: string) => captures[Number(number) - 1] ?? '');
     if (name === undefined) return { name: targetName(target), config, shared: false, labels: targetLabels(target) };
     return { name, config, ...commonLabels(target, rule.matcher) };
   }
 
   /** As `resolve`, with where everything comes from. */
-  explain(target: Target): Explanation {
+  explain(target: Target, isTelemetry = isTelemetryEndpoint(target)): Explanation {
     const rule = this.#index.first(target)?.rule;
-    const resolution = this.resolve(target);
+    const resolution = this.resolve(target, isTelemetry);
     const sources = new Map<string, string>();
-    for (const { source, options } of layersOf(this.#sections, target.system, rule, this.#mode)) {
+    for (const { source, options } of this.#layers(target.system, rule, isTelemetry)) {
       for (const [key, value] of Object.entries(options)) if (value !== undefined) sources.set(key, source);
     }
     const options = Object.entries(resolution.config).map(([key, value]) => ({
@@ -123,6 +127,12 @@ export class RuleSet {
     const source = section === undefined ? 'default' : `panicThreshold of ${section.origin}`;
     const panicThreshold = { value: this.panicThreshold, source };
     return { ...resolution, rule: rule?.source, options, panicThreshold };
+  }
+
+  #layers(system: System, rule: CompiledRule | undefined, isTelemetry = false): readonly Layer[] {
+    const layers = layersOf(this.#sections, system, rule, this.#mode);
+    if (rule !== undefined || !isTelemetry || merge(layers).mode === 'off') return layers;
+    return [...layers, { source: 'known telemetry endpoint', options: { mode: 'observe' } }];
   }
 }
 

@@ -31,8 +31,8 @@ export interface RulesConfig {
   /** So many automatic breakers at most; default 1000. */
   maxBreakers?: number | undefined;
   /**
-   * Where more than this share of at least four unrelated targets opens within ten seconds, something nearer is broken,
-   * and no call is rejected until it clears. Above 0, at most 1; default 0.5; 1 turns it off.
+   * Where more than this share of at least four unrelated targets becomes unreachable within ten seconds, something nearer is
+   * broken, and no call is rejected until it clears. Above 0, at most 1; default 0.5; 1 turns it off.
    */
   panicThreshold?: number | undefined;
 }

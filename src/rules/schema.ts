@@ -125,7 +125,7 @@ export function rulesSchema(code: boolean) {
         v.gtValue(0),
         v.maxValue(1),
         v.description(
-          'Where more than this share of at least four unrelated targets opens within ten seconds, something nearer is ' +
+          'Where more than this share of at least four unrelated targets becomes unreachable within ten seconds, something nearer is ' +
             'broken, and no call is rejected until it clears. Default 0.5; 1 turns it off.',
         ),
       ),

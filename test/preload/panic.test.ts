@@ -1,10 +1,11 @@
+import { once } from 'node:events';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect } from 'chai';
 import { METRICS_ADDRESS, sample, scrape, startApp, stopApps } from '../support/app.js';
 import { PRELOAD } from '../support/child.js';
 import { removeTemporaryDirectories, temporaryDirectory } from '../support/files.js';
-import { findDeadPort, serve, stopServers } from '../support/servers.js';
+import { serve, stopServers } from '../support/servers.js';
 
 /** Calls each of five hosts, all of which lead here, so many times at a port, and prints what became of the last ones. */
 const CALLER = `
@@ -28,6 +29,8 @@ const CALLER = `
   });
   console.log('ready');`;
 
+const all = (outcome: string) => new RegExp(`^${Array<string>(5).fill(outcome).join(' ')}$`, 'm');
+
 describe('panic under the preload', () => {
   afterEach(async () => {
     await stopApps();
@@ -49,15 +52,18 @@ describe('panic under the preload', () => {
   it('rejects nothing while all targets fail, says so once, and heeds a threshold that changes', async () => {
     const file = join(temporaryDirectory(), 'rules.yaml');
     writeFileSync(file, 'defaults: { openDuration: 1m }\n');
-    const port = await findDeadPort();
+    const { port, stop } = await serve((_, response) => response.end());
     const app = await startCaller(file);
-    const all = (outcome: string) => new RegExp(`^${Array<string>(5).fill(outcome).join(' ')}$`, 'm');
 
+    // Only who has answered before can be lost.
+    app.child.send({ port, times: 1 });
+    await app.prints('stdout', all('200'));
+    await stop();
     app.child.send({ port, times: 8 });
     await app.prints('stdout', all('ECONNREFUSED'));
-    const [said] = await app.prints('stderr', /^.*unrelated targets opened.*$/m);
+    const [said] = await app.prints('stderr', /^.*unrelated targets became unreachable.*$/m);
     expect(said).to.match(
-      /^otel-breaker: [345] of 5 unrelated targets opened within 10 s \(threshold 50 %\): .* No call is rejected until it clears$/,
+      /^otel-breaker: [345] of 5 unrelated targets became unreachable within 10 s \(threshold 50 %\): .* No call is rejected until it clears$/,
     );
     const [, address] = await app.prints('stderr', METRICS_ADDRESS);
     const page = await scrape(address!);
@@ -85,18 +91,18 @@ describe('panic under the preload', () => {
   it('clears by itself once the targets are back', async () => {
     const file = join(temporaryDirectory(), 'rules.yaml');
     writeFileSync(file, 'defaults: { openDuration: 50ms, successThreshold: 1 }\n');
-    let down = true;
-    const { port } = await serve((request, response) => {
-      if (down) request.socket.destroy();
-      else response.end();
-    });
+    const { port, server, stop } = await serve((_, response) => response.end());
     const app = await startCaller(file);
+    app.child.send({ port, times: 1 });
+    await app.prints('stdout', all('200'));
+    await stop();
     app.child.send({ port, times: 8 });
     await app.prints('stderr', /No call is rejected until it clears/);
-    await app.prints('stdout', /ECONNRESET|ERR_CIRCUIT_OPEN/);
-    down = false;
+    await app.prints('stdout', /ECONNREFUSED|ERR_CIRCUIT_OPEN/);
+    server.listen(port, '127.0.0.1');
+    await once(server, 'listening');
     let over = false;
-    const clears = app.prints('stderr', /still open \(threshold 50 %\): open circuits reject calls again/);
+    const clears = app.prints('stderr', /still unreachable \(threshold 50 %\): open circuits reject calls again/);
     void clears.then(() => (over = true));
     // As often as it takes until enough circuits have had their probe.
     while (!over) {
@@ -105,8 +111,9 @@ describe('panic under the preload', () => {
       await app.prints('stdout', new RegExp(`(.*\n){${lines}}`));
     }
     await clears;
-    expect(app.output.stderr.match(/unrelated targets opened/g)).to.have.length(1);
+    expect(app.output.stderr.match(/unrelated targets became unreachable/g)).to.have.length(1);
     app.child.send({});
     expect((await app.ends()).code).to.equal(0);
+    await stop();
   });
 });

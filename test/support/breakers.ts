@@ -43,6 +43,16 @@ export function openCircuit(breaker: CircuitBreaker): void {
   while (breaker.state === 'closed') fail(breaker);
 }
 
+/** Opens a closed circuit the way a target does to which no connection can be made. */
+export function lose(breaker: CircuitBreaker): void {
+  while (breaker.state === 'closed') breaker.acquire().failure(refused());
+}
+
+/** The error of a connection that was refused. */
+export function refused(): Error {
+  return Object.assign(new Error('connect ECONNREFUSED'), { code: 'ECONNREFUSED', syscall: 'connect' });
+}
+
 /** Opens a closed circuit, waits its time out and starts the first probe. */
 export function startProbe(breaker: CircuitBreaker, clock: FakeClock): Permit {
   openCircuit(breaker);

@@ -6,6 +6,8 @@ export interface CallContext {
   readonly span: Span | undefined;
   /** What OpenTelemetry's instrumentation of that client names its spans: `GET`. Asked only where nothing else records the call. */
   spanName(): string;
+  /** A header of the request, named in lower case. Asked with the first call to a target, to know agents by it. */
+  header?(name: string): unknown;
 }
 
 /** The context of a call whose instrumentation has no record of its own to be one. */

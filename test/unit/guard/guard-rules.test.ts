@@ -133,6 +133,14 @@ describe('Guard under rules', () => {
     expect(guard.breakerOf(target('http://a'))).to.equal(guard.breakerOf(target('http://a')));
   });
 
+  it('lets calls pass where the mode is off, also where a breaker made in code has the name', () => {
+    const own = registry.getOrCreate('payments');
+    openCircuit(own);
+    const guard = guardWith({ rules: [{ match: { host: 'a' }, name: 'payments', mode: 'off' }] });
+    expect(enter(guard, 'http://a')).to.equal(UNGUARDED);
+    expect(own.tally.rejectedOpen).to.equal(0);
+  });
+
   it('asks the rules once for each target', () => {
     let asked = 0;
     const rules = rulesOf({});

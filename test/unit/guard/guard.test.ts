@@ -112,6 +112,39 @@ describe('Guard', () => {
     expect(registry.size).to.equal(0);
   });
 
+  it('makes no breaker for what cannot exist: a stranger has named it, and the call goes through', () => {
+    const { registry, guard } = guardUnderTest();
+    for (const length of [254, 1_000_000]) {
+      expect(guard.enter({ ...API, host: 'h'.repeat(length) })).to.equal(UNGUARDED);
+      expect(guard.enter({ ...API, scheme: 'unix', host: `/${'p'.repeat(length + 10)}`, port: 0 })).to.equal(UNGUARDED);
+    }
+    expect(registry.size).to.equal(0);
+    expect(guard.enter({ ...API, host: 'h'.repeat(253) })).not.to.equal(UNGUARDED);
+    expect(guard.enter({ ...API, host: `${'h'.repeat(253)}.` })).not.to.equal(UNGUARDED);
+  });
+
+  it('observes calls of agents that send telemetry, known by where they go or by their headers', () => {
+    const { registry, guard } = guardUnderTest();
+    const header = (name: string) => (name === 'x-sentry-auth' ? 'Sentry sentry_key=1' : undefined);
+    settle(guard.enter({ ...API, host: 'errors.example.com' }, { header }), 'success');
+    settle(guard.enter({ ...API, port: 8126 }), 'success');
+    settle(guard.enter({ ...API, host: 'api.example.com' }, { header: () => undefined }), 'success');
+    expect([...registry].map(({ name, config }) => [name, config.mode])).to.deep.equal([
+      ['http://errors.example.com', 'observe'],
+      ['http://api:8126', 'observe'],
+      ['http://api.example.com', 'enforce'],
+    ]);
+    // New rules do not make others of them.
+    guard.useRules(new RuleSet());
+    expect(registry.get('http://errors.example.com')?.config.mode).to.equal('observe');
+  });
+
+  it('makes no evidence of a sign of life where there is no breaker', () => {
+    const { registry, guard } = guardUnderTest();
+    guard.signOfLife(API);
+    expect(registry.size).to.equal(0);
+  });
+
   it('lets every call through where it fails itself, and says so once', () => {
     const reports = captureDiagnostics();
     const bug = new Error('a bug in a rule');

@@ -3,16 +3,24 @@ import { CircuitBreaker } from '../../../src/breaker/circuit-breaker.js';
 import type { BreakerOptions } from '../../../src/breaker/options.js';
 import { CircuitBreakerRegistry } from '../../../src/breaker/registry.js';
 import { Panic } from '../../../src/guard/panic.js';
+import { installOutcomes } from '../../../src/outcomes/classify.js';
+import { HttpStatusError } from '../../../src/outcomes/http.js';
 import { targetLabels } from '../../../src/target.js';
 import type { PanicChange } from '../../../src/telemetry/events/span-events.js';
-import { fail, rejectionOf, start, succeed, waitUntilProbe } from '../../support/breakers.js';
+import { fail, refused, rejectionOf, start, succeed, waitUntilProbe } from '../../support/breakers.js';
 import { captureDiagnostics, releaseDiagnostics } from '../../support/diagnostics.js';
 import { FakeClock } from '../../support/clock.js';
 import { target } from '../../support/targets.js';
 
 const URLS = ['http://a', 'http://b', 'http://c', 'redis://cache', 'postgresql://db/orders'];
 
+function failFiveTimes(breaker: CircuitBreaker, error: Error): void {
+  for (let call = 0; call < 5; call++) breaker.acquire().failure(error);
+}
+
 describe('Panic', () => {
+  before(installOutcomes);
+
   let clock: FakeClock;
   let registry: CircuitBreakerRegistry;
   let panic: Panic;
@@ -44,12 +52,18 @@ describe('Panic', () => {
   /** Breakers of these targets that were called just now. */
   function busy(urls = URLS, options: BreakerOptions = { openDuration: 30_000 }): CircuitBreaker[] {
     return urls.map((url) => {
-      const breaker = new CircuitBreaker(url, options, clock);
-      breaker.labels = targetLabels(target(url));
-      registry.register(breaker);
+      const breaker = unknown(url, options);
       succeed(breaker);
       return breaker;
     });
+  }
+
+  /** The breaker of a target that has not answered yet. */
+  function unknown(url: string, options: BreakerOptions = { openDuration: 30_000 }): CircuitBreaker {
+    const breaker = new CircuitBreaker(url, options, clock);
+    breaker.labels = targetLabels(target(url));
+    registry.register(breaker);
+    return breaker;
   }
 
   /** Waits for the time of the first probe, while all of them are called all the time. */
@@ -59,8 +73,9 @@ describe('Panic', () => {
     waitUntilProbe(breakers.at(-1)!, clock);
   }
 
+  /** Their targets cannot be reached. */
   function open(breakers: readonly CircuitBreaker[]): void {
-    for (const breaker of breakers) fail(breaker, 5);
+    for (const breaker of breakers) failFiveTimes(breaker, refused());
   }
 
   it('begins when more than half of at least four targets open within seconds, and is said once', () => {
@@ -71,7 +86,7 @@ describe('Panic', () => {
     expect(changes).to.deep.equal([]);
     open(breakers.slice(2));
     expect(changes).to.deep.equal([
-      { active: true, reason: '3 of 5 unrelated targets opened within 10 s (threshold 50 %)' },
+      { active: true, reason: '3 of 5 unrelated targets became unreachable within 10 s (threshold 50 %)' },
     ]);
     expect(panic.reason).to.equal(changes[0]!.reason);
   });
@@ -95,13 +110,13 @@ describe('Panic', () => {
     const breakers = busy();
     open(breakers);
     untilProbe(breakers);
-    for (const breaker of breakers.slice(3)) breaker.acquire().failure(new Error('a probe'));
+    for (const breaker of breakers.slice(3)) breaker.acquire().failure(refused());
     for (const breaker of breakers.slice(0, 2)) succeed(breaker, 2);
     expect(changes).to.have.length(1);
     succeed(breakers[2]!, 2);
     expect(changes.at(-1)).to.deep.equal({
       active: false,
-      reason: '2 of 5 unrelated targets are still open (threshold 50 %)',
+      reason: '2 of 5 unrelated targets are still unreachable (threshold 50 %)',
     });
     expect(panic.reason).to.equal(undefined);
     rejectionOf(breakers[3]!);
@@ -117,7 +132,7 @@ describe('Panic', () => {
     expect(panic.reason).not.to.equal(undefined);
     clock.advance(60_000);
     succeed(breakers[4]!);
-    fail(breakers[3]!, 5);
+    open([breakers[3]!]);
     expect(changes.map(({ active }) => active)).to.deep.equal([true, false]);
     rejectionOf(breakers[3]!);
   });
@@ -149,7 +164,7 @@ describe('Panic', () => {
     const breakers = busy();
     open(breakers.slice(0, 3));
     expect(changes.map(({ reason }) => reason)).to.deep.equal([
-      '3 of 5 unrelated targets opened within 10 s (threshold 50 %)',
+      '3 of 5 unrelated targets became unreachable within 10 s (threshold 50 %)',
     ]);
     expect(idle.map(({ state }) => state)).to.deep.equal(['closed', 'closed', 'closed', 'closed']);
   });
@@ -165,6 +180,65 @@ describe('Panic', () => {
     rejectionOf(breakers[0]!);
     rejectionOf(breakers[1]!);
     expect(breakers[2]!.isRejecting).to.equal(false);
+  });
+
+  it('does not begin where targets answer, whatever their status', () => {
+    const breakers = busy();
+    for (const breaker of breakers.slice(0, 4)) failFiveTimes(breaker, new HttpStatusError(503));
+    open(breakers.slice(4));
+    expect(changes).to.deep.equal([]);
+    rejectionOf(breakers[0]!);
+  });
+
+  it('does not begin where time runs out, which may be the fault of each target', () => {
+    const breakers = busy();
+    for (const breaker of breakers) {
+      failFiveTimes(breaker, Object.assign(new Error('the caller gave up'), { code: 'ERR_ABANDONED' }));
+    }
+    expect(changes).to.deep.equal([]);
+  });
+
+  it('does not begin by hosts that never answered: strangers may have named them', () => {
+    const own = busy(URLS.slice(0, 2));
+    const strangers = Array.from({ length: 120 }, (_, index) => unknown(`http://stranger${index}`));
+    open(strangers);
+    expect(changes).to.deep.equal([]);
+    for (const stranger of strangers) rejectionOf(stranger);
+    open(own);
+    expect(changes).to.deep.equal([]);
+  });
+
+  it('does not take the word of a target that was lost and answers again, with whatever status', () => {
+    const breakers = busy(URLS, { openDuration: 1_000 });
+    open(breakers.slice(0, 2));
+    waitUntilProbe(breakers[0]!, clock);
+    breakers[0]!.acquire().failure(new HttpStatusError(503));
+    open(breakers.slice(2, 3));
+    expect(changes).to.deep.equal([]);
+  });
+
+  it('does not ask breakers that nobody watches for it, such as those of telemetry', () => {
+    const breakers = busy();
+    for (const breaker of breakers.slice(0, 3)) breaker.isPanic = undefined;
+    open(breakers);
+    expect(changes).to.deep.equal([]);
+  });
+
+  it('looks at all breakers a few times only, however many circuits change', () => {
+    const hosts = Array.from({ length: 1_000 }, (_, index) => `http://host${index}`);
+    const breakers = busy(hosts);
+    let looks = 0;
+    for (const breaker of breakers) {
+      const hadCalls = breaker.hadCalls.bind(breaker);
+      breaker.hadCalls = (now) => (looks++, hadCalls(now));
+    }
+    open(breakers);
+    expect(changes).to.have.length(1);
+    // In panic their circuits change as before.
+    for (const breaker of breakers) breaker.reset();
+    expect(changes).to.have.length(2);
+    // Each review asks those that are lost and all there are.
+    expect(looks).to.be.below(10 * 1_000);
   });
 
   it('does not count breakers made in code, whose calls may be counted a second time within', () => {
@@ -199,7 +273,7 @@ describe('Panic', () => {
     for (const breaker of breakers) succeed(breaker);
     panic.threshold = 0.8;
     open(breakers);
-    expect(panic.reason).to.equal('5 of 5 unrelated targets opened within 10 s (threshold 80 %)');
+    expect(panic.reason).to.equal('5 of 5 unrelated targets became unreachable within 10 s (threshold 80 %)');
     panic.threshold = 1;
     rejectionOf(breakers[0]!);
     expect(panic.reason).to.equal(undefined);

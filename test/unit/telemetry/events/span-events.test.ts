@@ -70,7 +70,7 @@ describe('SpanEvents', () => {
     const { spans } = startTracing();
     const { breaker } = tracedBreaker();
     const span = startSpan('call');
-    const reason = '3 of 5 unrelated targets opened within 10 s (threshold 50 %)';
+    const reason = '3 of 5 unrelated targets became unreachable within 10 s (threshold 50 %)';
     const events = breaker.observer as SpanEvents;
     events.onPanic({ active: true, reason, breaker }, new NamedCall(span, 'GET'));
     span.end();
