@@ -1,11 +1,12 @@
-import { diagnostics } from '../../src/breaker/diagnostics.js';
-import type { Span } from '@opentelemetry/api';
-import { UNGUARDED, type Permit } from '../../src/guard/guard.js';
-import type { CallContext } from '../../src/telemetry/events/call-context.js';
-import type { Target } from '../../src/target.js';
-import { isFailureOfTarget, settleByStatus, type HeaderReader } from '../../src/outcomes/http.js';
+import { AsyncResource } from 'node:async_hooks';
+import type { Verdict } from '../../src/breaker/verdict.js';
 import { isTimeout } from '../../src/outcomes/timeouts.js';
-import { hiddenProperty } from '../hidden-property.js';
+import { isFailureOfTarget, type HeaderReader } from '../../src/outcomes/http.js';
+import type { Target } from '../../src/target.js';
+import type { Attachment } from '../attachment.js';
+import { harmless } from '../harmless.js';
+import { HttpClientCall } from '../http-client-call.js';
+import { isPartOfRestart, noteAnswer } from '../restart-episodes.js';
 
 /** What undici is told of a request; only what is read here. */
 export interface DispatchOptions {
@@ -53,112 +54,108 @@ export interface Handler {
 export const CALL = Symbol('otel-breaker.call');
 
 /** One attempt, and what has become of it so far. */
-export class UndiciCall implements CallContext {
-  /** Set where the call is let through. */
-  permit: Permit = UNGUARDED;
+export class UndiciCall extends HttpClientCall {
   /** The lowest dispatcher that has it by now: in the end the client that sends it. */
   dispatcher: object | undefined;
-  /** What it was sent on. */
-  socket: object | undefined;
   /** What its handler can end it with, and what says whether it did. */
   controller: Controller | undefined;
+  /** What it was sent on. */
+  #socket: object | undefined;
+  #started = false;
   /** Our own process ended it, for this reason. */
-  aborted = false;
-  reason: unknown;
-  /** Final headers came. */
-  answered = false;
+  #aborted = false;
+  #reason: unknown;
 
   constructor(
-    public span: Span | undefined,
+    attachment: Attachment,
     /** Where it goes; `undefined` where the dispatchers below are for another place, a proxy. */
     readonly target: Target | undefined,
     readonly options: DispatchOptions,
     private readonly socketOf: (dispatcher: object) => object | undefined,
-  ) {}
+  ) {
+    super(attachment);
+  }
 
-  spanName(): string {
+  override spanName(): string {
     const { method } = this.options;
     return typeof method === 'string' ? method : 'GET';
   }
 
   /** It is being sent. */
   start(): void {
-    this.socket = this.dispatcher && this.socketOf(this.dispatcher);
+    this.#started = true;
+    this.#socket = this.dispatcher && this.socketOf(this.dispatcher);
+  }
+
+  /** Whether it waits for a connection. */
+  get isWaiting(): boolean {
+    return !this.#started && !this.isOver;
   }
 
   abort(reason: unknown): void {
-    if (this.aborted) return;
-    this.aborted = true;
-    this.reason = reason;
+    if (this.#aborted) return;
+    this.#aborted = true;
+    this.#reason = reason;
   }
 
-  /** Headers came. Never throws, as nothing here: the handler must hear of it. */
+  /** Headers came. */
   answer(status: number, header: HeaderReader, reasonPhrase?: string): void {
     // 1xx, which may come before the answer.
     if (status < 200) return;
-    this.answered = true;
-    if (this.socket !== undefined) answeredBefore.set(this.socket, true);
-    if (this.permit.settled) return;
-    try {
-      settleByStatus(this.permit, status, header, reasonPhrase);
-      // undici ends a refused upgrade with an error of its own, which would be taken for one of the connection.
-      if (isSwitch(this.options)) this.permit.success();
-    } catch (error) {
-      this.#giveUp(error);
-    }
+    if (this.#socket !== undefined) noteAnswer(this.#socket);
+    this.judgeHeaders(status, header, reasonPhrase);
+    // undici ends a refused upgrade with an error of its own, which would be taken for one of the connection.
+    if (isSwitch(this.options)) this.succeed();
   }
 
   upgrade(status: number, header: HeaderReader): void {
     // A CONNECT ends here with any status, an upgrade with 101 only.
     if (status !== 101) this.answer(status, header);
-    this.permit.success();
+    this.succeed();
   }
 
-  fail(error: unknown): void {
-    if (this.permit.settled) return;
-    try {
-      if (this.controller?.aborted === true) this.abort(this.controller.reason);
-      this.#settle(error);
-    } catch (fault) {
-      this.#giveUp(fault);
-    }
+  override fail(error: unknown): void {
+    if (this.isOver) return;
+    if (this.controller?.aborted === true) this.abort(this.controller.reason);
+    if (this.#isAbort(error)) this.leave(this.#reason ?? this.options.signal?.reason ?? error);
+    else if (this.#isOfBody(error) || this.#isPartOfRestart(error)) this.forgo();
+    else super.fail(error);
   }
 
-  #settle(error: unknown): void {
-    const { permit } = this;
-    if (this.#isOurOwn(error)) {
-      const reason = this.reason ?? this.options.signal?.reason ?? error;
-      if (isTimeout(reason)) permit.timeout(reason);
-      else permit.ignore();
-    } else if (isTimeout(error)) permit.timeout(error);
-    else if (!isFailureOfTarget(error) || this.#isStaleKeepAlive(error)) permit.ignore();
-    else permit.failure(error);
+  /** Its caller ended it: because time ran out, since it had what it wanted, or for reasons of its own. */
+  leave(reason: unknown): void {
+    if (isTimeout(reason)) this.end('timeout', reason);
+    else if (this.answeredWell) this.succeed();
+    else this.abandon(reason);
   }
 
-  /** Whether it was ended on our side: by its caller, or by a request body that could not be read. */
-  #isOurOwn(error: unknown): boolean {
+  protected override verdictOf(error: unknown): Verdict {
+    if (isTimeout(error)) return 'timeout';
+    return isFailureOfTarget(error) ? 'failure' : 'ignored';
+  }
+
+  #isAbort(error: unknown): boolean {
+    const { signal } = this.options;
+    return this.#aborted || (signal?.aborted === true && signal.reason === error);
+  }
+
+  /** Whether a request body that could not be read ended it. */
+  #isOfBody(error: unknown): boolean {
     const { errored } = (this.options.body ?? {}) as { readonly errored?: unknown };
-    return this.aborted || (error instanceof Error && errored === error);
+    return error instanceof Error && errored === error;
   }
 
   /** The server closed an idle connection just as we took it from the pool: every client tries again, and nothing is wrong. */
-  #isStaleKeepAlive(error: unknown): boolean {
-    if (this.answered) return false;
+  #isPartOfRestart(error: unknown): boolean {
+    if (this.answeredWell) return false;
     const { code, socket } = error as { code?: unknown; socket?: { readonly bytesRead?: number } | null };
     if (code !== 'UND_ERR_SOCKET' && code !== 'ECONNRESET' && code !== 'EPIPE') return false;
-    if (this.socket !== undefined) return answeredBefore.get(this.socket) === true;
+    const { breaker } = this.permit;
+    if (this.#socket !== undefined) return isPartOfRestart(breaker, this.#socket);
     // Sent by a client that a proxy agent keeps to itself.
-    return (socket?.bytesRead ?? 0) > 0;
-  }
-
-  #giveUp(fault: unknown): void {
-    diagnostics.report('Judging an undici request failed; it counts as ignored', fault);
-    this.permit.ignore();
+    return isPartOfRestart(breaker, undefined, (socket?.bytesRead ?? 0) > 0);
   }
 }
-
-// On sockets. Bytes read would not do: a TLS handshake reads some before the first request.
-const answeredBefore = hiddenProperty<boolean>();
 
 /** Whether a request wants another protocol, and no answer. */
 export function isSwitch({ method, upgrade }: DispatchOptions): boolean {
@@ -225,7 +222,7 @@ const watching: Watching = {
     return this.handler.onData!(chunk);
   },
   onComplete(trailers) {
-    this.call.permit.success();
+    this.call.succeed();
     return this.handler.onComplete!(trailers);
   },
   onError(error) {
@@ -250,7 +247,7 @@ const watching: Watching = {
     return this.handler.onResponseData!(controller, chunk);
   },
   onResponseEnd(controller, trailers) {
-    this.call.permit.success();
+    this.call.succeed();
     return this.handler.onResponseEnd!(controller, trailers);
   },
   onResponseError(controller, error) {
@@ -313,6 +310,46 @@ export function watch(handler: Handler, call: UndiciCall): Handler {
   let Class = watchClasses.get(methods);
   if (Class === undefined) watchClasses.set(methods, (Class = watchClass(methods)));
   return new Class(handler, call) as Handler;
+}
+
+// By name, since each copy of undici has classes of its own.
+const OWN_HANDLERS: ReadonlySet<string> = new Set([
+  'RequestHandler',
+  'StreamHandler',
+  'PipelineHandler',
+  'ConnectHandler',
+  'UpgradeHandler',
+]);
+
+/**
+ * Hears of it when the caller of a request leaves that waits for its connection. undici itself would tell only when that
+ * connection is there, or when it has given up making it, ten seconds later.
+ *
+ * undici's own handlers are told early how to abort, and then again by undici, which they survive; others may not.
+ */
+export const hearOfLeaving = harmless('Watching an undici request failed', (handler: Handler, call: UndiciCall) => {
+  if (!call.isWaiting) return;
+  const leave: Abort = (reason) => call.leave(reason);
+  if (isOfFetch(handler)) {
+    if (handler.onRequestStart === undefined) handler.onConnect?.(leave);
+    else handler.onRequestStart({ aborted: false, reason: undefined, abort: leave } as Controller);
+  } else if (handler.onConnect !== undefined && handler instanceof AsyncResource && isOwn(handler)) {
+    handler.onConnect(leave);
+  }
+});
+
+function isOwn(handler: object): boolean {
+  return OWN_HANDLERS.has(handler.constructor.name);
+}
+
+function isOfFetch(handler: Handler): boolean {
+  const { body, abort, onResponseStarted } = handler as {
+    body?: unknown;
+    abort?: unknown;
+    onResponseStarted?: unknown;
+  };
+  const isPlain = Object.getPrototypeOf(handler) === Object.prototype;
+  return isPlain && body === null && abort === null && typeof onResponseStarted === 'function';
 }
 
 export function isWatched(handler: Handler): boolean {

@@ -1,17 +1,21 @@
 import type { CircuitOpenError } from '../../src/guard/guard.js';
+import { deferRejection } from '../../src/breaker/pacing.js';
 import { openAnswer, type OpenAnswer } from '../open-answer.js';
 import { isSwitch, type Controller, type DispatchOptions, type Handler } from './handler.js';
-
-// Captured at load: the fake timers of an application's tests must not hold rejections back.
-const { queueMicrotask } = globalThis;
 
 /**
  * Ends a request that is not made, the way undici ends one whose connection failed: later, through its handler, which
  * also destroys what the caller wanted to send.
  */
 export function refuse(handler: Handler, options: DispatchOptions, error: CircuitOpenError, responds: boolean): void {
-  const release = holdBody(options.body);
-  queueMicrotask(() => {
+  let told = false;
+  // A body that fails before would end the call with its own error.
+  const release = holdBody(options.body, tell);
+  deferRejection(tell);
+
+  function tell(): void {
+    if (told) return;
+    told = true;
     try {
       // A refused upgrade has no form of an answer: its handlers take headers for an error.
       if (responds && !isSwitch(options)) new Delivery(handler, openAnswer(error), options.method === 'HEAD').start();
@@ -19,15 +23,15 @@ export function refuse(handler: Handler, options: DispatchOptions, error: Circui
     } finally {
       release();
     }
-  });
+  }
 }
 
 /** undici listens for errors of a body from the first moment; until the handler hears of the rejection, so must we. */
-function holdBody(body: unknown): () => void {
-  const { on, off } = (body ?? {}) as { on?: unknown; off?: unknown };
-  if (typeof on !== 'function' || typeof off !== 'function') return noop;
-  on.call(body, 'error', noop);
-  return () => void off.call(body, 'error', noop);
+function holdBody(body: unknown, onError: () => void): () => void {
+  const { prependListener, off } = (body ?? {}) as { prependListener?: unknown; off?: unknown };
+  if (typeof prependListener !== 'function' || typeof off !== 'function') return noop;
+  prependListener.call(body, 'error', onError);
+  return () => void off.call(body, 'error', onError);
 }
 
 function report(handler: Handler, controller: Controller | null, error: unknown): void {

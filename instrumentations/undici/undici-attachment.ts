@@ -1,14 +1,13 @@
 import { channel, type Channel } from 'node:diagnostics_channel';
 import { EventEmitter } from 'node:events';
-import type { Span } from '@opentelemetry/api';
-import { diagnostics } from '../../src/breaker/diagnostics.js';
-import { CircuitOpenError, type Admission, type Guard } from '../../src/guard/guard.js';
+import type { Guard } from '../../src/guard/guard.js';
 import type { Target } from '../../src/target.js';
 import { Attachment } from '../attachment.js';
 import { targetOfUrl } from '../http-target.js';
+import { harmless } from '../harmless.js';
 import { hiddenProperty } from '../hidden-property.js';
-import { observe as observeClient, type Patches } from '../patches.js';
-import { CALL, isWatched, UndiciCall, watch, type DispatchOptions, type Handler } from './handler.js';
+import type { Patches } from '../patches.js';
+import { CALL, hearOfLeaving, isWatched, UndiciCall, watch, type DispatchOptions, type Handler } from './handler.js';
 import { refuse } from './refusal.js';
 
 // Captured at load: the fake timers of an application's tests must not keep the door ajar.
@@ -55,7 +54,7 @@ const targets = hiddenProperty<Target>();
 const OPAQUE: ReadonlySet<string> = new Set(['Http1ProxyWrapper', 'Socks5ProxyAgent']);
 
 // A request that nothing guards carries this down, so that no dispatcher below asks again.
-const NOBODYS = new UndiciCall(undefined, undefined, {}, () => undefined);
+const NOBODYS = new UndiciCall(undefined as never, undefined, {}, () => undefined);
 
 /**
  * Guards `undici`, every copy of it, and so the global `fetch`, `WebSocket` and `EventSource`.
@@ -72,12 +71,7 @@ export class UndiciAttachment extends Attachment {
   }
 
   protected override patch(patches: Patches): void {
-    const door: Door = {
-      enter: this.enter.bind(this),
-      responds: this.responds.bind(this),
-      callSpan: this.callSpan.bind(this),
-      going: undefined,
-    };
+    const door: Door = { attachment: this, going: undefined };
     const guarded = new WeakSet<object>();
     const guardCopy = (base: Dispatcher) => {
       if (guarded.has(base)) return;
@@ -97,7 +91,7 @@ export class UndiciAttachment extends Attachment {
       const call = door.going;
       if (call === undefined || call === NOBODYS) return;
       requests.set(request, call);
-      this.sent(call, call.permit);
+      call.sent();
     });
     for (const key of GLOBAL_DISPATCHERS) {
       if (globals[key] === undefined) awaitGlobalDispatcher(patches, key, guardCopyOf);
@@ -108,9 +102,7 @@ export class UndiciAttachment extends Attachment {
 
 /** What a dispatch asks of its instrumentation. */
 interface Door {
-  enter(target: Target, call: UndiciCall): Admission;
-  responds(target: Target): boolean;
-  callSpan(): Span | undefined;
+  readonly attachment: Attachment;
   /** The call that is being handed down just now. */
   going: UndiciCall | undefined;
 }
@@ -122,20 +114,19 @@ interface Door {
  * Without listeners undici says nothing, and nothing is watched.
  */
 function watchRequests(patches: Patches, onMade: (request: object) => void): void {
-  watchChannel(patches, 'undici:request:create', (message, publish) => {
-    publish();
-    observe(() => onMade(message.request));
-  });
-  watchChannel(patches, 'undici:request:trailers', (message, publish) => {
-    observe(() => requests.get(message.request)?.permit.success());
-    publish();
-  });
-  watchChannel(patches, 'undici:request:error', (message, publish) => {
+  const made = harmless(WATCHING_FAILED, ({ request }: RequestMessage) => onMade(request));
+  const complete = harmless(WATCHING_FAILED, ({ request }: RequestMessage) => requests.get(request)?.succeed());
+  const failed = harmless(WATCHING_FAILED, ({ request, error }: RequestMessage) => {
     // Once aborted, its handler has heard of its end and hears no more.
-    observe(() => message.request.aborted || requests.get(message.request)?.fail(message.error));
-    publish();
+    if (!request.aborted) requests.get(request)?.fail(error);
   });
+  watchChannel(patches, 'undici:request:create', undefined, made);
+  watchChannel(patches, 'undici:request:trailers', complete);
+  watchChannel(patches, 'undici:request:error', failed);
 }
+
+const GUARDING_FAILED = 'Guarding an undici request failed';
+const WATCHING_FAILED = 'Watching an undici request failed';
 
 /** What undici publishes. */
 interface RequestMessage {
@@ -148,7 +139,8 @@ const requests = hiddenProperty<UndiciCall>();
 function watchChannel(
   patches: Patches,
   name: string,
-  around: (message: RequestMessage, publish: () => void) => void,
+  before?: (message: RequestMessage) => void,
+  after?: (message: RequestMessage) => void,
 ): void {
   patches.replace(
     channel(name),
@@ -157,43 +149,50 @@ function watchChannel(
       function (this: Channel, message) {
         // A channel changes its class with its first listener.
         const channelClass = Object.getPrototypeOf(this) as Channel;
-        around(message as RequestMessage, () => channelClass.publish.call(this, message));
+        before?.(message as RequestMessage);
+        channelClass.publish.call(this, message);
+        after?.(message as RequestMessage);
       },
   );
 }
 
-const observe = (look: () => unknown): void => observeClient('an undici request', look);
+/** What goes down in the place of a request: the same, with its call. */
+interface Handed {
+  readonly options: DispatchOptions;
+  readonly handler: Handler;
+}
 
 function guardedDispatch(copy: UndiciCopy, door: Door, dispatch: Dispatcher['dispatch']): Dispatcher['dispatch'] {
+  const ask = harmless(GUARDING_FAILED, (dispatcher: Dispatcher, options: DispatchOptions, handler: Handler) =>
+    admit(copy, door, dispatcher, options, handler),
+  );
+  const prepare = harmless(GUARDING_FAILED, (call: UndiciCall, options: DispatchOptions, handler: Handler): Handed => {
+    const handed = options[CALL] === call ? options : withCall(options, call);
+    if (call.isOver || isWatched(handler)) return { options: handed, handler };
+    const watched = watch(handler, call);
+    // undici will say what is wrong with it.
+    if (watched === handler) call.forgo();
+    return { options: handed, handler: watched };
+  });
+
   return function (options, handler) {
-    let handed = options;
-    let watched = handler;
-    let call: UndiciCall | undefined;
-    try {
-      const admission = admit(copy, door, this, options, handler);
-      if (admission === 'refused') return true;
-      if (admission !== undefined) {
-        call = admission;
-        handed = options[CALL] === call ? options : withCall(options, call);
-        if (!call.permit.settled && !isWatched(handler)) {
-          watched = watch(handler, call);
-          if (watched === handler) call.permit.ignore();
-        }
-      }
-    } catch (error) {
-      diagnostics.report('Guarding an undici request failed; it goes through unguarded', error);
-      call?.permit.ignore();
-      handed = options;
-      watched = handler;
-    }
+    const call = ask(this, options, handler);
     if (call === undefined) return dispatch.call(this, options, handler);
+    if (call === 'refused') return true;
+    const handed = prepare(call, options, handler);
+    if (handed === undefined) {
+      call.forgo();
+      return dispatch.call(this, options, handler);
+    }
     const before = door.going;
     door.going = call;
     try {
-      return dispatch.call(this, handed, watched);
+      const taken = dispatch.call(this, handed.options, handed.handler);
+      if (handed.handler !== handler) hearOfLeaving(handler, call);
+      return taken;
     } catch (error) {
       // Arguments that undici does not take, and a handler that it cannot tell.
-      call.permit.ignore();
+      call.forgo();
       throw error;
     } finally {
       door.going = before;
@@ -222,14 +221,13 @@ function admit(
   if (isTunnelOfProxyAgent(options)) return NOBODYS;
 
   const anyTargetBelow = targets.get(dispatcher) === undefined;
-  const call = new UndiciCall(door.callSpan(), anyTargetBelow ? undefined : target, options, copy.socketOf);
-  const admission = door.enter(target, call);
-  if (admission instanceof CircuitOpenError) {
-    refuse(handler, options, admission, door.responds(target));
+  const call = new UndiciCall(door.attachment, anyTargetBelow ? undefined : target, options, copy.socketOf);
+  const rejection = call.enter(target);
+  if (rejection !== undefined) {
+    refuse(handler, options, rejection, door.attachment.responds(target));
     return 'refused';
   }
-  if (admission.settled) return NOBODYS;
-  call.permit = admission;
+  if (call.isOver) return NOBODYS;
   call.dispatcher = dispatcher;
   return call;
 }
@@ -259,9 +257,9 @@ function targetOf(
  * Whether what a dispatcher has been handed is still the call that one above has let through. A settled call that comes
  * again is a retry, made by something between the two, and another target a redirect.
  */
-function goesOn({ permit, target: above }: UndiciCall, target: Target): boolean {
+function goesOn({ isOver, target: above }: UndiciCall, target: Target): boolean {
   if (above === undefined) return true;
-  if (permit.settled) return false;
+  if (isOver) return false;
   return (
     above === target || (above.host === target.host && above.port === target.port && above.scheme === target.scheme)
   );

@@ -72,6 +72,26 @@ describe('UndiciBreakerInstrumentation: outcomes', () => {
     for (let turn = 0; turn < 3; turn++) await new Promise((resolve) => setImmediate(resolve));
   }
 
+  describe('a caller that leaves before its connection is there', () => {
+    /** A server that takes connections and is silent: a TLS handshake with it never ends. */
+    const serveSilence = () => serveRaw(() => {});
+
+    const clients: Record<string, Client> = { 'the global fetch': globalFetch };
+    for (const [copy, undici] of Object.entries(COPIES)) {
+      for (const [name, client] of Object.entries(clientsOf(undici))) clients[`${name} of ${copy}`] = client;
+    }
+    for (const [name, client] of Object.entries(clients)) {
+      it(`counts at once, with ${name}`, async () => {
+        const { port } = await serveSilence();
+        const url = `https://127.0.0.1:${port}`;
+        // undici itself tells some of its callers only when it has given up making the connection.
+        void client(url, { signal: AbortSignal.timeout(20) }).catch(() => {});
+        while (guard.only.stats().calls.inFlight > 0) await new Promise((resolve) => setTimeout(resolve, 5));
+        expect(guard.calls(url)).to.deep.equal(counts({ failure: 1 }));
+      });
+    }
+  });
+
   for (const [copy, undici] of Object.entries(COPIES)) {
     for (const [kind, client] of Object.entries(clientsOf(undici))) describeClient(`${copy} ${kind}`, client, undici);
     const agent = new undici.Agent();
