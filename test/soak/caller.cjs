@@ -6,7 +6,7 @@ const { setTimeout: wait } = require('node:timers/promises');
 const { configure, globalRegistry } = require('otel-breaker');
 const { getRuntime } = require('../../dist/src/runtime.js');
 
-const { CALLS, HTTP_CALLS, SEED, ORIGINS } = process.env;
+const { CALLS, HTTP_CALLS, SECONDS, SEED, ORIGINS } = process.env;
 const CHECKPOINTS = 10;
 const TARGETS = 300;
 const CONCURRENCY = 32;
@@ -151,7 +151,83 @@ async function soakHttp() {
   return { ...result, seen, checkpoints };
 }
 
+/**
+ * Real calls for so long, while others attack the port and write the rules anew. What callers lived through is counted here,
+ * by nothing that the breakers count with.
+ */
+async function soakUnderAttack() {
+  globalRegistry.clear();
+  const origins = ORIGINS.split(' ');
+  const until = performance.now() + Number(SECONDS) * 1_000;
+  const seen = { calls: 0, answered: 0, failed: 0, rejected: 0 };
+  let longest = 0;
+  let last = performance.now();
+  const turning = setInterval(() => {
+    longest = Math.max(longest, performance.now() - last);
+    last = performance.now();
+  }, 10);
+  const isRejection = (error) => error?.code === 'ERR_CIRCUIT_OPEN' || error?.cause?.code === 'ERR_CIRCUIT_OPEN';
+  const agent = new http.Agent({ keepAlive: true });
+  const byHttp = (options) =>
+    new Promise((resolve) => {
+      const request = http.get({ agent, timeout: 200, ...options }, (response) => {
+        response.resume().on('error', () => {});
+        response.on('close', () => resolve(response.complete ? undefined : new Error('cut off')));
+      });
+      request.on('timeout', () => request.destroy(new Error('timeout')));
+      request.on('error', resolve);
+      if (options.leaves) setTimeout(() => request.destroy(), 5);
+    });
+  const byFetch = async (url, ms) => {
+    try {
+      await (await fetch(url, { signal: AbortSignal.timeout(ms) })).text();
+      return undefined;
+    } catch (error) {
+      return error;
+    }
+  };
+  // What strangers choose: a name in Host, a path in absolute form through a gateway.
+  const stranger = () => `h${Math.floor(random() * 100)}.example.com`;
+  const ways = [
+    ({ host, port }) => byHttp({ host, port, path: '/keep' }),
+    ({ host, port }) => byHttp({ host, port, path: '/keep', headers: { host: stranger() } }),
+    ({ host, port }) => byHttp({ host, port, path: `http://${stranger()}/keep` }),
+    ({ host, port }) => byHttp({ host, port, path: '/keep', leaves: true }),
+    ({ origin }) => byFetch(`${origin}/close`, 200),
+    ({ origin }) => byFetch(`${origin}/keep`, 10),
+  ];
+  const caller = async () => {
+    while (performance.now() < until) {
+      const origin = origins[Math.floor(random() * origins.length)];
+      const { hostname: host, port } = new URL(origin);
+      seen.calls++;
+      const error = await ways[Math.floor(random() * ways.length)]({ origin, host, port });
+      if (error === undefined) seen.answered++;
+      else seen[isRejection(error) ? 'rejected' : 'failed']++;
+      await wait(random() < 0.3 ? 5 : 1);
+    }
+  };
+  await Promise.all(Array.from({ length: CONCURRENCY }, caller));
+  clearInterval(turning);
+  agent.destroy();
+  await wait(500);
+  const result = counted();
+  assert.strictEqual(result.inFlight, 0);
+  assert.strictEqual(seen.answered + seen.failed + seen.rejected, seen.calls);
+  assert.strictEqual(result.success + result.failure + result.ignored + result.rejected, seen.calls);
+  assert.strictEqual(result.rejected, seen.rejected);
+  const { heap } = await measure();
+  return { ...result, seen, heap, rss: process.memoryUsage().rss, longest: Math.round(longest) };
+}
+
 async function main() {
+  if (Number(SECONDS) > 0) {
+    const attacked = await soakUnderAttack();
+    assert.deepStrictEqual(unhandled, []);
+    console.log(JSON.stringify({ attacked }));
+    return;
+  }
+
   const breakers = await soakBreakers();
   const real = await soakHttp();
   assert.deepStrictEqual(unhandled, []);

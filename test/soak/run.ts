@@ -1,5 +1,5 @@
 import { writeFindings } from '../support/report.js';
-import { growth, soak, type Stretch } from './soak.js';
+import { growth, soak, soakUnderAttack, type Attacked, type Stretch } from './soak.js';
 
 const CALLS = 1_000_000;
 const HTTP_CALLS = 50_000;
@@ -22,7 +22,31 @@ function row(name: string, stretch: Stretch): string {
   return `| ${cells.join(' | ')} |`;
 }
 
+const ATTACKED_FOR_S = 600;
+
+function attackedTable({ seen, attacks, writes, heap, rss, longest, ...counts }: Attacked): string {
+  const { success, failure, ignored, rejected, inFlight, transitions } = { inFlight: 0, ...counts };
+  return [
+    `Seed ${SEED}, ten minutes, ${number(attacks)} attacks on the port, the rules written ${number(writes)} times:`,
+    '',
+    '| counted by | calls | success | failure | ignored | rejected | in flight |',
+    '| --- | --: | --: | --: | --: | --: | --: |',
+    `| breakers | ${[success + failure + ignored + rejected, success, failure, ignored, rejected, inFlight].map(number).join(' | ')} |`,
+    `| the application | ${number(seen.calls)} | ${number(seen.answered)} answered | ${number(seen.failed)} failed | | ${number(seen.rejected)} | |`,
+    '',
+    `${number(transitions)} transitions; heap at the end ${megabytes(heap)}, all memory ${megabytes(rss)}; the event loop was held for`,
+    `${number(longest)} ms at most. What the application calls answered or failed is what it got: a \`503\` is an answer for it,`,
+    'and a failure for the breaker.',
+  ].join('\n');
+}
+
 async function main(): Promise<void> {
+  if (process.argv.includes('--attacked')) {
+    const table = attackedTable(await soakUnderAttack(ATTACKED_FOR_S, SEED));
+    await writeFindings('attacked soak', table);
+    console.log(table);
+    return;
+  }
   const { breakers, real, scrapes, seconds } = await soak(CALLS, HTTP_CALLS, SEED);
   const table = [
     `Seed ${SEED}, Node ${process.versions.node}, ${Math.round(seconds)} s, scraped ${number(scrapes)} times:`,

@@ -1,12 +1,21 @@
 import { expect } from 'chai';
 import { stopApps } from '../support/app.js';
 import { stopServers } from '../support/servers.js';
-import { growth, soak } from './soak.js';
+import { growth, soak, soakUnderAttack } from './soak.js';
 
 describe('soak, in short', () => {
   afterEach(async () => {
     await stopApps();
     await stopServers();
+  });
+
+  it('counts what callers lived through while the port is attacked and the rules are written anew', async function () {
+    this.timeout(0);
+    // That counts are right is judged by the process itself.
+    const { seen, attacks, writes, transitions } = await soakUnderAttack(8, 3);
+    const numbers = { ...seen, attacks, writes };
+    for (const [what, count] of Object.entries(numbers)) expect(count, what).to.be.greaterThan(0);
+    expect(transitions).to.be.greaterThan(3);
   });
 
   it('leaves heap and handles as they were, and every call counted once', async function () {

@@ -3,6 +3,7 @@ import { METRICS_ADDRESS, scrape, startApp } from '../support/app.js';
 import { PRELOAD } from '../support/child.js';
 import { Random } from '../support/random.js';
 import { serve, type Upstream } from '../support/servers.js';
+import { attackPort, RestlessRules } from './attacks.js';
 
 /** How many calls had which outcome, and what the process looked like at ten points on the way. */
 export interface Stretch {
@@ -23,14 +24,66 @@ export interface Soaked {
   readonly seconds: number;
 }
 
+/** What a process came to that was attacked all the while. */
+export interface Attacked extends Omit<Stretch, 'checkpoints'> {
+  /** What callers lived through, counted by themselves. */
+  readonly seen: {
+    readonly calls: number;
+    readonly answered: number;
+    readonly failed: number;
+    readonly rejected: number;
+  };
+  readonly heap: number;
+  readonly rss: number;
+  /** The longest time for which the event loop did not turn, in milliseconds. */
+  readonly longest: number;
+  readonly attacks: number;
+  readonly writes: number;
+}
+
+/**
+ * Lets a process under the preload call faulty servers for so long, while its port is attacked and its rules file is written
+ * anew. The process ends with an error where its counts are not those of its callers.
+ */
+export async function soakUnderAttack(seconds: number, seed: number): Promise<Attacked> {
+  const random = new Random(seed);
+  const upstreams = await Promise.all(Array.from({ length: ORIGINS }, () => startFaulty(random, 40)));
+  const rules = new RestlessRules();
+  const app = startApp({
+    nodeArgs: [...PRELOAD, '--expose-gc', '--max-old-space-size=512'],
+    env: {
+      SECONDS: String(seconds),
+      SEED: String(seed),
+      ORIGINS: upstreams.map(({ origin }) => origin).join(' '),
+      OTEL_BREAKER_CONFIG: rules.path,
+      OTEL_BREAKER_ADMIN_TOKEN: 'a-token-that-nobody-guesses',
+    },
+    program: join(__dirname, 'caller.cjs'),
+    ipc: true,
+  });
+  const address = (await app.prints('stderr', METRICS_ADDRESS))[1]!;
+  app.child.send('go');
+  let over = false;
+  const isOver = () => over;
+  const doings = Promise.all([attackPort(address, random, isOver), rules.write(random, isOver)]);
+  const { code, stdout, stderr } = await app.ends();
+  over = true;
+  const [attacks, writes] = await doings;
+  rules.remove();
+  await Promise.all(upstreams.map(({ stop }) => stop()));
+  if (code !== 0) throw new Error(`The attacked process ended with ${code}:\n${stderr.slice(-4_000)}`);
+  const { attacked } = JSON.parse(stdout) as { attacked: Omit<Attacked, 'attacks' | 'writes'> };
+  return { ...attacked, attacks, writes };
+}
+
 const ORIGINS = 8;
 const FAULTS = ['reset', 'status', 'cut off', 'silence'] as const;
 
-/** A server of which 3 % of the answers go wrong, and after each 400 ten more in a row. */
-async function startFaulty(random: Random): Promise<Upstream> {
+/** A server of which 3 % of the answers go wrong, and after each 400, or as many as are given, ten more in a row. */
+async function startFaulty(random: Random, wellFor = 400): Promise<Upstream> {
   let answers = 0;
   return serve((request, response) => {
-    const isDown = answers++ % 410 >= 400;
+    const isDown = answers++ % (wellFor + 10) >= wellFor;
     const fault = isDown ? 'status' : random.next() < 0.03 ? random.pick(FAULTS) : 'none';
     if (request.url === '/close') response.setHeader('connection', 'close');
     if (fault === 'none') response.end('body');
