@@ -54,7 +54,7 @@ export abstract class Attachment {
       return;
     }
     attached.set(this.client, this);
-    this.#patches = new Patches();
+    this.#patches = new Patches(() => getRuntime().attached(this.client));
     this.patch(this.#patches);
   }
 

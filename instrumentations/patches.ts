@@ -13,6 +13,9 @@ type AnyFunction = (this: unknown, ...args: never[]) => unknown;
 export class Patches {
   readonly #undo: (() => void)[] = [];
 
+  /** @param onReplaced hears of each method that was replaced: the client is there, and was recognised */
+  constructor(private readonly onReplaced: () => void = () => {}) {}
+
   /** Replaces a method; the replacement takes the name and length of the original. */
   replace<Owner extends object, Key extends keyof Owner>(
     owner: Owner,
@@ -30,6 +33,7 @@ export class Patches {
       enumerable: own?.enumerable ?? false,
       value: replacement,
     });
+    this.onReplaced();
     this.onUndo(() => {
       // Wrapped by somebody else meanwhile: taking it out from under them would break them. Ours stays and steps aside.
       if (owner[key] !== replacement) return;

@@ -46,6 +46,8 @@ export interface Environment {
   /** With it, circuits can be opened and reset through the console; without, nobody can. */
   readonly adminToken: string | undefined;
   readonly health: HealthRule;
+  /** Whether the application is one of Next.js, which bundles its packages. */
+  readonly underNext: boolean;
 }
 
 // Loopback: a port of ours must not be open to a network that nobody thought of.
@@ -113,6 +115,8 @@ export function readEnvironment(env: NodeJS.ProcessEnv = process.env): Environme
     consoleHosts: list(env.OTEL_BREAKER_CONSOLE_HOSTS),
     adminToken: token('OTEL_BREAKER_ADMIN_TOKEN'),
     health: choice('OTEL_BREAKER_HEALTH', HEALTH, 'it would not be known when the service is unhealthy') ?? 'any_open',
+    underNext:
+      env.NEXT_RUNTIME !== undefined || /[\\/]next(?:[\\/]dist[\\/]bin[\\/]next)?$/.test(process.argv[1] ?? ''),
   };
   if (problems.length > 0) {
     const error = new ConfigError('environment', problems);

@@ -31,11 +31,9 @@ function start(): void {
   printWithoutDiag();
   const runtime = getRuntime();
   loadRules(runtime);
-  const clients = attachAll(runtime.guard).map(({ client }) => client);
-  const { file } = runtime.rules;
-  const rules = file === undefined ? '' : `; rules from ${file.origin}`;
+  attachAll(runtime.guard);
   // Threads say nothing that their process has not said.
-  log[isMainThread ? 'info' : 'debug'](`guarding ${clients.join(', ')}${rules}`);
+  runtime.announce(isMainThread ? 'info' : 'debug');
   if (isMainThread) runtime.publishAlone();
   else runtime.publishThroughMainThread();
   const traces = wantsTraces();

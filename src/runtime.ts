@@ -19,6 +19,7 @@ import { Panic } from './guard/panic.js';
 import type { RulesConfig } from './rules/rule.js';
 import { RuleSet, type Explanation } from './rules/rule-set.js';
 import { log } from './telemetry/log.js';
+import { StartLine } from './telemetry/start-line.js';
 import { isClusterWorker, listenToWorkers, reportToPrimary } from './telemetry/metrics/cluster.js';
 import { BreakerMetrics, type BreakerNumbers } from './telemetry/metrics/metrics.js';
 import { createPrometheusPage } from './telemetry/metrics/prometheus-page.js';
@@ -26,6 +27,7 @@ import { GRACE_OF_WORKERS_MS, MetricsPublisher, type OwnExporter } from './telem
 import { createLogEvents } from './telemetry/events/log-events.js';
 import { SpanCapture } from './telemetry/events/span-capture.js';
 import { SpanEvents } from './telemetry/events/span-events.js';
+import { logTransition } from './telemetry/events/transition-lines.js';
 import { listenToThreads, reportToMainThread } from './telemetry/metrics/threads.js';
 import { labelled, type Report, type Reporter } from './telemetry/metrics/reports.js';
 
@@ -56,6 +58,8 @@ export interface Runtime {
   readonly attachedClients: ReadonlySet<string>;
   /** Tells that a module of a client has been patched. */
   attached(client: string): void;
+  /** Says in the log, a moment after the start, what is guarded. */
+  announce(level: 'info' | 'debug'): void;
   /** The rules in force. */
   readonly rules: LiveRules;
   /** What metrics say of the breakers here and, under a label of their own, in other threads and cluster workers. */
@@ -81,7 +85,7 @@ export function createRuntime(registry: CircuitBreakerRegistry, environment: Env
     spans: environment.events !== 'log',
     log: environment.events === 'span' ? undefined : createLogEvents(),
   });
-  const attachedClients = new Set<string>();
+  const startLine = new StartLine();
   let past: PastEvents.History | undefined;
   // Loaded with the first change of state, or by the console: most processes see neither.
   const history = () => (past ??= (require('./console/history/history.js') as typeof PastEvents).createHistory());
@@ -118,6 +122,7 @@ export function createRuntime(registry: CircuitBreakerRegistry, environment: Env
     onProbe: (breaker, context) => events.onProbe(breaker, context),
     onTransition: (breaker, transition, context) => {
       const span = events.onTransition(breaker, transition, context);
+      logTransition(breaker, transition, span);
       panic.onTransition(breaker, transition, context);
       if (environment.console !== 'off') history().transitions.record(breaker, transition, span);
     },
@@ -173,8 +178,13 @@ export function createRuntime(registry: CircuitBreakerRegistry, environment: Env
     environment,
     rules,
     panic,
-    attachedClients,
-    attached: (client) => void attachedClients.add(client),
+    attachedClients: startLine.clients,
+    attached: (client) => startLine.attached(client),
+    announce: (level) => {
+      const { file } = rules;
+      const mode = environment.mode ?? file?.config.mode ?? 'enforce';
+      startLine.print({ mode, rules: file?.origin, underNext: environment.underNext, level });
+    },
     get transitions() {
       return history().transitions;
     },

@@ -115,7 +115,10 @@ export function createConsole(source: ConsoleSource): Console {
     if (breaker === undefined) return sendText(response, 404, 'There is no such breaker. /breakers lists them\n');
     perform(action, breaker);
     log.info(`circuit "${breaker.name}": ${action}, through the console`);
-    sendJson(response, 200, viewBreaker(breaker));
+    const { mode } = breaker.config;
+    // Whoever opens a circuit by hand wants calls to be rejected.
+    const note = `The circuit is open, and rejects no call: its mode is ${mode}`;
+    sendJson(response, 200, { ...viewBreaker(breaker), ...(action === 'open' && mode !== 'enforce' && { note }) });
   }
 
   function breakerNamed(encoded: string): CircuitBreaker | undefined {

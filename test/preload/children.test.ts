@@ -37,7 +37,8 @@ describe('preload in threads and children', () => {
           program: fixture(file),
         });
         expect(stdout.trim().split('\n')).to.deep.equal([GUARDED, GUARDED, GUARDED]);
-        for (const line of stderr.trim().split('\n')) expect(line).to.match(/^otel-breaker: (guarding|metrics at) /);
+        for (const line of stderr.trim().split('\n'))
+          expect(line).to.match(/^otel-breaker: (guarding|metrics at|circuit ".*" opened)[: ]/);
         expect(code).to.equal(0);
       });
     }
