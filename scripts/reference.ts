@@ -92,7 +92,7 @@ function allowed(spec: OptionSpec): string {
     case 'factor':
       return 'number from 1';
     case 'duration':
-      return `duration from ${formatDuration(spec.min)}`;
+      return `duration from ${formatDuration(spec.min)}${spec.off ? ', or `off`' : ''}`;
     case 'flag':
       return 'true, false';
     case 'choice':

@@ -1,17 +1,29 @@
 import { resolveConfig, type BreakerConfig } from './config.js';
 import { diagnostics } from './diagnostics.js';
-import { isOwnTrouble } from './classification.js';
+import { CallAges } from './call-ages.js';
+import { isOwnTrouble, isUnreachable } from './classification.js';
 import { CircuitOpenError, ConfigError, withoutStack } from './errors.js';
 import { eventLoop, type LoopWatch } from './event-loop-stalls.js';
+import { errorOf, noteOf, type FailureNote } from './failure-note.js';
 import { formatPercent, formatSeconds } from './format.js';
 import type { BreakerObserver, DurationRecorder, Transition } from './observer.js';
 import type { BreakerOptions } from './options.js';
 import { Patience } from './patience.js';
-import { NO_VERDICT, Permit, UNGUARDED, type PermitIssuer } from './permit.js';
+import {
+  ANSWERED,
+  COUNTED,
+  EVIDENCE,
+  NO_VERDICT,
+  Permit,
+  SHARES_ERRORS,
+  UNGUARDED,
+  type PermitIssuer,
+} from './permit.js';
 import { fallBackLater, rejectLater, Run } from './run.js';
 import { SlowCallWatch } from './slow-call-watch.js';
 import { CLOSED, HALF_OPEN, OPEN, STATE_NAMES, type CircuitState, type StateCode } from './state.js';
 import { Tally, type BreakerStats } from './tally.js';
+import type { Verdict } from './verdict.js';
 import { SlidingWindow } from './window.js';
 
 /** Clocks and chance, so that tests can move them. */
@@ -33,6 +45,13 @@ const realSeams: BreakerSeams = {
   random: Math.random,
   loop: eventLoop,
 };
+
+// A probe that was answered well counts as good once its answer has gone on for so long.
+const GOOD_ANSWER_MS = 1_000;
+// One error object that several calls of a client end with is one failure of its target, where they end so close together.
+const SAME_ERROR_MS = 50;
+// An opening lasts this share of the time for which the circuit has not been closed.
+const SHARE_OF_OUTAGE = 0.25;
 
 const NO_LABELS: Readonly<Record<string, never>> = Object.freeze({});
 
@@ -71,16 +90,41 @@ export class CircuitBreaker implements PermitIssuer {
   #timed = false;
   // What is known of answers and waits, for breakers that time their calls.
   #patience: Patience | undefined;
+  #openedAt = 0;
   #openFor = 0;
   #openUntil = 0;
+  // The longest that its target has asked to be left alone.
+  #heldUntil = -Infinity;
   // By hand, or because the target asked for it: not a conclusion of ours, which could be wrong.
   #openOnDemand = false;
+  // Since calls were slow: then slow probes are bad ones.
+  #openedBySlowness = false;
+  // Since no connection could be made: then a connection that is made is a sign of life.
+  #openedUnreachable = false;
+  #sawSignOfLife = false;
   #calledAt = -Infinity;
-  #openings = 0;
+  // When the circuit left the closed state; when it came back there, and after how long.
+  #troubleSince = 0;
+  #closedAt = -Infinity;
+  #troubleMs = 0;
+  // How many openings in a row have lasted for openDuration or longer.
+  #fullOpenings = 0;
   #openedReason = '';
-  #openedCause: unknown;
-  #lastFailure: unknown;
+  #opener: FailureNote | undefined;
+  #openerError: Error | undefined;
+  #lastFailure: FailureNote | undefined;
+  // Whether every failure since the last success says that no connection could be made.
+  #unreachable = false;
+  #lastError: WeakRef<object> | undefined;
+  #lastErrorAt = -Infinity;
+  // Probes without an answer, which hold the slots; those with a good one, and since when.
   #probes: Permit[] | undefined;
+  #answered: Permit[] | undefined;
+  #answeredAt: number[] | undefined;
+  #ages: CallAges | undefined;
+  /** @internal Whether the target has ever answered. */
+  hasAnswered = false;
+  #untold: Change[] | undefined;
   #listeners: Set<(transition: Transition) => void> | undefined;
 
   /**
@@ -110,11 +154,6 @@ export class CircuitBreaker implements PermitIssuer {
   /** @internal */
   get stateCode(): StateCode {
     return this.#state;
-  }
-
-  /** @internal Whether the target has ever shown that it is there. */
-  get hasAnswered(): boolean {
-    return this.tally.success > 0;
   }
 
   /** @internal Whether its last calls failed. */
@@ -196,13 +235,15 @@ export class CircuitBreaker implements PermitIssuer {
    * @internal
    * @param context handed on to observers with whatever this call causes
    * @param longRunning the call is slow by design: never slow, never a probe, its duration not recorded
+   * @param flags `SHARES_ERRORS` for a client that ends several calls with one error object; code uses errors again
    */
-  tryAcquire(context?: unknown, longRunning = false): Permit | CircuitOpenError {
+  tryAcquire(context?: unknown, longRunning = false, flags = 0): Permit | CircuitOpenError {
     if (this.#config.mode === 'off') return UNGUARDED;
-    if (this.#state !== CLOSED || this.#slowCalls !== undefined) return this.#acquireWatched(context, longRunning);
+    if (this.#state !== CLOSED || this.#slowCalls !== undefined)
+      return this.#acquireWatched(context, longRunning, flags);
     this.tally.inFlight++;
     const startedAt = this.#timed ? this.#startTime(this.#seams.now(), longRunning) : NaN;
-    return new Permit(this, this.#generation, startedAt, context);
+    return new Permit(this, this.#generation, startedAt, context, flags);
   }
 
   /**
@@ -212,8 +253,10 @@ export class CircuitBreaker implements PermitIssuer {
    */
   tryProbe(context?: unknown): Permit | undefined {
     const now = this.#seams.now();
+    if (this.#state !== HALF_OPEN) return undefined;
+    this.#countGoodAnswers(now, context);
     if (this.#state !== HALF_OPEN || !this.#hasFreeProbe(now)) return undefined;
-    const permit = this.#admit(now, this.#generation, context, false);
+    const permit = this.#admit(now, this.#generation, context, false, 0);
     this.#probes!.push(permit);
     return permit;
   }
@@ -226,10 +269,45 @@ export class CircuitBreaker implements PermitIssuer {
    */
   acquireAnyway(context?: unknown, longRunning = false): Permit {
     if (this.#config.mode === 'off') return UNGUARDED;
-    if (this.#state !== CLOSED) return this.#admit(this.#seams.now(), NO_VERDICT, context, longRunning);
-    const permit = this.#admit(this.#seams.now(), this.#generation, context, longRunning);
+    const generation = this.#state === CLOSED ? this.#generation : NO_VERDICT;
+    const permit = this.#admit(this.#seams.now(), generation, context, longRunning, SHARES_ERRORS);
+    if (generation === NO_VERDICT) return permit;
     if (!longRunning) this.#slowCalls?.started(permit);
     return permit;
+  }
+
+  /**
+   * A target has shown without being called that it could not be reached: a connection that could not be made. One event
+   * and one failure; while the circuit is not closed it says nothing new.
+   *
+   * @internal
+   */
+  recordEvidence(verdict: Verdict, cause: unknown): void {
+    if (this.#config.mode === 'off' || this.#state !== CLOSED) return;
+    this.#admit(this.#seams.now(), this.#generation, undefined, true, EVIDENCE | SHARES_ERRORS).settle(verdict, cause);
+  }
+
+  /**
+   * A connection to the target was made, up to the end of its handshake. Where the circuit is open since none could be
+   * made, the next call may probe at once: once for each opening, and never before the end of a `Retry-After`.
+   *
+   * @internal
+   */
+  signOfLife(): void {
+    if (this.#state !== OPEN || !this.#openedUnreachable || this.#sawSignOfLife) return;
+    this.#sawSignOfLife = true;
+    const now = this.#seams.now();
+    this.#stayOpenUntil(Math.min(this.#openUntil, Math.max(now, this.#heldUntil)));
+  }
+
+  /**
+   * As `signOfLife`, of a client that has made all its calls wait for this one connection: the circuit closes.
+   *
+   * @internal
+   */
+  closeBySignOfLife(): void {
+    if (this.#state === CLOSED || !this.#openedUnreachable) return;
+    this.#transition(CLOSED, this.#seams.now(), 'a connection was made', undefined, undefined);
   }
 
   /** What it has counted and where it stands. Changes nothing. */
@@ -250,6 +328,7 @@ export class CircuitBreaker implements PermitIssuer {
         ignored: tally.ignored,
         rejected: tally.rejectedOpen + tally.rejectedHalfOpen,
         inFlight: tally.inFlight,
+        oldestMs: this.#ages?.oldest(now) ?? null,
       },
       failureRate: this.#failureRate(),
       slowCallRate: this.#slowCallRate(this.#slowCalls?.overdue(now) ?? 0),
@@ -262,17 +341,21 @@ export class CircuitBreaker implements PermitIssuer {
   reset(): void {
     if (this.#state === CLOSED) this.#begin(CLOSED);
     else this.#transition(CLOSED, this.#seams.now(), 'reset by hand', undefined, undefined);
+    this.#closedAt = -Infinity;
   }
 
   /** Opens the circuit until `reset()`. */
   forceOpen(): void {
     const now = this.#seams.now();
     this.#openOnDemand = true;
-    if (this.#state === OPEN) {
-      this.#openFor = this.#openUntil = Infinity;
-      this.#openedReason = 'opened by hand';
-      this.#openedCause = undefined;
-    } else this.#open(now, Infinity, 'opened by hand', undefined, undefined);
+    this.#openedBySlowness = this.#openedUnreachable = false;
+    if (this.#state !== OPEN) return this.#open(now, Infinity, BY_HAND, undefined, undefined, undefined);
+    if (this.#openUntil === Infinity) return;
+    this.#openFor = this.#openUntil = Infinity;
+    this.#openedReason = BY_HAND;
+    this.#opener = this.#openerError = undefined;
+    // No change of state, and still something that happened to the circuit.
+    this.#tellOf(OPEN, OPEN, this.#seams.wallNow(), BY_HAND, undefined, undefined);
   }
 
   /**
@@ -300,10 +383,7 @@ export class CircuitBreaker implements PermitIssuer {
     const previous = this.#config;
     this.#config = config;
     if (config.window !== previous.window) {
-      const now = this.#seams.now();
-      const { calls, failures, slow } = (this.#window.rotate(now), this.#window);
-      this.#window = new SlidingWindow(config.window, now);
-      this.#window.add(now, calls, failures, slow);
+      this.#window = this.#window.resized(config.window, this.#seams.now());
     }
     if (config.slowCallDuration !== previous.slowCallDuration) this.#watchSlowCalls();
   }
@@ -312,6 +392,12 @@ export class CircuitBreaker implements PermitIssuer {
   timeCalls(): void {
     this.#timed = true;
     this.#patience ??= new Patience();
+    this.#ages ??= new CallAges();
+  }
+
+  /** @internal So many calls in flight, at least, are that old; 0 where calls are not timed. */
+  callsOlderThan(ms: number): number {
+    return this.#ages?.olderThan(ms, this.#seams.now()) ?? 0;
   }
 
   /** @internal From now on, the duration of each call goes there. */
@@ -330,10 +416,30 @@ export class CircuitBreaker implements PermitIssuer {
     return this.#state === OPEN && this.#enforces(this.#seams.now());
   }
 
+  /** @internal Whether it keeps calls from a target that is known to answer, and will until more time has passed. */
+  get isUnhealthy(): boolean {
+    return (
+      this.#state === OPEN && this.#config.mode === 'enforce' && this.hasAnswered && this.#seams.now() < this.#openUntil
+    );
+  }
+
   /** @internal Whether there were calls within the window, rejected ones included, or are some now. */
   hadCalls(now: number): boolean {
     this.#window.rotate(now);
     return this.#window.calls > 0 || this.tally.inFlight > 0 || now - this.#calledAt < this.#config.window;
+  }
+
+  /** @internal The first good part of an answer came: good headers, a first reply. */
+  settleAnswered(permit: Permit): void {
+    this.hasAnswered = true;
+    const isProbe = this.#state === HALF_OPEN && this.#counts(permit);
+    if (!isProbe && this.#patience === undefined) return;
+    const now = this.#seams.now();
+    this.#patience?.answered(permit.startedAt, now);
+    if (!isProbe) return;
+    this.#releaseProbe(permit);
+    this.#answered!.push(permit);
+    this.#answeredAt!.push(now);
   }
 
   /** @internal */
@@ -341,55 +447,120 @@ export class CircuitBreaker implements PermitIssuer {
     const { tally } = this;
     tally.inFlight--;
     tally.success++;
+    this.hasAnswered = true;
     const now = this.#seams.now();
+    this.#ages?.ended(permit.startedAt);
     if (this.#durations !== undefined) this.#recordDuration(this.#durations, now - permit.startedAt);
-    this.#patience?.answered(permit.startedAt, now);
+    // The time to a good answer, never to the end of its body.
+    if ((permit.flags & ANSWERED) === 0) this.#patience?.answered(permit.startedAt, now);
     if (!this.#counts(permit)) return;
-    this.#consecutiveFailures = 0;
-    this.#consecutiveSuccesses++;
     if (this.#state === HALF_OPEN) {
       this.#endProbe(permit, now);
       return;
     }
+    this.#succeeded();
     this.#window.record(now, false, this.#isSlow(permit, now));
     this.#tripIfOver(now, permit.context);
   }
 
+  #succeeded(): void {
+    this.#consecutiveFailures = 0;
+    this.#consecutiveSuccesses++;
+    this.#unreachable = false;
+  }
+
   #endProbe(permit: Permit, now: number): void {
+    // Its answer has counted already.
+    if ((permit.flags & COUNTED) !== 0) return;
     this.#releaseProbe(permit);
+    if (this.#isSlowProbe(permit, now)) {
+      const reason = `a probe was slow, slow from ${formatSeconds(this.#config.slowCallDuration!)}`;
+      this.#openedBySlowness = true;
+      this.#open(now, this.#nextOpenDuration(now), reason, undefined, undefined, permit.context);
+      return;
+    }
+    this.#succeeded();
+    this.#closeIfProven(now, permit.context);
+  }
+
+  /** Whether a probe is as slow as the calls were for which the circuit is open. */
+  #isSlowProbe(permit: Permit, now: number): boolean {
+    const { slowCallDuration } = this.#config;
+    return this.#openedBySlowness && slowCallDuration !== undefined && now - permit.startedAt >= slowCallDuration;
+  }
+
+  #closeIfProven(now: number, context: unknown): void {
     const { successThreshold } = this.#config;
     if (this.#consecutiveSuccesses < successThreshold) return;
     const reason = `${this.#consecutiveSuccesses} successful probes in a row (threshold ${successThreshold})`;
-    this.#transition(CLOSED, now, reason, undefined, permit.context);
+    this.#transition(CLOSED, now, reason, undefined, context);
+  }
+
+  /** Counts the probes that were answered well a while ago and still go on: their verdict need not wait for their end. */
+  #countGoodAnswers(now: number, context: unknown): void {
+    const answered = this.#answered!;
+    const answeredAt = this.#answeredAt!;
+    while (answered.length > 0 && now - answeredAt[0]! >= GOOD_ANSWER_MS) {
+      const permit = answered.shift()!;
+      answeredAt.shift();
+      // Then its end says how slow it was.
+      if (this.#isSlowProbe(permit, now)) continue;
+      permit.flags |= COUNTED;
+      this.#succeeded();
+      this.#closeIfProven(now, context);
+      if (this.#state !== HALF_OPEN) return;
+    }
   }
 
   /** @internal */
   settleFailure(permit: Permit, cause: unknown, retryAfterMs?: number): void {
     const verdict = this.#judge(cause);
     if (verdict === false) return this.settleSuccess(permit);
-    if (verdict === 'ignored') return this.settleIgnored(permit);
+    const now = this.#seams.now();
+    if (verdict === 'ignored' || this.#isSameFailure(permit, cause, now)) return this.settleIgnored(permit);
 
     const { tally } = this;
     tally.inFlight--;
     tally.failure++;
-    const now = this.#seams.now();
+    this.#ages?.ended(permit.startedAt);
     if (this.#durations !== undefined) this.#recordDuration(this.#durations, now - permit.startedAt);
-    if (!this.#counts(permit)) return;
+    // Ignore 0 and NaN: NaN would never expire.
+    const wait = retryAfterMs! > 0 ? Math.min(retryAfterMs!, this.#config.maxOpenDuration) : 0;
+    if (!this.#counts(permit)) {
+      if (wait > 0 && this.#state === OPEN) this.#holdUntil(now + this.#spreadHold(wait));
+      return;
+    }
+    const note = noteOf(cause);
+    if (note?.status !== undefined) this.hasAnswered = true;
     this.#consecutiveSuccesses = 0;
     this.#consecutiveFailures++;
-    this.#lastFailure = cause;
+    const isEvidence = (permit.flags & EVIDENCE) !== 0;
+    this.#unreachable = (this.#consecutiveFailures === 1 || this.#unreachable) && (isEvidence || isUnreachable(cause));
+    this.#lastFailure = note;
     this.#tellObserver((observer) => observer.onFailure?.(this, permit.context));
     if (this.#state === CLOSED) this.#window.record(now, true, this.#isSlow(permit, now));
-    // Not zero, and not NaN, of which no time is ever up.
-    if (retryAfterMs! > 0) {
-      const openFor = Math.min(retryAfterMs!, this.#config.maxOpenDuration);
+    if (wait > 0) {
+      const openFor = this.#spreadHold(wait);
       this.#openOnDemand = true;
-      this.#open(now, openFor, `the target asked to wait ${formatSeconds(retryAfterMs!)}`, cause, permit.context);
+      this.#openedUnreachable = this.#openedBySlowness = false;
+      this.#heldUntil = Math.max(this.#heldUntil, now + openFor);
+      const reason = `the target asked to wait ${formatSeconds(retryAfterMs!)}`;
+      this.#open(now, openFor, reason, note, cause, permit.context);
     } else if (this.#state === HALF_OPEN) {
-      this.#open(now, this.#nextOpenDuration(), 'a probe failed', cause, permit.context);
+      this.#openedUnreachable = isUnreachable(cause);
+      this.#open(now, this.#nextOpenDuration(now), 'a probe failed', note, cause, permit.context);
     } else {
-      this.#tripIfOver(now, permit.context);
+      this.#tripIfOver(now, permit.context, cause);
     }
+  }
+
+  /** Whether another call has just ended with the very same error: clients hand one to every call that waits in their queue. */
+  #isSameFailure(permit: Permit, cause: unknown, now: number): boolean {
+    if ((permit.flags & SHARES_ERRORS) === 0 || cause === null || typeof cause !== 'object') return false;
+    if (now - this.#lastErrorAt < SAME_ERROR_MS && this.#lastError?.deref() === cause) return true;
+    this.#lastError = new WeakRef(cause);
+    this.#lastErrorAt = now;
+    return false;
   }
 
   /** @internal */
@@ -407,9 +578,24 @@ export class CircuitBreaker implements PermitIssuer {
   settleIgnored(permit: Permit): void {
     this.tally.inFlight--;
     this.tally.ignored++;
+    this.#ages?.ended(permit.startedAt);
     if (!this.#counts(permit)) return;
     if (this.#state === HALF_OPEN) this.#releaseProbe(permit);
-    else this.#slowCalls?.ended(permit);
+    else if (this.#slowCalls !== undefined) this.#endWithoutVerdict(this.#slowCalls, permit);
+  }
+
+  /** A slow call that was given up is a slow call, or calls that hang would be seen by those only who wait for ever. */
+  #endWithoutVerdict(slowCalls: SlowCallWatch, permit: Permit): void {
+    const now = this.#seams.now();
+    slowCalls.ended(permit);
+    if (!(now - permit.startedAt >= slowCalls.slowCallDuration)) return;
+    this.#window.recordSlowWithoutVerdict(now);
+    this.#tripIfSlow(now, permit.context);
+  }
+
+  /** @internal The caller gave up before any good answer. */
+  settleAbandoned(permit: Permit, _cause: unknown): void {
+    this.settleIgnored(permit);
   }
 
   /** As `tryAcquire`, for a call of which nobody outside gets the permit. */
@@ -435,19 +621,19 @@ export class CircuitBreaker implements PermitIssuer {
   }
 
   /** Acquires where more has to be looked at than one field. */
-  #acquireWatched(context: unknown, longRunning: boolean): Permit | CircuitOpenError {
+  #acquireWatched(context: unknown, longRunning: boolean, flags: number): Permit | CircuitOpenError {
     const now = this.#seams.now();
     if (this.#state === CLOSED) this.#tripIfSlow(now, context);
     else if (this.#state === OPEN && now >= this.#openUntil) {
       this.#transition(HALF_OPEN, now, `was open for ${formatSeconds(this.#openFor)}`, undefined, context);
-    }
+    } else if (this.#state === HALF_OPEN) this.#countGoodAnswers(now, context);
     if (this.#state === CLOSED) {
-      const permit = this.#admit(now, this.#generation, context, longRunning);
+      const permit = this.#admit(now, this.#generation, context, longRunning, flags);
       if (!longRunning) this.#slowCalls?.started(permit);
       return permit;
     }
     if (this.#state === HALF_OPEN && !longRunning && this.#hasFreeProbe(now)) {
-      const permit = this.#admit(now, this.#generation, context, false);
+      const permit = this.#admit(now, this.#generation, context, false, flags);
       this.#probes!.push(permit);
       this.#tellObserver((observer) => observer.onProbe?.(this, context));
       return permit;
@@ -455,16 +641,18 @@ export class CircuitBreaker implements PermitIssuer {
     return this.#reject(now, context, longRunning);
   }
 
-  #admit(now: number, generation: number, context: unknown, longRunning: boolean): Permit {
+  #admit(now: number, generation: number, context: unknown, longRunning: boolean, flags: number): Permit {
     this.tally.inFlight++;
-    return new Permit(this, generation, this.#startTime(now, longRunning), context);
+    return new Permit(this, generation, this.#startTime(now, longRunning), context, flags);
   }
 
   #startTime(now: number, longRunning: boolean): number {
     const { loop } = this.#seams;
     if (this.#timed && now >= loop.due) loop.callBegins(now);
     // NaN is slower than nothing and older than nothing: every comparison with it is false.
-    return longRunning ? NaN : now;
+    if (longRunning) return NaN;
+    this.#ages?.started(now);
+    return now;
   }
 
   #reject(now: number, context: unknown, longRunning: boolean): Permit | CircuitOpenError {
@@ -479,10 +667,23 @@ export class CircuitBreaker implements PermitIssuer {
     // Opened by hand, nothing says when to come back: the ordinary open time is as good an advice as any.
     const wait = Number.isFinite(this.#openUntil) ? this.#openUntil - now : this.#config.openDuration;
     const rejection = withoutStack(
-      () => new CircuitOpenError(this.name, state, open ? Math.ceil(wait) : 0, this.#openedReason, this.#openedCause),
+      () =>
+        new CircuitOpenError(
+          this.name,
+          state,
+          open ? Math.ceil(wait) : 0,
+          this.#openedReason,
+          this.#cause(),
+          this.#opener?.code,
+        ),
     );
     this.#tellObserver((observer) => observer.onRejection(this, rejection, enforced, context));
-    return enforced ? rejection : this.#admit(now, NO_VERDICT, context, longRunning);
+    return enforced ? rejection : this.#admit(now, NO_VERDICT, context, longRunning, 0);
+  }
+
+  /** One error for all rejections of an opening. */
+  #cause(): Error | undefined {
+    return (this.#openerError ??= this.#opener && errorOf(this.#opener));
   }
 
   #enforces(now: number): boolean {
@@ -490,19 +691,26 @@ export class CircuitBreaker implements PermitIssuer {
     return this.#openOnDemand || this.isPanic?.(now) !== true;
   }
 
-  /** A probe that was silent for too long gives its slot back; whatever it brings later has no verdict. */
+  /** A probe that was silent for too long gives its slot back; its verdict counts whenever it comes. */
   #hasFreeProbe(now: number): boolean {
     const { halfOpenMaxCalls, halfOpenTimeout } = this.#config;
     const probes = this.#probes!;
     if (probes.length < halfOpenMaxCalls) return true;
     // Probes stand in the order of their start, so only the first ones can be too old.
-    while (probes.length > 0 && now - probes[0]!.startedAt >= halfOpenTimeout) probes.shift()!.generation = NO_VERDICT;
+    while (probes.length > 0 && now - probes[0]!.startedAt >= halfOpenTimeout) probes.shift();
     return probes.length < halfOpenMaxCalls;
   }
 
   #releaseProbe(permit: Permit): void {
-    const probes = this.#probes!;
-    probes.splice(probes.indexOf(permit), 1);
+    if ((permit.flags & ANSWERED) === 0) {
+      const at = this.#probes!.indexOf(permit);
+      if (at !== -1) this.#probes!.splice(at, 1);
+      return;
+    }
+    const at = this.#answered!.indexOf(permit);
+    if (at === -1) return;
+    this.#answered!.splice(at, 1);
+    this.#answeredAt!.splice(at, 1);
   }
 
   #recordDuration(durations: DurationRecorder, ms: number): void {
@@ -512,7 +720,11 @@ export class CircuitBreaker implements PermitIssuer {
 
   /** Whether the outcome of a call says something about the circuit as it is now. */
   #counts(permit: Permit): boolean {
-    return permit.generation === this.#generation;
+    return (
+      permit.generation === this.#generation ||
+      // Its good answer has helped to close the circuit: what becomes of the rest is no less true.
+      ((permit.flags & COUNTED) !== 0 && this.#state === CLOSED && permit.generation === this.#generation - 1)
+    );
   }
 
   #isSlow(permit: Permit, now: number): boolean {
@@ -522,10 +734,12 @@ export class CircuitBreaker implements PermitIssuer {
   }
 
   /** Opens a closed circuit when one of its three limits is reached. The window has just been rotated. */
-  #tripIfOver(now: number, context: unknown): void {
+  #tripIfOver(now: number, context: unknown, cause?: unknown): void {
     const reason = this.#whyFailing();
-    if (reason !== undefined) this.#open(now, this.#nextOpenDuration(), reason, this.#lastFailure, context);
-    else if (this.#slowCalls !== undefined) this.#tripIfSlow(now, context);
+    if (reason !== undefined) {
+      this.#openedUnreachable = this.#unreachable;
+      this.#open(now, this.#nextOpenDuration(now), reason, this.#lastFailure, cause, context);
+    } else if (this.#slowCalls !== undefined) this.#tripIfSlow(now, context);
   }
 
   #whyFailing(): string | undefined {
@@ -545,11 +759,14 @@ export class CircuitBreaker implements PermitIssuer {
     const { minimumCalls, slowCallRateThreshold, window } = this.#config;
     this.#window.rotate(now);
     const overdue = slowCalls.overdue(now);
-    const calls = this.#window.calls + overdue;
-    if (calls < minimumCalls || this.#window.slow + overdue < calls * slowCallRateThreshold) return;
+    const calls = this.#window.calls + this.#window.slowWithoutVerdict + overdue;
+    const slow = this.#window.slow + this.#window.slowWithoutVerdict + overdue;
+    if (calls < minimumCalls || slow < calls * slowCallRateThreshold) return;
     const rate = describeRate(this.#slowCallRate(overdue), calls, window, slowCallRateThreshold);
     const reason = `slow-call rate ${rate}, slow from ${formatSeconds(slowCalls.slowCallDuration)}`;
-    this.#open(now, this.#nextOpenDuration(), reason, undefined, context);
+    this.#openedBySlowness = true;
+    this.#openedUnreachable = false;
+    this.#open(now, this.#nextOpenDuration(now), reason, undefined, undefined, context);
   }
 
   #failureRate(): number {
@@ -558,30 +775,76 @@ export class CircuitBreaker implements PermitIssuer {
   }
 
   #slowCallRate(overdue: number): number {
-    const calls = this.#window.calls + overdue;
-    return calls === 0 ? 0 : (this.#window.slow + overdue) / calls;
+    const given = this.#window.slowWithoutVerdict + overdue;
+    const calls = this.#window.calls + given;
+    return calls === 0 ? 0 : (this.#window.slow + given) / calls;
   }
 
-  /** How long the next opening lasts: longer each time a probe has failed, never beyond `maxOpenDuration`. */
-  #nextOpenDuration(): number {
-    const { openDuration, openBackoff, openJitter, maxOpenDuration } = this.#config;
-    // Capped before it is spread, or jitter would be lost on a wait that has grown far beyond the cap.
-    const backedOff = Math.min(openDuration * openBackoff ** this.#openings, maxOpenDuration);
-    const spread = openJitter === 0 ? 1 : 1 + openJitter * (2 * this.#seams.random() - 1);
-    return Math.min(backedOff * spread, maxOpenDuration);
+  /**
+   * How long the next opening lasts: a share of the time for which the circuit has not been closed, up to `openDuration`;
+   * from there on longer each time, up to `maxOpenDuration`.
+   */
+  #nextOpenDuration(now: number): number {
+    const { initialOpenDuration, openDuration, openBackoff, openJitter, maxOpenDuration } = this.#config;
+    // Whole milliseconds, as dates have them: whoever waits until `openUntil` must not come too early.
+    const share = Math.max(initialOpenDuration, Math.ceil(this.#troubleAt(now) * SHARE_OF_OUTAGE));
+    const backedOff =
+      share < openDuration ? share : Math.min(openDuration * openBackoff ** this.#fullOpenings++, maxOpenDuration);
+    if (openJitter === 0) return backedOff;
+    // Downwards only at the cap: a wait that is cut there would end for all instances at the same moment.
+    const shortest = backedOff * (1 - openJitter);
+    const longest = Math.min(backedOff * (1 + openJitter), maxOpenDuration);
+    return shortest + this.#seams.random() * (longest - shortest);
   }
 
-  #open(now: number, openFor: number, reason: string, cause: unknown, context: unknown): void {
-    this.#openFor = openFor;
-    this.#openUntil = now + openFor;
+  /** How long the circuit has not been closed; where it was closed for a moment only, without that moment. */
+  #troubleAt(now: number): number {
+    if (this.#state !== CLOSED) return now - this.#troubleSince;
+    return now - this.#closedAt < this.#config.window ? this.#troubleMs : 0;
+  }
+
+  /** Jitter only adds to the time for which a target asks to be left alone. */
+  #spreadHold(ms: number): number {
+    const { openJitter } = this.#config;
+    return openJitter === 0 ? ms : ms * (1 + openJitter * this.#seams.random());
+  }
+
+  /** A call that began before the circuit opened brings a longer `Retry-After`. */
+  #holdUntil(until: number): void {
+    this.#heldUntil = Math.max(this.#heldUntil, until);
+    this.#stayOpenUntil(Math.max(this.#openUntil, this.#heldUntil));
+  }
+
+  #stayOpenUntil(until: number): void {
+    this.#openUntil = until;
+    this.#openFor = until - this.#openedAt;
+  }
+
+  /** @param cause the failure itself, where it is at hand; `note` is what the circuit keeps of it */
+  #open(
+    now: number,
+    openFor: number,
+    reason: string,
+    note: FailureNote | undefined,
+    cause: unknown,
+    context: unknown,
+  ): void {
+    this.#openedAt = now;
+    this.#stayOpenUntil(openFor === Infinity ? Infinity : Math.max(now + openFor, this.#heldUntil));
     this.#openedReason = reason;
-    this.#openedCause = cause;
-    this.#openings++;
-    this.#transition(OPEN, now, reason, cause, context);
+    this.#opener = note;
+    this.#openerError = undefined;
+    this.#sawSignOfLife = false;
+    this.#transition(OPEN, now, reason, cause === undefined ? this.#cause() : cause, context);
   }
 
   #transition(to: StateCode, now: number, reason: string, cause: unknown, context: unknown): void {
     const from = this.#state;
+    if (from === CLOSED) this.#troubleSince = now - this.#troubleAt(now);
+    else if (to === CLOSED) {
+      this.#troubleMs = now - this.#troubleSince;
+      this.#closedAt = now;
+    }
     this.#window.rotate(now);
     const failureRate = this.#failureRate();
     this.#changedAt = this.#seams.wallNow();
@@ -591,20 +854,40 @@ export class CircuitBreaker implements PermitIssuer {
     this.transitions ??= new Array<number>(9).fill(0);
     this.transitions[from * 3 + to]!++;
     this.#begin(to);
+    this.#tellOf(from, to, this.#changedAt, reason, cause, context, failureRate);
+  }
 
+  /** Tells of a change. Where a listener makes another one, all hear of the first before anybody hears of that. */
+  #tellOf(
+    from: StateCode,
+    to: StateCode,
+    at: number,
+    reason: string,
+    cause: unknown,
+    context: unknown,
+    failureRate = this.#failureRate(),
+  ): void {
     if (this.observer === undefined && this.#listeners === undefined) return;
     const transition: Transition = {
       name: this.name,
       from: STATE_NAMES[from],
       to: STATE_NAMES[to],
-      at: new Date(this.#changedAt),
+      at: new Date(at),
       reason,
       cause,
       failureRate,
       retryAfterMs: to === OPEN && Number.isFinite(this.#openFor) ? Math.ceil(this.#openFor) : undefined,
     };
-    this.#tellObserver((observer) => observer.onTransition(this, transition, context));
-    for (const listener of this.#listeners ?? []) this.#tell(listener, transition);
+    if (this.#untold !== undefined) {
+      this.#untold.push({ transition, context });
+      return;
+    }
+    this.#untold = [{ transition, context }];
+    for (const change of this.#untold) {
+      this.#tellObserver((observer) => observer.onTransition(this, change.transition, change.context));
+      for (const listener of this.#listeners ?? []) this.#tell(listener, change.transition);
+    }
+    this.#untold = undefined;
   }
 
   /** Enters a state; nothing that began in an earlier one has a say in it. */
@@ -614,13 +897,17 @@ export class CircuitBreaker implements PermitIssuer {
     this.#consecutiveSuccesses = 0;
     this.#slowCalls?.clear();
     this.#probes = state === HALF_OPEN ? [] : undefined;
+    this.#answered = state === HALF_OPEN ? [] : undefined;
+    this.#answeredAt = state === HALF_OPEN ? [] : undefined;
     if (state === OPEN) return;
     this.#openOnDemand = false;
     if (state === HALF_OPEN) return;
     this.#window.clear();
     this.#consecutiveFailures = 0;
-    this.#openings = 0;
-    this.#lastFailure = this.#openedCause = undefined;
+    this.#fullOpenings = 0;
+    this.#heldUntil = -Infinity;
+    this.#openedBySlowness = this.#openedUnreachable = this.#unreachable = false;
+    this.#lastFailure = this.#opener = this.#openerError = undefined;
   }
 
   #tell(listener: (transition: Transition) => void, transition: Transition): void {
@@ -643,8 +930,17 @@ export class CircuitBreaker implements PermitIssuer {
 
   #watchSlowCalls(): void {
     const { slowCallDuration } = this.#config;
+    if (slowCallDuration !== undefined) this.#ages ??= new CallAges();
     this.#slowCalls = slowCallDuration === undefined ? undefined : new SlowCallWatch(slowCallDuration);
   }
+}
+
+const BY_HAND = 'opened by hand';
+
+/** A change that is still to be told of, and what the call that caused it was acquired with. */
+interface Change {
+  readonly transition: Transition;
+  readonly context: unknown;
 }
 
 /** An error of the caller, which made its call before it asked: no word on the target. */

@@ -47,7 +47,10 @@ function completed(options: BreakerOptions): BreakerConfig {
     ...merged,
     preset: merged.preset,
     window: milliseconds(merged.window),
+    initialOpenDuration:
+      merged.initialOpenDuration === undefined ? openDuration : milliseconds(merged.initialOpenDuration),
     openDuration,
+    abandonedAfter: merged.abandonedAfter === 'off' ? 'off' : milliseconds(merged.abandonedAfter),
     maxOpenDuration:
       merged.maxOpenDuration === undefined
         ? Math.max(openDuration, DEFAULT_MAX_OPEN_DURATION)
@@ -88,16 +91,26 @@ export function unknownKey(key: string, known: readonly string[]): Pick<ConfigPr
 }
 
 function checkTogether(options: BreakerOptions): ConfigProblem[] {
-  const { maxOpenDuration, openDuration = presets[options.preset ?? 'default'].openDuration } = options;
-  if (maxOpenDuration === undefined || milliseconds(maxOpenDuration) >= milliseconds(openDuration)) return [];
-  return [
-    {
+  const { initialOpenDuration, maxOpenDuration } = options;
+  const openDuration = milliseconds(options.openDuration ?? presets[options.preset ?? 'default'].openDuration);
+  const problems: ConfigProblem[] = [];
+  if (initialOpenDuration !== undefined && milliseconds(initialOpenDuration) > openDuration) {
+    problems.push({
+      path: 'initialOpenDuration',
+      value: initialOpenDuration,
+      consequence: `it is longer than openDuration (${formatSeconds(openDuration)}), and openings would have to grow to less`,
+      allowed: 'Use at most openDuration.',
+    });
+  }
+  if (maxOpenDuration !== undefined && milliseconds(maxOpenDuration) < openDuration) {
+    problems.push({
       path: 'maxOpenDuration',
       value: maxOpenDuration,
-      consequence: `it is shorter than openDuration (${formatSeconds(milliseconds(openDuration))}), and one of the two would have no effect`,
+      consequence: `it is shorter than openDuration (${formatSeconds(openDuration)}), and one of the two would have no effect`,
       allowed: 'Use at least openDuration.',
-    },
-  ];
+    });
+  }
+  return problems;
 }
 
 function milliseconds(duration: Duration): number {

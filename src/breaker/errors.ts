@@ -71,8 +71,21 @@ export class CircuitOpenError extends Error {
   /** Milliseconds until the next probe may go through; 0 where that depends on probes under way. */
   readonly retryAfterMs: number;
 
-  /** @param cause the failure that opened the circuit; `undefined` where it was opened by hand */
-  constructor(breaker: string, state: 'open' | 'half_open', retryAfterMs: number, reason: string, cause: unknown) {
+  /** The code of the failure that opened the circuit, such as `ECONNREFUSED`, where it had one. */
+  readonly openedByCode: string | undefined;
+
+  /**
+   * @param cause an error with name, message and status of the failure that opened the circuit; never that error itself,
+   * which is another caller's. `undefined` where no failure opened it
+   */
+  constructor(
+    breaker: string,
+    state: 'open' | 'half_open',
+    retryAfterMs: number,
+    reason: string,
+    cause: unknown,
+    openedByCode?: string,
+  ) {
     super(
       state === 'open'
         ? `Circuit "${breaker}" is open: ${reason}; next attempt in ${formatSeconds(retryAfterMs)}`
@@ -82,17 +95,28 @@ export class CircuitOpenError extends Error {
     this.breaker = breaker;
     this.state = state;
     this.retryAfterMs = retryAfterMs;
+    this.openedByCode = openedByCode;
   }
 }
 
 /** An error made without walking the stack, at a fifth of the cost. */
 export function withoutStack<E extends Error>(make: () => E): E {
   const limit = Error.stackTraceLimit;
+  if (!limitStacks(0)) return make();
   try {
-    Error.stackTraceLimit = 0;
     return make();
   } finally {
-    Error.stackTraceLimit = limit;
+    limitStacks(limit);
+  }
+}
+
+/** @returns false where that cannot be set: under --frozen-intrinsics */
+function limitStacks(frames: number): boolean {
+  try {
+    Error.stackTraceLimit = frames;
+    return true;
+  } catch {
+    return false;
   }
 }
 

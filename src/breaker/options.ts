@@ -4,8 +4,12 @@ export type Duration = number | string;
 /** `enforce` rejects calls while the circuit is open; `observe` runs the whole machine and rejects nothing; `off` does nothing. */
 export type Mode = 'enforce' | 'observe' | 'off';
 
-/** What a caller of an open circuit gets from http and undici: an error, or a synthetic `503` answer. */
-export type WhenOpen = 'throw' | 'respond';
+/**
+ * What becomes of a call that an open circuit rejects: an error (`throw`), or a `503` answer of our own (`respond`, http and
+ * undici). `wait` is for clients that keep calls in a queue of their own, such as ioredis: nothing is rejected that the
+ * client would still make by itself.
+ */
+export type WhenOpen = 'throw' | 'respond' | 'wait';
 
 /** The word on one failed call: it counts against the target (`true`), for it (`false`: the target did answer), or not at all. */
 export type FailureVerdict = boolean | 'ignored';
@@ -35,27 +39,44 @@ export interface BreakerOptions {
   slowCallDuration?: Duration | undefined;
   /** This share of slow calls within `window` opens the circuit. Above 0, at most 1; default 0.5; without effect unless `slowCallDuration` is set. */
   slowCallRateThreshold?: number | undefined;
-  /** How long the circuit stays open before it lets a probe through. Duration; default 60 s. */
+  /**
+   * How long the circuit stays open at first. An opening lasts a quarter of the time for which the circuit has not been
+   * closed, at least this, at most `openDuration`; that time goes on where the circuit opens again within `window` of
+   * closing. Duration, not above `openDuration`; default `openDuration`, and 200 ms for automatic breakers.
+   */
+  initialOpenDuration?: Duration | undefined;
+  /** How long the circuit stays open before it lets a probe through, once the target has been away for a while. Duration; default 60 s. */
   openDuration?: Duration | undefined;
-  /** The longest that backoff, jitter or a `Retry-After` may keep it open. Duration, not below `openDuration`; default the larger of `openDuration` and 5 min. */
+  /**
+   * The longest that backoff or a `Retry-After` may keep it open; jitter adds to a `Retry-After` only. Duration, not below
+   * `openDuration`; default the larger of `openDuration` and 5 min.
+   */
   maxOpenDuration?: Duration | undefined;
-  /** Each reopening after a failed probe multiplies the open time by this. 1 or more; default 1 (none). */
+  /** Once openings last for `openDuration`, each reopening multiplies the open time by this. 1 or more; default 1 (none). */
   openBackoff?: number | undefined;
-  /** Spreads the open time at random by up to this share to either side, so that a fleet does not probe in step. 0 to 1; default 0. */
+  /**
+   * Spreads the open time at random by up to this share to either side, so that a fleet does not probe in step; downwards
+   * only at `maxOpenDuration`, upwards only after a `Retry-After`. 0 to 1; default 0.
+   */
   openJitter?: number | undefined;
   /** So many probes may run at once while half-open. Whole number of 1 or more; default 3. */
   halfOpenMaxCalls?: number | undefined;
   /** So many successful probes in a row close the circuit. Whole number of 1 or more; default 2. */
   successThreshold?: number | undefined;
-  /** A probe silent for so long gives its slot back, with no verdict. Duration; default the larger of `openDuration` and 30 s. */
+  /** A probe silent for so long gives its slot back; its outcome still counts. Duration; default the larger of `openDuration` and 30 s. */
   halfOpenTimeout?: Duration | undefined;
   /** Whether a call that timed out is a failure; otherwise it is ignored. Default true. */
   countTimeouts?: boolean | undefined;
+  /**
+   * A call that its caller gives up after so long without any answer can be a timeout, though the caller does not say so.
+   * Duration, or `off`; default 1 s, in `llmService` 10 s.
+   */
+  abandonedAfter?: Duration | undefined;
   /** HTTP statuses that are failures: numbers, classes (`5xx`), each with `!` in front to take it out again. Default `[5xx, !501, !505]`. */
   failureStatuses?: readonly (number | string)[] | number | string | undefined;
   /** Whether a `Retry-After` on a 429 or 503 opens the circuit for that long, at most `maxOpenDuration`. Default false; true in `llmService`. */
   honorRetryAfter?: boolean | undefined;
-  /** What a rejected http or undici call gets. Default `throw`; `respond` for undici in `llmService`. */
+  /** What becomes of a rejected call. Default `throw`, `respond` for undici in `llmService`, `wait` for redis. */
   whenOpen?: WhenOpen | undefined;
   /** The verdict on a failed call's cause, in code only. Takes precedence over every built-in classification. */
   isFailure?: ((cause: unknown) => FailureVerdict) | undefined;
@@ -71,6 +92,7 @@ export interface BreakerConfig {
   readonly window: number;
   readonly slowCallDuration?: number;
   readonly slowCallRateThreshold: number;
+  readonly initialOpenDuration: number;
   readonly openDuration: number;
   readonly maxOpenDuration: number;
   readonly openBackoff: number;
@@ -79,6 +101,7 @@ export interface BreakerConfig {
   readonly successThreshold: number;
   readonly halfOpenTimeout: number;
   readonly countTimeouts: boolean;
+  readonly abandonedAfter: number | 'off';
   readonly failureStatuses: readonly (number | string)[];
   readonly honorRetryAfter: boolean;
   readonly whenOpen?: WhenOpen;
@@ -118,7 +141,7 @@ export type OptionSpec = { readonly describe: string } & (
   | { readonly kind: 'count'; readonly below: string }
   | { readonly kind: 'share'; readonly zero: string | undefined }
   | { readonly kind: 'factor'; readonly below: string }
-  | { readonly kind: 'duration'; readonly min: number; readonly below: string }
+  | { readonly kind: 'duration'; readonly min: number; readonly below: string; readonly off?: true }
   | { readonly kind: 'flag' }
   | { readonly kind: 'choice'; readonly values: readonly string[]; readonly other: string }
   | { readonly kind: 'statuses' }
@@ -182,22 +205,30 @@ export const OPTIONS: Readonly<Record<OptionKey, OptionSpec>> = {
     describe:
       'This share of slow calls within the window opens the circuit. Without effect unless slowCallDuration is set.',
   },
+  initialOpenDuration: {
+    kind: 'duration',
+    min: 1,
+    below: 'an open circuit would reject nothing',
+    describe:
+      'How long the circuit stays open at first. An opening lasts a quarter of the time for which the circuit has not been closed, at least this, at most openDuration. Automatic breakers: 200ms.',
+  },
   openDuration: {
     kind: 'duration',
     min: 1,
     below: 'an open circuit would reject nothing',
-    describe: 'How long the circuit stays open before it lets a probe through.',
+    describe:
+      'How long the circuit stays open before it lets a probe through, once the target has been away for a while.',
   },
   maxOpenDuration: {
     kind: 'duration',
     min: 1,
     below: 'an open circuit would reject nothing',
-    describe: 'The longest that backoff, jitter or a Retry-After may keep the circuit open.',
+    describe: 'The longest that backoff or a Retry-After may keep the circuit open; jitter adds to a Retry-After only.',
   },
   openBackoff: {
     kind: 'factor',
     below: 'each failed probe would shorten the wait, and a dead target would be probed ever more often',
-    describe: 'Each reopening after a failed probe multiplies the open time by this; 1 is none.',
+    describe: 'Once openings last for openDuration, each reopening multiplies the open time by this; 1 is none.',
   },
   openJitter: {
     kind: 'share',
@@ -219,9 +250,17 @@ export const OPTIONS: Readonly<Record<OptionKey, OptionSpec>> = {
     kind: 'duration',
     min: 1,
     below: 'every probe would lose its slot at once',
-    describe: 'A probe silent for so long gives its slot back, with no verdict.',
+    describe: 'A probe silent for so long gives its slot back; its outcome still counts.',
   },
   countTimeouts: { kind: 'flag', describe: 'Whether a call that timed out is a failure; otherwise it is ignored.' },
+  abandonedAfter: {
+    kind: 'duration',
+    min: 1,
+    below: 'every call that a caller gives up could be a timeout',
+    off: true,
+    describe:
+      'A call that its caller gives up after so long without any answer can be a timeout, though the caller does not say so; or off.',
+  },
   failureStatuses: {
     kind: 'statuses',
     describe: 'HTTP statuses that are failures: numbers, classes like 5xx, each with ! in front to take it out again.',
@@ -232,9 +271,10 @@ export const OPTIONS: Readonly<Record<OptionKey, OptionSpec>> = {
   },
   whenOpen: {
     kind: 'choice',
-    values: ['throw', 'respond'],
+    values: ['throw', 'respond', 'wait'],
     other: 'it would not be known how to refuse a call',
-    describe: 'What a rejected http or undici call gets: an error, or a synthetic 503 answer.',
+    describe:
+      'What becomes of a rejected call: throw an error, respond with a 503 answer (http, undici), or wait for what the client does by itself (redis).',
   },
   isFailure: { kind: 'function', describe: 'The verdict on the cause of a failed call.' },
 };
@@ -292,11 +332,12 @@ export function checkOption(key: OptionKey, value: unknown): Omit<ConfigProblem,
         allowed: 'Use a number of 1 or more (1 = none).',
       };
     case 'duration': {
+      if (spec.off && value === 'off') return undefined;
       const duration = parseDuration(value);
       if (duration !== undefined && duration >= spec.min) return undefined;
       return {
         consequence: duration === undefined ? 'it is no length of time' : spec.below,
-        allowed: `Use milliseconds, or a number with a unit like "500ms", "30s" or "2m", of ${spec.min} ms or more.`,
+        allowed: `Use milliseconds, or a number with a unit like "500ms", "30s" or "2m", of ${spec.min} ms or more${spec.off ? ', or "off"' : ''}.`,
       };
     }
     case 'flag':

@@ -6,6 +6,13 @@ import type { Verdict } from './verdict.js';
 // A permit of this generation is of no generation that a circuit can have: its outcome is counted and gives no verdict.
 export const NO_VERDICT = -1;
 
+// Flags of a permit: its error may be shared by several calls of one client; a good answer has begun; it has counted as a
+// good probe already; it stands for a connection that could not be made.
+export const SHARES_ERRORS = 1;
+export const ANSWERED = 2;
+export const COUNTED = 4;
+export const EVIDENCE = 8;
+
 /** What a permit settles through: the breaker that made it, of which a permit knows no more than this. */
 export interface PermitIssuer {
   readonly name: string;
@@ -16,6 +23,8 @@ export interface PermitIssuer {
   settleFailure(permit: Permit, cause: unknown, retryAfterMs?: number): void;
   settleTimeout(permit: Permit, cause: unknown): void;
   settleIgnored(permit: Permit): void;
+  settleAbandoned(permit: Permit, cause: unknown): void;
+  settleAnswered(permit: Permit): void;
 }
 
 /** The right to make one call. Settled once; settling again does nothing. */
@@ -33,7 +42,19 @@ export class Permit {
     public startedAt: number,
     /** @internal What the call was acquired with; the core only hands it on. */
     public context: unknown,
+    /** @internal */
+    public flags = 0,
   ) {}
+
+  /**
+   * @internal A good answer has begun: good headers, a first reply. What the call's outcome is, its end says; a probe gives
+   * its slot back now.
+   */
+  answered(): void {
+    if (this.settled || (this.flags & ANSWERED) !== 0) return;
+    this.breaker.settleAnswered(this);
+    this.flags |= ANSWERED;
+  }
 
   /** The target answered as it should. */
   success(): void {
@@ -72,12 +93,11 @@ export class Permit {
     this.breaker.settleIgnored(this);
   }
 
-  /** @internal The target's first good answer has come, such as headers with a good status; the call goes on. */
-  answered(): void {}
-
-  /** @internal Its caller gave it up before any good answer. */
-  abandon(_cause?: unknown): void {
-    this.ignore();
+  /** @internal The caller gave up before any good answer had begun. `cause` is what it gave up with. */
+  abandon(cause?: unknown): void {
+    if (this.settled) return;
+    this.settled = true;
+    this.breaker.settleAbandoned(this, cause);
   }
 
   /** @internal Settles by a verdict; `cause` is what it was given on. */

@@ -21,6 +21,7 @@ const base = {
   slowCallRateThreshold: 0.5,
   openBackoff: 1,
   openJitter: 0,
+  abandonedAfter: 1 * SECOND,
   // RFC 9110: 501 and 505 say that the request was not one the server can serve, not that the server is in trouble.
   failureStatuses: ['5xx', '!501', '!505'],
   honorRetryAfter: false,
@@ -29,7 +30,7 @@ const base = {
 /** A named set of defaults; durations in milliseconds. What is left out follows from `openDuration`, or is off. */
 export type Preset = Omit<
   BreakerConfig,
-  'maxOpenDuration' | 'halfOpenTimeout' | 'slowCallDuration' | 'whenOpen' | 'isFailure'
+  'initialOpenDuration' | 'maxOpenDuration' | 'halfOpenTimeout' | 'slowCallDuration' | 'whenOpen' | 'isFailure'
 >;
 
 function preset(name: PresetName, own: Partial<Preset>): Preset {
@@ -45,6 +46,7 @@ export const presets: Readonly<Record<PresetName, Preset>> = Object.freeze({
     openDuration: 120 * SECOND,
     halfOpenMaxCalls: 2,
     minimumCalls: 5,
+    abandonedAfter: 10 * SECOND,
     honorRetryAfter: true,
   }),
   database: preset('database', {

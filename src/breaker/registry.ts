@@ -20,7 +20,7 @@ export function countStates(breakers: Iterable<{ readonly state: CircuitState }>
 
 /** The breakers of a registry at a glance. */
 export interface HealthCheck extends StateCounts {
-  /** No circuit is open. */
+  /** No circuit in mode `enforce` is open for a target that has answered before, but for those whose next call is a probe. */
   readonly healthy: boolean;
   readonly total: number;
 }
@@ -127,10 +127,13 @@ export class CircuitBreakerRegistry implements Iterable<CircuitBreaker> {
     return this.stateCounts().open > 0;
   }
 
-  /** Healthy means that no circuit is open. */
+  /**
+   * Unhealthy while a circuit of mode `enforce` is open, is not yet due for a probe, and its target has answered before.
+   * The counts are of the states as they are.
+   */
   healthCheck(): HealthCheck {
-    const counts = this.stateCounts();
-    return { healthy: counts.open === 0, total: this.size, ...counts };
+    const healthy = !Array.from(this).some((breaker) => breaker.isUnhealthy);
+    return { healthy, total: this.size, ...this.stateCounts() };
   }
 
   [Symbol.iterator](): IterableIterator<CircuitBreaker> {

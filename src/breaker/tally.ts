@@ -19,6 +19,11 @@ export interface BreakerStats {
     readonly ignored: number;
     readonly rejected: number;
     readonly inFlight: number;
+    /**
+     * The oldest call in flight is at least so old, in milliseconds; `null` where there is none, and where calls are not
+     * timed: without a metrics exporter and without `slowCallDuration`.
+     */
+    readonly oldestMs: number | null;
   };
   /** Share of failures within the window, 0 to 1. */
   readonly failureRate: number;

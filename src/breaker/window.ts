@@ -1,4 +1,5 @@
 const BUCKETS = 10;
+const FIELDS = 4;
 
 /**
  * Calls, failures and slow calls of the last `duration` milliseconds.
@@ -7,13 +8,16 @@ const BUCKETS = 10;
  * timer. A call therefore counts for between 9/10 of the window and all of it.
  */
 export class SlidingWindow {
+  /** Calls with a verdict. */
   calls = 0;
   failures = 0;
   slow = 0;
+  /** Calls without a verdict that were slow: they count for the rate of slow calls only. */
+  slowWithoutVerdict = 0;
 
   readonly #bucketDuration: number;
-  // Per bucket: calls, failures, slow calls. Made with the first call, and no typed array: one of this size lives outside
-  // of the heap and is larger than the breaker that it belongs to.
+  // Per bucket the four counts above. Made with the first call, and no typed array: one of this size lives outside of the
+  // heap and is larger than the breaker that it belongs to.
   #counts: number[] | undefined;
   #newest: number;
 
@@ -23,20 +27,29 @@ export class SlidingWindow {
   }
 
   record(now: number, failed: boolean, slow: boolean): void {
-    this.add(now, 1, failed ? 1 : 0, slow ? 1 : 0);
+    this.rotate(now);
+    this.#add(this.#newest, 1, failed ? 1 : 0, slow ? 1 : 0, 0);
   }
 
-  /** Adds counts to the newest bucket: also how the calls of a window move into one of another length. */
-  add(now: number, calls: number, failures: number, slow: number): void {
+  /** A slow call ended without a verdict: its caller gave it up. */
+  recordSlowWithoutVerdict(now: number): void {
     this.rotate(now);
-    const at = (this.#newest % BUCKETS) * 3;
-    const counts = (this.#counts ??= new Array<number>(BUCKETS * 3).fill(0));
-    counts[at]! += calls;
-    counts[at + 1]! += failures;
-    counts[at + 2]! += slow;
-    this.calls += calls;
-    this.failures += failures;
-    this.slow += slow;
+    this.#add(this.#newest, 0, 0, 0, 1);
+  }
+
+  /** The same calls in a window of another length. None becomes younger than it is. */
+  resized(duration: number, now: number): SlidingWindow {
+    this.rotate(now);
+    const window = new SlidingWindow(duration, now);
+    const counts = this.#counts;
+    if (counts === undefined) return window;
+    for (let bucket = this.#newest - BUCKETS + 1; bucket <= this.#newest; bucket++) {
+      const at = (((bucket % BUCKETS) + BUCKETS) % BUCKETS) * FIELDS;
+      const moved = Math.floor((bucket * this.#bucketDuration) / window.#bucketDuration);
+      if (moved <= window.#newest - BUCKETS) continue;
+      window.#add(moved, counts[at]!, counts[at + 1]!, counts[at + 2]!, counts[at + 3]!);
+    }
+    return window;
   }
 
   /** Forgets what is older than the window. */
@@ -51,19 +64,33 @@ export class SlidingWindow {
       return;
     }
     for (let bucket = current - steps + 1; bucket <= current; bucket++) {
-      this.#empty(this.#counts, (bucket % BUCKETS) * 3);
+      this.#empty(this.#counts, (bucket % BUCKETS) * FIELDS);
     }
   }
 
   clear(): void {
     this.#counts?.fill(0);
-    this.calls = this.failures = this.slow = 0;
+    this.calls = this.failures = this.slow = this.slowWithoutVerdict = 0;
+  }
+
+  #add(bucket: number, calls: number, failures: number, slow: number, slowWithoutVerdict: number): void {
+    const at = (((bucket % BUCKETS) + BUCKETS) % BUCKETS) * FIELDS;
+    const counts = (this.#counts ??= new Array<number>(BUCKETS * FIELDS).fill(0));
+    counts[at]! += calls;
+    counts[at + 1]! += failures;
+    counts[at + 2]! += slow;
+    counts[at + 3]! += slowWithoutVerdict;
+    this.calls += calls;
+    this.failures += failures;
+    this.slow += slow;
+    this.slowWithoutVerdict += slowWithoutVerdict;
   }
 
   #empty(counts: number[], at: number): void {
     this.calls -= counts[at]!;
     this.failures -= counts[at + 1]!;
     this.slow -= counts[at + 2]!;
-    counts[at] = counts[at + 1] = counts[at + 2] = 0;
+    this.slowWithoutVerdict -= counts[at + 3]!;
+    counts[at] = counts[at + 1] = counts[at + 2] = counts[at + 3] = 0;
   }
 }

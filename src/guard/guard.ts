@@ -2,7 +2,7 @@ import { context as contexts, createContextKey } from '@opentelemetry/api';
 import type { CircuitBreaker } from '../breaker/circuit-breaker.js';
 import { diagnostics } from '../breaker/diagnostics.js';
 import { CircuitOpenError } from '../breaker/errors.js';
-import { UNGUARDED, type Permit } from '../breaker/permit.js';
+import { EVIDENCE, SHARES_ERRORS, UNGUARDED, type Permit } from '../breaker/permit.js';
 import type { CircuitBreakerRegistry } from '../breaker/registry.js';
 import { CLOSED } from '../breaker/state.js';
 import type { Explanation, RuleSet } from '../rules/rule-set.js';
@@ -19,7 +19,9 @@ export type Admission = Permit | CircuitOpenError;
 type Question<Answer> = (breakers: BreakerCache, target: Target, context: unknown, longRunning: boolean) => Answer;
 
 const mayEnter: Question<Admission> = (breakers, target, context, longRunning) =>
-  isSuppressed() ? UNGUARDED : (breakers.of(target, context)?.tryAcquire(context, longRunning) ?? UNGUARDED);
+  isSuppressed()
+    ? UNGUARDED
+    : (breakers.of(target, context)?.tryAcquire(context, longRunning, SHARES_ERRORS) ?? UNGUARDED);
 
 const passes: Question<Permit> = (breakers, target, context, longRunning) =>
   isSuppressed() ? UNGUARDED : (breakers.of(target)?.acquireAnyway(context, longRunning) ?? UNGUARDED);
@@ -29,18 +31,18 @@ const isClosed: Question<boolean> = (breakers, target) => (breakers.of(target)?.
 const takesEvidence: Question<Permit> = (breakers, target) => {
   const breaker = breakers.of(target);
   if (breaker?.stateCode !== CLOSED) return UNGUARDED;
-  const admission = breaker.tryAcquire();
+  const admission = breaker.tryAcquire(undefined, true, SHARES_ERRORS | EVIDENCE);
   return admission instanceof CircuitOpenError ? UNGUARDED : admission;
 };
+
+// A sign of life makes no breaker: of a target without one there is nothing to find out.
+const seesLife: Question<void> = (breakers, target) => breakers.existing(target)?.signOfLife();
+
+const closesByLife: Question<void> = (breakers, target) => breakers.existing(target)?.closeBySignOfLife();
 
 const mayProbe: Question<Permit> = (breakers, target, context) => breakers.of(target)?.tryProbe(context) ?? UNGUARDED;
 
 const refuses: Question<boolean> = (breakers, target) => breakers.existing(target)?.isRejecting ?? false;
-
-// Until every breaker takes signs of life.
-type HearsLife = CircuitBreaker & { signOfLife?(): void };
-const showsLife: Question<void> = (breakers, target) =>
-  (breakers.existing(target) as HearsLife | undefined)?.signOfLife?.();
 
 /** The only way in for instrumentations: target → rule → breaker → permit. No answer of it ever throws. */
 export class Guard {
@@ -88,7 +90,12 @@ export class Guard {
    * the next call may probe at once. Makes no breaker.
    */
   signOfLife(target: Target): void {
-    this.#ask(showsLife, undefined, target);
+    this.#ask(seesLife, undefined, target);
+  }
+
+  /** As `signOfLife`, of a client that has made all its calls wait for this one connection: the circuit closes. */
+  closeBySignOfLife(target: Target): void {
+    this.#ask(closesByLife, undefined, target);
   }
 
   /** A permit to probe a target with a call of our own, where a half-open circuit has room for one; else `UNGUARDED`. */

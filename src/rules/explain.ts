@@ -27,7 +27,8 @@ function describePanic({ value, source }: Explanation['panicThreshold']): string
 }
 
 function formatValue(key: string, value: unknown): string {
-  if (OPTIONS[key as keyof typeof OPTIONS].kind === 'duration') return formatDuration(value as number);
+  if (OPTIONS[key as keyof typeof OPTIONS].kind === 'duration' && value !== 'off')
+    return formatDuration(value as number);
   if (typeof value === 'function') return 'a function';
   return Array.isArray(value) ? value.join(', ') : String(value);
 }

@@ -100,11 +100,11 @@ export class RuleSet {
     const found = this.#index.first(target);
     if (found === undefined) {
       const configs = isTelemetry ? this.#telemetry : this.#unmatched;
-      const config = (configs[system] ??= resolveConfig(merge(this.#layers(system, undefined, isTelemetry))));
+      const config = (configs[system] ??= automaticConfig(this.#layers(system, undefined, isTelemetry)));
       return { name: targetName(target), config, shared: false, labels: targetLabels(target), isTelemetry };
     }
     const { rule, captures } = found;
-    const config = (rule.configs[system] ??= resolveConfig(merge(this.#layers(system, rule))));
+    const config = (rule.configs[system] ??= automaticConfig(this.#layers(system, rule)));
     const name = rule.rule.name?.replace(/\$([1-9])/g, (_, number: string) => captures[Number(number) - 1] ?? '');
     if (name === undefined) return { name: targetName(target), config, shared: false, labels: targetLabels(target) };
     return { name, config, ...commonLabels(target, rule.matcher) };
@@ -118,6 +118,7 @@ export class RuleSet {
     for (const { source, options } of this.#layers(target.system, rule, isTelemetry)) {
       for (const [key, value] of Object.entries(options)) if (value !== undefined) sources.set(key, source);
     }
+    if (!sources.has('initialOpenDuration')) sources.set('initialOpenDuration', 'default of automatic breakers');
     const options = Object.entries(resolution.config).map(([key, value]) => ({
       key: key as OptionKey,
       value: value as unknown,
@@ -161,6 +162,17 @@ function layersOf(
   }
   if (mode !== undefined) layers.push({ source: MODE_VARIABLE, options: { mode } });
   return layers;
+}
+
+// A blip of a target must not become an outage through us: what is back soon is found to be back soon.
+const INITIAL_OPEN_DURATION = 200;
+
+/** The configuration of a breaker that the guard makes. */
+function automaticConfig(layers: readonly Layer[]): BreakerConfig {
+  const options = merge(layers);
+  if (options.initialOpenDuration !== undefined) return resolveConfig(options);
+  const { openDuration } = resolveConfig(options);
+  return resolveConfig({ ...options, initialOpenDuration: Math.min(INITIAL_OPEN_DURATION, openDuration) });
 }
 
 /** The options that targets of a system get by a rule, or where none matches; not checked together. */

@@ -34,7 +34,11 @@ function optionSchema(key: OptionKey): Schema {
       return v.pipe(v.number(), v.finite(), v.minValue(1));
     case 'duration':
       return checked(
-        v.union([v.pipe(v.number(), v.finite(), v.minValue(spec.min)), v.pipe(v.string(), v.regex(DURATION_PATTERN))]),
+        v.union([
+          v.pipe(v.number(), v.finite(), v.minValue(spec.min)),
+          v.pipe(v.string(), v.regex(DURATION_PATTERN)),
+          ...(spec.off ? [v.literal('off')] : []),
+        ]),
       );
     case 'flag':
       return v.boolean();

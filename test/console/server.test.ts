@@ -54,7 +54,14 @@ describe('console server', () => {
         [PAYMENTS, 'open', 'enforce'],
         ['redis://cache:6379', 'closed', 'observe'],
       ]);
-      expect(breakers[0]!.calls).to.deep.equal({ success: 0, failure: 5, ignored: 0, rejected: 0, inFlight: 0 });
+      expect(breakers[0]!.calls).to.deep.equal({
+        success: 0,
+        failure: 5,
+        ignored: 0,
+        rejected: 0,
+        inFlight: 0,
+        oldestMs: null,
+      });
       expect(Date.parse(breakers[0]!.openUntil!)).to.be.greaterThan(Date.now());
     });
 

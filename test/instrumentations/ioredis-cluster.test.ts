@@ -51,7 +51,7 @@ for (const { major, name } of MAJORS) {
       for (const key of ['a', 'b', 'c', 'd', 'e']) await cluster.set(key, key);
       expect(await cluster.get('c')).to.equal('c');
       expect(guard.breakers.listNames()).to.deep.equal([servers.target]);
-      expect(calls()).to.deep.equal({ success: 6, failure: 0, ignored: 0, rejected: 0, inFlight: 0 });
+      expect(calls()).to.deep.equal({ success: 6, failure: 0, ignored: 0, rejected: 0, inFlight: 0, oldestMs: null });
     });
 
     it('has the same breaker for calls through a node that the cluster hands out', async () => {
@@ -63,7 +63,7 @@ for (const { major, name } of MAJORS) {
     it('counts a redirected command once', async () => {
       const key = await withMovedSlot();
       expect(await cluster.get(key)).to.equal(null);
-      expect(calls()).to.deep.equal({ success: 1, failure: 0, ignored: 0, rejected: 0, inFlight: 0 });
+      expect(calls()).to.deep.equal({ success: 1, failure: 0, ignored: 0, rejected: 0, inFlight: 0, oldestMs: null });
     });
 
     it('counts a redirected pipeline once', async () => {
@@ -72,7 +72,7 @@ for (const { major, name } of MAJORS) {
         [null, null],
         [null, 0],
       ]);
-      expect(calls()).to.deep.equal({ success: 1, failure: 0, ignored: 0, rejected: 0, inFlight: 0 });
+      expect(calls()).to.deep.equal({ success: 1, failure: 0, ignored: 0, rejected: 0, inFlight: 0, oldestMs: null });
     });
 
     /** Has the client look for a key at a node that does not have it. */

@@ -56,7 +56,14 @@ for (const { major, name } of MAJORS) {
           void redis.get('key', (error, value) => (error ? reject(error) : resolve(value)));
         });
         expect(result).to.equal('value');
-        expect(breaker().stats().calls).to.deep.equal({ success: 2, failure: 0, ignored: 0, rejected: 0, inFlight: 0 });
+        expect(breaker().stats().calls).to.deep.equal({
+          success: 2,
+          failure: 0,
+          ignored: 0,
+          rejected: 0,
+          inFlight: 0,
+          oldestMs: null,
+        });
       });
 
       it('counts a command in flight until it is answered', async () => {
@@ -153,7 +160,14 @@ for (const { major, name } of MAJORS) {
         expect(await message).to.deep.equal(['news', 'hello']);
         expect((await rejection(subscriber.get('key'))).message).to.contain('subscriber mode');
         await subscriber.unsubscribe('news');
-        expect(breaker().stats().calls).to.deep.equal({ success: 1, failure: 0, ignored: 0, rejected: 0, inFlight: 0 });
+        expect(breaker().stats().calls).to.deep.equal({
+          success: 1,
+          failure: 0,
+          ignored: 0,
+          rejected: 0,
+          inFlight: 0,
+          oldestMs: null,
+        });
       });
 
       it('leaves a monitor alone', async () => {

@@ -100,7 +100,7 @@ describe("pg: OpenTelemetry's own instrumentation beside ours", () => {
       const without = await spansOf(source.replace(OURS, ''), []);
       const { guarded, ...spans } = await spansOf(source, nodeArgs);
       expect(spans).to.deep.equal(without);
-      expect(guarded).to.deep.equal({ success: 9, failure: 0, ignored: 0, rejected: 0, inFlight: 0 });
+      expect(guarded).to.deep.equal({ success: 9, failure: 0, ignored: 0, rejected: 0, inFlight: 0, oldestMs: null });
     });
   }
 

@@ -48,7 +48,14 @@ export class TestGuard extends Guard {
   }
 }
 
-const NO_CALLS: BreakerStats['calls'] = { success: 0, failure: 0, ignored: 0, rejected: 0, inFlight: 0 };
+const NO_CALLS: BreakerStats['calls'] = {
+  success: 0,
+  failure: 0,
+  ignored: 0,
+  rejected: 0,
+  inFlight: 0,
+  oldestMs: null,
+};
 
 /** Counts as `stats()` gives them, with zeros where nothing is said. */
 export function counts(some: Partial<BreakerStats['calls']>): BreakerStats['calls'] {

@@ -41,7 +41,7 @@ export async function outcomesOf(breaker: CircuitBreaker): Promise<string> {
 
 /** What a breaker has counted so far, zeros left out: `2 success, 1 ignored`. */
 export function countsOf(breaker: CircuitBreaker): string {
-  const counts = Object.entries(breaker.stats().calls).filter(([, count]) => count > 0);
+  const counts = Object.entries(breaker.stats().calls).filter(([name, count]) => name !== 'oldestMs' && count! > 0);
   return counts.map(([outcome, count]) => `${count} ${outcome}`).join(', ');
 }
 

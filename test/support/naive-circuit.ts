@@ -8,12 +8,20 @@ export interface NaiveCall {
   readonly longRunning: boolean;
   /** Which life of the circuit it belongs to; `undefined` where its outcome has no say. */
   life: number | undefined;
+  /** A probe that nothing was heard of yet, and that others wait for. */
+  holdsSlot: boolean;
+  /** When a good answer began. */
+  answeredAt: number | undefined;
+  /** Its good answer has counted. */
+  counted: boolean;
 }
 
 interface Ended {
   slot: number;
   readonly failed: boolean;
   readonly slow: boolean;
+  /** Given up, and slow by then. */
+  readonly noVerdict: boolean;
 }
 
 // The window is promised to be exact to a tenth of its length.
@@ -36,7 +44,15 @@ export class NaiveCircuit {
 
   #life = 0;
   #ended: Ended[] = [];
-  #timesOpened = 0;
+  #fullOpenings = 0;
+  #openedBySlowness = false;
+  #openedUnreachable = false;
+  #allUnreachable = true;
+  #sawLife = false;
+  #heldUntil = 0;
+  #leftClosedAt = 0;
+  #closedAt = -Infinity;
+  #troubleBefore = 0;
 
   constructor(
     public config: BreakerConfig,
@@ -49,8 +65,9 @@ export class NaiveCircuit {
     this.asked++;
     if (this.state === 'closed') this.#openIfSlow();
     if (this.state === 'open' && this.now() >= this.openUntil) this.#change('half_open');
+    if (this.state === 'half_open') this.#countGoodAnswers();
     if (this.state === 'closed') return this.#start(longRunning, this.#life);
-    if (this.state === 'half_open' && this.#mayProbe(longRunning)) return this.#start(longRunning, this.#life);
+    if (this.state === 'half_open' && this.#mayProbe(longRunning)) return this.#start(longRunning, this.#life, true);
     if (this.config.mode === 'observe') {
       this.totals.wouldReject++;
       return this.#start(longRunning, undefined);
@@ -59,31 +76,69 @@ export class NaiveCircuit {
     return this.state;
   }
 
-  end(call: NaiveCall, outcome: Outcome, holdMs = 0): void {
+  /** A good answer to a call begins. */
+  answer(call: NaiveCall): void {
+    if (call.answeredAt !== undefined) return;
+    call.answeredAt = this.now();
+    call.holdsSlot = false;
+  }
+
+  /** @param unreachable what a failure says: that no connection could be made */
+  end(call: NaiveCall, outcome: Outcome, holdMs = 0, unreachable = false): void {
     this.inFlight = this.inFlight.filter((other) => other !== call);
     this.totals[outcome]++;
-    if (call.life !== this.#life || outcome === 'ignored') return;
+    const hold = Math.min(holdMs, this.config.maxOpenDuration);
+    if (!this.#hasSay(call)) {
+      if (outcome === 'failure' && hold > 0 && this.state === 'open') this.#hold(hold);
+      return;
+    }
+    if (outcome === 'ignored') {
+      if (this.state !== 'closed' || !this.#isSlow(call)) return;
+      this.#ended.push({ slot: this.#slot(), failed: false, slow: true, noVerdict: true });
+      this.#openIfSlow();
+      return;
+    }
 
     const failed = outcome === 'failure';
-    this.failuresInARow = failed ? this.failuresInARow + 1 : 0;
-    this.successesInARow = failed ? 0 : this.successesInARow + 1;
-    if (this.state === 'closed') this.#ended.push({ slot: this.#slot(), failed, slow: this.#isSlow(call) });
+    if (!failed && this.state === 'half_open') return this.#endGoodProbe(call);
+    this.#count(failed, unreachable);
+    if (this.state === 'closed') {
+      this.#ended.push({ slot: this.#slot(), failed, slow: this.#isSlow(call), noVerdict: false });
+    }
 
-    if (failed && holdMs > 0) this.#open(Math.min(holdMs, this.config.maxOpenDuration));
-    else if (this.state === 'half_open') {
-      if (failed) this.#open();
-      else if (this.successesInARow >= this.config.successThreshold) this.#change('closed');
+    if (failed && hold > 0) {
+      this.#openedUnreachable = this.#openedBySlowness = false;
+      const held = this.#spread(hold);
+      this.#heldUntil = Math.max(this.#heldUntil, this.now() + held);
+      this.#open(held);
+    } else if (this.state === 'half_open') {
+      this.#openedUnreachable = unreachable;
+      this.#open();
     } else {
       const { failureThreshold, minimumCalls, failureRateThreshold } = this.config;
-      const recent = this.#recent();
+      const recent = this.#judged();
       const failures = recent.filter((ended) => ended.failed).length;
-      if (this.failuresInARow >= failureThreshold) this.#open();
-      else if (recent.length >= minimumCalls && failures >= recent.length * failureRateThreshold) this.#open();
-      else this.#openIfSlow();
+      const tooMany = recent.length >= minimumCalls && failures >= recent.length * failureRateThreshold;
+      if (this.failuresInARow >= failureThreshold || tooMany) {
+        this.#openedUnreachable = failed && this.#allUnreachable;
+        this.#open();
+      } else this.#openIfSlow();
     }
   }
 
+  /** A connection was made. */
+  signOfLife(): void {
+    if (this.state !== 'open' || !this.#openedUnreachable || this.#sawLife) return;
+    this.#sawLife = true;
+    this.openUntil = Math.min(this.openUntil, Math.max(this.now(), this.#heldUntil));
+  }
+
+  closeBySignOfLife(): void {
+    if (this.state !== 'closed' && this.#openedUnreachable) this.#change('closed');
+  }
+
   forceOpen(): void {
+    this.#openedUnreachable = this.#openedBySlowness = false;
     if (this.state === 'open') this.openUntil = Infinity;
     else this.#open(Infinity);
   }
@@ -91,18 +146,19 @@ export class NaiveCircuit {
   reset(): void {
     if (this.state === 'closed') this.#begin();
     else this.#change('closed');
+    this.#closedAt = -Infinity;
   }
 
-  /** Calls of one window move into the newest slot of another. */
+  /** Calls of one window keep in another the age of the oldest call that their slot can hold. */
   reconfigure(config: BreakerConfig): void {
     const recent = this.#recent();
-    const moved = config.window !== this.config.window;
+    const [before, after] = [this.config.window / SLOTS, config.window / SLOTS];
     this.config = config;
-    if (moved) for (const ended of recent) ended.slot = this.#slot();
+    if (after !== before) for (const ended of recent) ended.slot = Math.floor((ended.slot * before) / after);
   }
 
   failureRate(): number {
-    const recent = this.#recent();
+    const recent = this.#judged();
     return recent.length === 0 ? 0 : recent.filter((ended) => ended.failed).length / recent.length;
   }
 
@@ -113,8 +169,46 @@ export class NaiveCircuit {
     return calls === 0 ? 0 : (recent.filter((ended) => ended.slow).length + overdue) / calls;
   }
 
+  /** Calls that other probes wait for. */
   probes(): NaiveCall[] {
-    return this.state === 'half_open' ? this.inFlight.filter((call) => call.life === this.#life) : [];
+    return this.state === 'half_open' ? this.inFlight.filter((call) => call.life === this.#life && call.holdsSlot) : [];
+  }
+
+  #hasSay(call: NaiveCall): boolean {
+    if (call.life === this.#life) return true;
+    return call.counted && this.state === 'closed' && call.life === this.#life - 1;
+  }
+
+  #count(failed: boolean, unreachable: boolean): void {
+    if (!failed) this.#allUnreachable = true;
+    else this.#allUnreachable &&= unreachable;
+    this.failuresInARow = failed ? this.failuresInARow + 1 : 0;
+    this.successesInARow = failed ? 0 : this.successesInARow + 1;
+  }
+
+  #endGoodProbe(call: NaiveCall): void {
+    if (call.counted) return;
+    if (this.#openedBySlowness && this.#isSlow(call)) return this.#open();
+    this.#count(false, false);
+    this.#closeIfProven();
+  }
+
+  #closeIfProven(): void {
+    if (this.successesInARow >= this.config.successThreshold) this.#change('closed');
+  }
+
+  #countGoodAnswers(): void {
+    const life = this.#life;
+    const good = this.inFlight
+      .filter((call) => call.life === life && !call.counted && this.now() - call.answeredAt! >= 1_000)
+      .sort((a, b) => a.answeredAt! - b.answeredAt!);
+    for (const call of good) {
+      if (this.#life !== life) return;
+      if (this.#openedBySlowness && this.#isSlow(call)) continue;
+      call.counted = true;
+      this.#count(false, false);
+      this.#closeIfProven();
+    }
   }
 
   #mayProbe(longRunning: boolean): boolean {
@@ -122,14 +216,21 @@ export class NaiveCircuit {
     if (longRunning) return false;
     if (this.probes().length >= halfOpenMaxCalls) {
       for (const probe of this.probes()) {
-        if (this.now() - probe.startedAt >= halfOpenTimeout) probe.life = undefined;
+        if (this.now() - probe.startedAt >= halfOpenTimeout) probe.holdsSlot = false;
       }
     }
     return this.probes().length < halfOpenMaxCalls;
   }
 
-  #start(longRunning: boolean, life: number | undefined): NaiveCall {
-    const call = { startedAt: this.now(), longRunning, life };
+  #start(longRunning: boolean, life: number | undefined, holdsSlot = false): NaiveCall {
+    const call = {
+      startedAt: this.now(),
+      longRunning,
+      life,
+      holdsSlot,
+      answeredAt: undefined,
+      counted: false,
+    };
     this.inFlight.push(call);
     return call;
   }
@@ -149,7 +250,10 @@ export class NaiveCircuit {
     if (slowCallDuration === undefined) return;
     const calls = this.#recent().length + this.#overdue().length;
     const slow = this.#recent().filter((ended) => ended.slow).length + this.#overdue().length;
-    if (calls >= minimumCalls && slow >= calls * slowCallRateThreshold) this.#open();
+    if (calls < minimumCalls || slow < calls * slowCallRateThreshold) return;
+    this.#openedBySlowness = true;
+    this.#openedUnreachable = false;
+    this.#open();
   }
 
   #slot(): number {
@@ -161,20 +265,54 @@ export class NaiveCircuit {
     return this.#ended;
   }
 
+  #judged(): Ended[] {
+    return this.#recent().filter((ended) => !ended.noVerdict);
+  }
+
   #open(duration = this.#nextDuration()): void {
-    this.openUntil = this.now() + duration;
-    this.#timesOpened++;
+    this.openUntil = duration === Infinity ? Infinity : Math.max(this.now() + duration, this.#heldUntil);
+    this.#sawLife = false;
     this.#change('open');
   }
 
+  #hold(ms: number): void {
+    this.#heldUntil = Math.max(this.#heldUntil, this.now() + this.#spread(ms));
+    this.openUntil = Math.max(this.openUntil, this.#heldUntil);
+  }
+
+  #spread(ms: number): number {
+    return ms + ms * this.config.openJitter * this.chance();
+  }
+
   #nextDuration(): number {
-    const { openDuration, openBackoff, openJitter, maxOpenDuration } = this.config;
-    let duration = openDuration;
-    for (let time = 0; time < this.#timesOpened; time++) duration = Math.min(duration * openBackoff, maxOpenDuration);
-    return Math.min(duration * (1 - openJitter + 2 * openJitter * this.chance()), maxOpenDuration);
+    const { initialOpenDuration, openDuration, openBackoff, openJitter, maxOpenDuration } = this.config;
+    let duration = Math.min(Math.max(initialOpenDuration, Math.ceil(this.#trouble() / 4)), openDuration);
+    if (duration === openDuration) {
+      for (let time = 0; time < this.#fullOpenings; time++)
+        duration = Math.min(duration * openBackoff, maxOpenDuration);
+      this.#fullOpenings++;
+    }
+    const [least, most] = [
+      duration - duration * openJitter,
+      Math.min(duration + duration * openJitter, maxOpenDuration),
+    ];
+    return least + (most - least) * this.chance();
+  }
+
+  /** How long it has not been closed. */
+  #trouble(): number {
+    if (this.state !== 'closed') return this.now() - this.#leftClosedAt + this.#troubleBefore;
+    return this.now() - this.#closedAt < this.config.window ? this.#troubleBefore : 0;
   }
 
   #change(state: NaiveCircuit['state']): void {
+    if (this.state === 'closed') {
+      this.#troubleBefore = this.#trouble();
+      this.#leftClosedAt = this.now();
+    } else if (state === 'closed') {
+      this.#troubleBefore = this.#trouble();
+      this.#closedAt = this.now();
+    }
     this.state = state;
     this.changes++;
     this.#begin();
@@ -185,7 +323,10 @@ export class NaiveCircuit {
     this.successesInARow = 0;
     if (this.state !== 'closed') return;
     this.failuresInARow = 0;
-    this.#timesOpened = 0;
+    this.#fullOpenings = 0;
+    this.#heldUntil = 0;
+    this.#openedBySlowness = this.#openedUnreachable = false;
+    this.#allUnreachable = true;
     this.#ended = [];
   }
 }

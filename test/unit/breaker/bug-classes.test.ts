@@ -148,7 +148,7 @@ describe('What goes wrong in other circuit breakers', () => {
     call.timeout();
     call.ignore();
     const { calls, consecutiveFailures } = breaker.stats();
-    expect(calls).to.deep.equal({ success: 0, failure: 1, ignored: 0, rejected: 0, inFlight: 0 });
+    expect(calls).to.deep.equal({ success: 0, failure: 1, ignored: 0, rejected: 0, inFlight: 0, oldestMs: null });
     expect(consecutiveFailures).to.equal(1);
   });
 

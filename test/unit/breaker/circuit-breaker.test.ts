@@ -1,6 +1,6 @@
 import { expect } from 'chai';
 import { CircuitBreaker, type CircuitBreaker as Breaker } from '../../../src/breaker/circuit-breaker.js';
-import { UNGUARDED } from '../../../src/breaker/permit.js';
+import { SHARES_ERRORS, UNGUARDED, type Permit } from '../../../src/breaker/permit.js';
 import { resolveConfig } from '../../../src/breaker/config.js';
 import { diagnostics } from '../../../src/breaker/diagnostics.js';
 import { CircuitOpenError, ConfigError } from '../../../src/breaker/errors.js';
@@ -16,6 +16,7 @@ import {
   succeed,
   waitUntilProbe,
 } from '../../support/breakers.js';
+import type { FakeClock } from '../../support/clock.js';
 import { captureDiagnostics } from '../../support/diagnostics.js';
 
 describe('CircuitBreaker', () => {
@@ -29,7 +30,7 @@ describe('CircuitBreaker', () => {
         consecutiveSuccesses: 0,
         transitionCount: 0,
         lastStateChange: new Date(clock.wallNow()),
-        calls: { success: 0, failure: 0, ignored: 0, rejected: 0, inFlight: 0 },
+        calls: { success: 0, failure: 0, ignored: 0, rejected: 0, inFlight: 0, oldestMs: null },
         failureRate: 0,
         slowCallRate: 0,
         openUntil: null,
@@ -158,6 +159,17 @@ describe('CircuitBreaker', () => {
       expect(rejectionOf(breaker).cause).to.equal(undefined);
       expect(breaker.stats()).to.include({ transitionCount: 1, openUntil: null });
     });
+
+    it('by hand although it was open already, and tells of it once', () => {
+      const { breaker } = breakerWithClock();
+      openCircuit(breaker);
+      const changes = recordTransitions(breaker);
+      breaker.forceOpen();
+      breaker.forceOpen();
+      expect(changes.map(({ from, to, reason }) => `${from} to ${to}: ${reason}`)).to.deep.equal([
+        'open to open: opened by hand',
+      ]);
+    });
   });
 
   describe('while open', () => {
@@ -226,7 +238,7 @@ describe('CircuitBreaker', () => {
       });
     }
 
-    it('never waits longer than maxOpenDuration for jitter, and still spreads a wait that backoff has brought there', () => {
+    it('spreads a wait that has come to maxOpenDuration downwards only', () => {
       const { breaker, clock } = breakerWithClock({
         openDuration: 1_000,
         maxOpenDuration: 1_000,
@@ -240,7 +252,7 @@ describe('CircuitBreaker', () => {
         waitUntilProbe(breaker, clock);
         return wait;
       };
-      expect([0.9, 0, 0.25].map(waitFor)).to.deep.equal([1_000, 500, 750]);
+      expect([0.9, 0, 0.25].map(waitFor)).to.deep.equal([950, 500, 625]);
     });
   });
 
@@ -310,23 +322,31 @@ describe('CircuitBreaker', () => {
       const stillDown = new Error('still down');
       startProbe(breaker, clock).failure(stillDown);
       expect(breaker.state).to.equal('open');
-      expect(rejectionOf(breaker).cause).to.equal(stillDown);
+      expect(rejectionOf(breaker).cause).to.deep.include({ name: 'Error', message: 'still down' });
       expect(rejectionOf(breaker).message).to.contain('a probe failed');
     });
 
-    it('takes the slot of a probe that was silent for halfOpenTimeout, and does not hear what it brings later', () => {
+    it('takes the slot of a probe that was silent for halfOpenTimeout, and still hears what it brings later', () => {
       const { breaker, clock } = breakerWithClock({ halfOpenMaxCalls: 1, halfOpenTimeout: 500, successThreshold: 1 });
       const silent = startProbe(breaker, clock);
       clock.advance(499);
       rejectionOf(breaker);
       clock.advance(1);
       const next = breaker.acquire();
-      silent.failure(new Error('too late'));
-      expect(breaker.state).to.equal('half_open');
       rejectionOf(breaker);
-      next.success();
+      silent.success();
       expect(breaker.state).to.equal('closed');
-      expect(breaker.stats().calls).to.deep.include({ success: 1, failure: 6, inFlight: 0 });
+      next.success();
+      expect(breaker.stats().calls).to.deep.include({ success: 2, failure: 5, inFlight: 0 });
+    });
+
+    it('reopens where a silent probe fails after it gave its slot back', () => {
+      const { breaker, clock } = breakerWithClock({ halfOpenMaxCalls: 1, halfOpenTimeout: 500 });
+      const silent = startProbe(breaker, clock);
+      clock.advance(500);
+      breaker.acquire();
+      silent.failure(new Error('late, and still down'));
+      expect(breaker.state).to.equal('open');
     });
 
     it('still hears a slow probe whose slot nobody needed', () => {
@@ -344,6 +364,408 @@ describe('CircuitBreaker', () => {
     });
   });
 
+  describe('while the target has been away for a short time', () => {
+    const OPTIONS = {
+      initialOpenDuration: 200,
+      openDuration: '30s',
+      failureThreshold: 1,
+      successThreshold: 1,
+    } as const;
+
+    /** How long each opening lasts while every probe fails, in milliseconds, until so much time has passed. */
+    function openings(breaker: Breaker, clock: FakeClock, until: number): number[] {
+      const end = clock.now() + until;
+      const waits: number[] = [];
+      while (clock.now() < end) {
+        fail(breaker);
+        waits.push(breaker.stats().openUntil!.getTime() - clock.wallNow());
+        waitUntilProbe(breaker, clock);
+      }
+      return waits;
+    }
+
+    it('opens for a quarter of the time for which it has not been closed, from initialOpenDuration up to openDuration', () => {
+      const { breaker, clock } = breakerWithClock(OPTIONS);
+      const waits = openings(breaker, clock, 300_000);
+      expect(waits.slice(0, 7)).to.deep.equal([200, 200, 200, 200, 200, 250, 313]);
+      expect(waits.slice(-3)).to.deep.equal([30_000, 30_000, 30_000]);
+    });
+
+    it('probes a dead target some 26 times in its first minute, and 2 to 4 times a minute from the third on', () => {
+      const { breaker, clock } = breakerWithClock(OPTIONS);
+      const counts = [1, 2, 3, 4].map(() => openings(breaker, clock, 60_000).length);
+      expect(counts[0]).to.be.within(22, 27);
+      for (const count of counts.slice(2)) expect(count).to.be.within(2, 4);
+    });
+
+    it('lets openBackoff multiply only openings that last for openDuration', () => {
+      const { breaker, clock } = breakerWithClock({
+        ...OPTIONS,
+        openDuration: 400,
+        openBackoff: 2,
+        maxOpenDuration: 1_000,
+      });
+      expect(openings(breaker, clock, 6_000).filter((ms) => ms >= 400)).to.deep.equal([400, 800, 1_000, 1_000, 1_000]);
+    });
+
+    it('goes on with that time where it opens again within the window, without the time for which it was closed', () => {
+      const { breaker, clock } = breakerWithClock({ ...OPTIONS, window: '10s' });
+      openings(breaker, clock, 8_000);
+      const before = breaker.stats().lastStateChange;
+      succeed(breaker);
+      clock.advance(9_000);
+      const [wait] = openings(breaker, clock, 1);
+      expect(wait).to.be.within(2_000, 3_000);
+      succeed(breaker);
+      clock.advance(10_000);
+      expect(openings(breaker, clock, 1)).to.deep.equal([200]);
+      expect(before).to.be.below(breaker.stats().lastStateChange);
+    });
+
+    it('begins anew after a reset by hand', () => {
+      const { breaker, clock } = breakerWithClock(OPTIONS);
+      openings(breaker, clock, 60_000);
+      breaker.reset();
+      expect(openings(breaker, clock, 1)).to.deep.equal([200]);
+    });
+  });
+
+  describe('asked several times to wait', () => {
+    const wait = ({ breaker, clock }: ReturnType<typeof breakerWithClock>) =>
+      breaker.stats().openUntil!.getTime() - clock.wallNow();
+
+    it('waits for the longest, also of calls that began before it opened', () => {
+      const scene = breakerWithClock({ openDuration: '10s', maxOpenDuration: '60s' });
+      const [first, second, third, fourth] = start(scene.breaker, 4);
+      first!.failure(new Error('429'), 2_000);
+      second!.failure(new Error('429'), 20_000);
+      third!.failure(new Error('429'), 1_000);
+      expect(wait(scene)).to.equal(20_000);
+      fourth!.failure(new Error('429'), 500_000);
+      expect(wait(scene)).to.equal(60_000);
+    });
+
+    it('is asked that by no step of the backoff', () => {
+      const scene = breakerWithClock({ openDuration: 1_000, openBackoff: 2, failureThreshold: 1 });
+      for (let opening = 0; opening < 3; opening++) {
+        scene.breaker.acquire().failure(new Error('429'), 500);
+        waitUntilProbe(scene.breaker, scene.clock);
+      }
+      fail(scene.breaker);
+      expect(wait(scene)).to.equal(1_000);
+    });
+
+    it('adds jitter to that time, and takes none of it away', () => {
+      const scene = breakerWithClock({ openJitter: 0.5, maxOpenDuration: '60s' });
+      scene.clock.chance = 0.5;
+      scene.breaker.acquire().failure(new Error('429'), 600_000);
+      expect(wait(scene)).to.equal(75_000);
+    });
+  });
+
+  describe('answered', () => {
+    function probes(count: number, options?: Parameters<typeof breakerWithClock>[0]) {
+      const scene = breakerWithClock({ halfOpenMaxCalls: 1, ...options });
+      openCircuit(scene.breaker);
+      waitUntilProbe(scene.breaker, scene.clock);
+      const calls = Array.from({ length: count }, () => {
+        const probe = scene.breaker.acquire();
+        probe.answered();
+        return probe;
+      });
+      return { ...scene, calls };
+    }
+
+    it('well by its probes, has room for others at once', () => {
+      const { breaker } = probes(5);
+      expect(breaker.stats()).to.deep.include({ state: 'half_open', consecutiveSuccesses: 0 });
+    });
+
+    it('well by its probes, closes with the first call after a second although none of them ends', () => {
+      const { breaker, clock } = probes(2);
+      clock.advance(999);
+      breaker.acquire().answered();
+      expect(breaker.state).to.equal('half_open');
+      clock.advance(1);
+      breaker.acquire();
+      expect(breaker.state).to.equal('closed');
+    });
+
+    it('well by a probe that then breaks, reopens: its outcome is told at its end', () => {
+      const { breaker, calls } = probes(1);
+      calls[0]!.failure(new Error('the body broke off'));
+      expect(breaker.state).to.equal('open');
+    });
+
+    it('well by probes that break after they have closed it, counts these as failures in a row', () => {
+      const { breaker, clock, calls } = probes(2, { failureThreshold: 2 });
+      clock.advance(1_000);
+      breaker.acquire();
+      expect(breaker.state).to.equal('closed');
+      for (const call of calls) call.failure(new Error('the body broke off'));
+      expect(breaker.state).to.equal('open');
+    });
+
+    it('well by a probe that ends well later, counts it once', () => {
+      const { breaker, clock, calls } = probes(1, { successThreshold: 3 });
+      clock.advance(1_000);
+      const next = breaker.acquire();
+      calls[0]!.success();
+      expect(breaker.stats()).to.deep.include({ state: 'half_open', consecutiveSuccesses: 1 });
+      next.ignore();
+      expect(breaker.stats().calls).to.deep.include({ success: 1, inFlight: 0 });
+    });
+
+    it('while closed, changes nothing', () => {
+      const { breaker } = breakerWithClock();
+      const call = breaker.acquire();
+      call.answered();
+      call.answered();
+      expect(breaker.stats()).to.deep.include({ consecutiveSuccesses: 0, state: 'closed' });
+      call.failure(new Error('the body broke off'));
+      call.answered();
+      expect(breaker.stats().consecutiveFailures).to.equal(1);
+    });
+  });
+
+  describe('called once a second by calls that take long', () => {
+    for (const [preset, seconds] of [
+      ['default', 1],
+      ['httpApi', 35],
+      ['database', 31],
+      ['llmService', 130],
+      ['llmService', 150],
+    ] as const) {
+      it(`closes within a few rounds of probes of ${seconds} s with ${preset}, and stays closed for the hour`, () => {
+        const { breaker, clock } = breakerWithClock({ preset });
+        openCircuit(breaker);
+        const underWay: [endsAt: number, permit: Permit][] = [];
+        let closedAfter: number | undefined;
+        let rejectedAfterwards = 0;
+        for (let second = 0; second < 3_600; second++) {
+          clock.advance(1_000);
+          while (underWay.length > 0 && underWay[0]![0] <= clock.now()) underWay.shift()![1].success();
+          const admission = breaker.tryAcquire();
+          if (!(admission instanceof CircuitOpenError)) underWay.push([clock.now() + seconds * 1_000, admission]);
+          else if (closedAfter !== undefined) rejectedAfterwards++;
+          if (breaker.state === 'closed') closedAfter ??= second;
+        }
+        const { openDuration, halfOpenTimeout } = breaker.config;
+        expect(closedAfter).to.be.below((openDuration + halfOpenTimeout + 2 * seconds * 1_000) / 1_000 + 5);
+        expect(rejectedAfterwards).to.equal(0);
+      });
+    }
+  });
+
+  describe('open since calls were slow', () => {
+    function openBySlowness() {
+      const scene = breakerWithClock({
+        slowCallDuration: 100,
+        minimumCalls: 2,
+        successThreshold: 1,
+        openDuration: '1s',
+      });
+      const calls = start(scene.breaker, 2);
+      scene.clock.advance(100);
+      for (const call of calls) call.success();
+      expect(scene.breaker.state).to.equal('open');
+      waitUntilProbe(scene.breaker, scene.clock);
+      return scene;
+    }
+
+    it('does not close for a probe that is slow as well', () => {
+      const { breaker, clock } = openBySlowness();
+      const probe = breaker.acquire();
+      clock.advance(100);
+      probe.success();
+      expect(breaker.state).to.equal('open');
+      expect(rejectionOf(breaker).message).to.contain('a probe was slow, slow from 100 ms');
+    });
+
+    it('closes for a fast one', () => {
+      const { breaker } = openBySlowness();
+      succeed(breaker);
+      expect(breaker.state).to.equal('closed');
+    });
+
+    it('counts a call that is given up when it is slow already', () => {
+      const { breaker, clock } = breakerWithClock({ slowCallDuration: 100, minimumCalls: 2 });
+      const first = breaker.acquire();
+      clock.advance(100);
+      first.abandon();
+      expect(breaker.stats()).to.deep.include({ state: 'closed', slowCallRate: 1, failureRate: 0 });
+      const second = breaker.acquire();
+      clock.advance(100);
+      second.abandon();
+      expect(breaker.state).to.equal('open');
+      expect(breaker.stats().calls).to.deep.include({ ignored: 2, failure: 0 });
+    });
+  });
+
+  describe('open since its target could not be reached', () => {
+    const refused = () => Object.assign(new Error('refused'), { code: 'ECONNREFUSED' });
+    function unreachable(options?: Parameters<typeof breakerWithClock>[0]) {
+      const scene = breakerWithClock(options);
+      while (scene.breaker.state === 'closed') scene.breaker.acquire().failure(refused());
+      return scene;
+    }
+
+    it('probes at the first sign of life, once for each opening', () => {
+      const { breaker } = unreachable();
+      breaker.signOfLife();
+      const probe = breaker.acquire();
+      expect(breaker.state).to.equal('half_open');
+      probe.failure(new Error('not as well as it seemed'));
+      breaker.signOfLife();
+      rejectionOf(breaker);
+    });
+
+    it('closes for a client whose calls have all waited for that one connection', () => {
+      const { breaker } = unreachable();
+      breaker.closeBySignOfLife();
+      expect(breaker.state).to.equal('closed');
+    });
+
+    it('keeps to a Retry-After all the same', () => {
+      const { breaker, clock } = breakerWithClock({ failureThreshold: 1 });
+      const [first, second] = start(breaker, 2);
+      first!.failure(refused());
+      second!.failure(new Error('503'), 7_000);
+      breaker.signOfLife();
+      clock.advance(6_999);
+      rejectionOf(breaker);
+      clock.advance(1);
+      breaker.acquire();
+    });
+
+    for (const [why, open] of [
+      ['failed otherwise', openCircuit],
+      ['was opened by hand', (breaker: Breaker) => breaker.forceOpen()],
+      ['asked to wait', (breaker: Breaker) => breaker.acquire().failure(refused(), 5_000)],
+      [
+        'timed out',
+        (breaker: Breaker) => {
+          while (breaker.state === 'closed') breaker.acquire().timeout(new Error('late'));
+        },
+      ],
+      [
+        'could not be reached and was opened by hand',
+        (breaker: Breaker) => {
+          while (breaker.state === 'closed') breaker.acquire().failure(refused());
+          breaker.forceOpen();
+        },
+      ],
+    ] as const) {
+      it(`hears no sign of life where it ${why}`, () => {
+        const { breaker } = breakerWithClock();
+        open(breaker);
+        breaker.signOfLife();
+        breaker.closeBySignOfLife();
+        rejectionOf(breaker);
+      });
+    }
+
+    it('takes connections that could not be made for failures, while it is closed', () => {
+      const { breaker } = breakerWithClock({ failureThreshold: 2 });
+      breaker.recordEvidence('ignored', new Error('the password is wrong'));
+      breaker.recordEvidence('failure', new Error('Connection is closed.'));
+      const second = new Error('Connection is closed.');
+      breaker.recordEvidence('failure', second);
+      breaker.recordEvidence('failure', second);
+      expect(breaker.stats()).to.deep.include({ state: 'open', consecutiveFailures: 2 });
+      expect(breaker.stats().calls).to.deep.include({ failure: 2, ignored: 1, inFlight: 0, rejected: 0 });
+      breaker.closeBySignOfLife();
+      expect(breaker.state).to.equal('closed');
+    });
+  });
+
+  describe('given one error object by several calls', () => {
+    const settle = (breaker: Breaker, error: Error, times: number) => {
+      for (let call = 0; call < times; call++)
+        (breaker.tryAcquire(undefined, false, SHARES_ERRORS) as Permit).failure(error);
+    };
+
+    it('counts it once within 50 ms for the calls of an instrumentation', () => {
+      const { breaker, clock } = breakerWithClock({ failureThreshold: 3 });
+      const error = new Error('other side closed');
+      settle(breaker, error, 29);
+      expect(breaker.stats().calls).to.deep.include({ failure: 1, ignored: 28 });
+      clock.advance(50);
+      settle(breaker, error, 1);
+      settle(breaker, new Error('another'), 1);
+      expect(breaker.state).to.equal('open');
+    });
+
+    it('counts it each time for the calls of code, which uses error objects again', async () => {
+      const { breaker } = breakerWithClock({ failureThreshold: 4 });
+      const error = new Error('always this one');
+      for (let call = 0; call < 2; call++) {
+        breaker.acquire().failure(error);
+        await breaker.call(() => Promise.reject(error)).catch(() => undefined);
+      }
+      expect(breaker.state).to.equal('open');
+    });
+  });
+
+  describe('asked how old its calls are', () => {
+    it('knows how old the oldest one is at least, where it times its calls', () => {
+      const { breaker, clock } = breakerWithClock({ slowCallDuration: '1h' });
+      const oldest = breaker.acquire();
+      expect(breaker.stats().calls.oldestMs).to.equal(0);
+      clock.advance(90_000);
+      const younger = breaker.acquire();
+      clock.advance(10_000);
+      expect(breaker.stats().calls.oldestMs).to.be.within(99_000, 100_000);
+      expect(breaker.callsOlderThan(60_000)).to.equal(1);
+      oldest.ignore();
+      expect(breaker.stats().calls.oldestMs).to.be.within(9_000, 10_000);
+      younger.failure(new Error('down'));
+      expect(breaker.stats().calls.oldestMs).to.equal(null);
+    });
+
+    it('does not know otherwise', () => {
+      const { breaker, clock } = breakerWithClock();
+      start(breaker, 2);
+      clock.advance(90_000);
+      expect(breaker.stats().calls.oldestMs).to.equal(null);
+      expect(breaker.callsOlderThan(60_000)).to.equal(0);
+    });
+  });
+
+  describe('holding what it knows of a failure', () => {
+    it('gives rejections a cause of their own, without its code, and says the code', () => {
+      const { breaker } = breakerWithClock({ failureThreshold: 1 });
+      const cause = Object.assign(new Error('connect ECONNREFUSED'), { code: 'ECONNREFUSED' });
+      const failure = Object.assign(new TypeError('fetch failed', { cause }), { status: 503, config: { secret: 1 } });
+      breaker.acquire().failure(failure);
+      const error = rejectionOf(breaker);
+      expect(error.openedByCode).to.equal('ECONNREFUSED');
+      expect(error.cause).to.be.instanceOf(Error).and.not.to.equal(failure);
+      expect(error.cause).to.include({ name: 'TypeError', message: 'fetch failed', status: 503 });
+      expect(error.cause).not.to.have.any.keys('code', 'config');
+      expect((error.cause as Error).cause).to.equal(undefined);
+    });
+
+    it('cuts long messages', () => {
+      const { breaker } = breakerWithClock({ failureThreshold: 1 });
+      breaker.acquire().failure(new Error('x'.repeat(5_000_000)));
+      expect((rejectionOf(breaker).cause as Error).message).to.have.length(1_000);
+    });
+
+    for (const [what, cause, message] of [
+      ['a string', 'down', 'down'],
+      ['null', null, 'null'],
+      ['a symbol', Symbol('down'), 'Symbol(down)'],
+      ['an object without a message', {}, ''],
+    ] as const) {
+      it(`makes an error of ${what}`, () => {
+        const { breaker } = breakerWithClock({ failureThreshold: 1 });
+        breaker.acquire().failure(cause);
+        expect(rejectionOf(breaker).cause).to.be.instanceOf(Error).and.include({ name: 'Error', message });
+      });
+    }
+  });
+
   describe('in mode observe', () => {
     it('goes through all states, rejects nothing and counts what it would have rejected', () => {
       const { breaker, clock } = breakerWithClock({ mode: 'observe', halfOpenMaxCalls: 1, failureThreshold: 2 });
@@ -359,7 +781,14 @@ describe('CircuitBreaker', () => {
       expect(changes.map(({ to }) => to)).to.deep.equal(['open', 'half_open', 'closed']);
       expect(breaker.tally).to.include({ rejectedOpen: 0, rejectedHalfOpen: 0 });
       expect(breaker.tally).to.include({ unenforcedOpen: 2, unenforcedHalfOpen: 2 });
-      expect(breaker.stats().calls).to.deep.equal({ success: 3, failure: 5, ignored: 0, rejected: 0, inFlight: 0 });
+      expect(breaker.stats().calls).to.deep.equal({
+        success: 3,
+        failure: 5,
+        ignored: 0,
+        rejected: 0,
+        inFlight: 0,
+        oldestMs: null,
+      });
     });
   });
 
@@ -371,7 +800,14 @@ describe('CircuitBreaker', () => {
       breaker.forceOpen();
       expect(await breaker.call(() => 'through')).to.equal('through');
       expect(breaker.acquire()).to.equal(UNGUARDED);
-      expect(breaker.stats().calls).to.deep.equal({ success: 0, failure: 0, ignored: 0, rejected: 0, inFlight: 0 });
+      expect(breaker.stats().calls).to.deep.equal({
+        success: 0,
+        failure: 0,
+        ignored: 0,
+        rejected: 0,
+        inFlight: 0,
+        oldestMs: null,
+      });
     });
 
     it('gives calls under way their outcome where it comes in between', () => {
@@ -531,6 +967,18 @@ describe('CircuitBreaker', () => {
       expect(breaker.state).to.equal('open');
     });
 
+    it('tells all of a change before anybody hears of one that a listener makes', () => {
+      const { breaker } = breakerWithClock();
+      const heard: string[] = [];
+      breaker.onTransition(({ to }) => {
+        heard.push(`first: ${to}`);
+        if (to === 'open') breaker.reset();
+      });
+      breaker.onTransition(({ to }) => heard.push(`second: ${to}`));
+      fail(breaker, 5);
+      expect(heard).to.deep.equal(['first: open', 'second: open', 'first: closed', 'second: closed']);
+    });
+
     it('goes on where a listener throws, and says so', () => {
       const reports = captureDiagnostics();
       const { breaker } = breakerWithClock();
@@ -592,6 +1040,17 @@ describe('CircuitBreaker', () => {
       expect(breaker.stats()).to.deep.include({ failureRate: 0.75, state: 'closed' });
       expect(breaker.config.window).to.equal(1_000);
       clock.advance(1_000);
+      expect(breaker.stats().failureRate).to.equal(0);
+    });
+
+    it('keeps the age of what it has seen where the window becomes shorter', () => {
+      const { breaker, clock } = breakerWithClock({ window: '10m', failureThreshold: 100 });
+      fail(breaker, 3);
+      clock.advance(300_000);
+      succeed(breaker);
+      reconfigure(breaker, { window: '2m', failureThreshold: 100 });
+      expect(breaker.stats().failureRate).to.equal(0);
+      reconfigure(breaker, { window: '10m', failureThreshold: 100 });
       expect(breaker.stats().failureRate).to.equal(0);
     });
 

@@ -54,7 +54,7 @@ describe('An error that cannot be read, since a getter of it throws', () => {
     breaker.acquire().failure(hostile);
     expect(breaker.stats()).to.deep.include({
       state: 'open',
-      calls: { success: 0, failure: 2, ignored: 0, rejected: 0, inFlight: 0 },
+      calls: { success: 0, failure: 2, ignored: 0, rejected: 0, inFlight: 0, oldestMs: null },
     });
     expect(() => breaker.acquire()).to.throw('2 consecutive failures');
   });

@@ -20,6 +20,7 @@ const BAD: Readonly<Record<OptionKey, readonly unknown[]>> = {
   window: [...duration, 99, '0.05s'],
   slowCallDuration: duration,
   slowCallRateThreshold: share,
+  initialOpenDuration: [...duration, '61s'],
   openDuration: duration,
   maxOpenDuration: duration,
   openBackoff: [0.99, 0, -2, NaN, Infinity, '2', true, null],
@@ -28,6 +29,7 @@ const BAD: Readonly<Record<OptionKey, readonly unknown[]>> = {
   successThreshold: count,
   halfOpenTimeout: duration,
   countTimeouts: flag,
+  abandonedAfter: [...duration, 'never'],
   failureStatuses: [[], '', 'xx', 99, 600, '6xx', '50x', '5xxx', '!', [500, 'bad'], [null], [[500]], true, null, {}],
   honorRetryAfter: flag,
   whenOpen: [...choice, 'reject'],
@@ -43,6 +45,7 @@ const GOOD: Readonly<Record<OptionKey, readonly unknown[]>> = {
   window: [100, '100ms', '1.5s', '2m', '1h'],
   slowCallDuration: [1, '2 s'],
   slowCallRateThreshold: [0.5, 1],
+  initialOpenDuration: [1, '200ms', '60s'],
   openDuration: [1, '5m'],
   maxOpenDuration: ['60s', '1h'],
   openBackoff: [1, 1.5, 10],
@@ -51,9 +54,10 @@ const GOOD: Readonly<Record<OptionKey, readonly unknown[]>> = {
   successThreshold: [1, 100],
   halfOpenTimeout: [1, '1h'],
   countTimeouts: [true, false],
+  abandonedAfter: [1, '10s', 'off'],
   failureStatuses: [[500], 503, '5xx', ['5XX', '!501', 429, '429']],
   honorRetryAfter: [true, false],
-  whenOpen: ['throw', 'respond'],
+  whenOpen: ['throw', 'respond', 'wait'],
   isFailure: [() => true],
 };
 
@@ -137,6 +141,14 @@ describe('resolveConfig', () => {
       `constructor: got 3; this key is unknown and would have no effect. Known keys are ${Object.keys(OPTIONS).join(', ')}.`,
     ],
     [
+      { initialOpenDuration: '30s', preset: 'database' },
+      'initialOpenDuration: got "30s"; it is longer than openDuration (10 s), and openings would have to grow to less. Use at most openDuration.',
+    ],
+    [
+      { abandonedAfter: 'never' },
+      'abandonedAfter: got "never"; it is no length of time. Use milliseconds, or a number with a unit like "500ms", "30s" or "2m", of 1 ms or more, or "off".',
+    ],
+    [
       { maxOpenDuration: '10s' },
       'maxOpenDuration: got "10s"; it is shorter than openDuration (60 s), and one of the two would have no effect. Use at least openDuration.',
     ],
@@ -202,6 +214,17 @@ describe('resolveConfig', () => {
       maxOpenDuration: 3_600_000,
       halfOpenTimeout: 7,
     });
+  });
+
+  it('lets initialOpenDuration be openDuration where it is not said', () => {
+    const { initialOpenDuration } = resolveConfig({ preset: 'cache', openDuration: '7s' });
+    expect(initialOpenDuration).to.equal(7_000);
+    expect(resolveConfig({ initialOpenDuration: '1s' }).initialOpenDuration).to.equal(1_000);
+  });
+
+  it('keeps abandonedAfter in milliseconds, or off', () => {
+    const given = ['2s', 'off'].map((abandonedAfter) => resolveConfig({ abandonedAfter }).abandonedAfter);
+    expect(given).to.deep.equal([2_000, 'off']);
   });
 
   it('lets maxOpenDuration be 5 minutes, or openDuration where that is longer', () => {

@@ -18,9 +18,10 @@ describe('CircuitOpenError', () => {
       breaker: 'target',
       state: 'open',
       retryAfterMs: 28_500,
-      cause: second,
+      openedByCode: undefined,
       message: 'Circuit "target" is open: 2 consecutive failures (threshold 2); next attempt in 28.5 s',
     });
+    expect(error.cause).to.be.instanceOf(Error).and.include({ name: 'Error', message: 'second' });
   });
 
   it('keeps its cause while half-open', () => {
@@ -40,7 +41,13 @@ describe('CircuitOpenError', () => {
   it('has only what it says among its own properties', () => {
     const { breaker } = breakerWithClock();
     breaker.forceOpen();
-    expect(Object.keys(rejectionOf(breaker))).to.have.members(['code', 'breaker', 'state', 'retryAfterMs']);
+    expect(Object.keys(rejectionOf(breaker))).to.have.members([
+      'code',
+      'breaker',
+      'state',
+      'retryAfterMs',
+      'openedByCode',
+    ]);
     expect(inspect(rejectionOf(breaker))).to.match(/^\[?CircuitOpenError: Circuit "target" is open/);
   });
 });

@@ -5,9 +5,13 @@ import { resolveConfig } from '../../../src/breaker/config.js';
 import { CircuitOpenError } from '../../../src/breaker/errors.js';
 import type { BreakerOptions } from '../../../src/breaker/options.js';
 import { STATE_NAMES, TRANSITIONS } from '../../../src/breaker/state.js';
+import { installOutcomes } from '../../../src/outcomes/classify.js';
 import { FakeClock } from '../../support/clock.js';
 import { NaiveCircuit, type NaiveCall } from '../../support/naive-circuit.js';
 import { seededRandom } from '../../support/random.js';
+
+// They say which failures were connections that could not be made.
+installOutcomes();
 
 const STEPS = 200_000;
 
@@ -20,6 +24,18 @@ const WALKS: readonly (readonly [what: string, options: BreakerOptions])[] = [
   ['the rates only', { ...common, failureThreshold: 1_000, slowCallDuration: 80, slowCallRateThreshold: 0.4 }],
   ['slow calls and hair triggers', { ...common, failureThreshold: 2, slowCallDuration: 30, minimumCalls: 3 }],
   ['backoff and jitter', { ...common, openBackoff: 3, openJitter: 0.8, maxOpenDuration: 2_000, failureThreshold: 3 }],
+  [
+    'openings that grow',
+    {
+      ...common,
+      initialOpenDuration: 20,
+      openBackoff: 2,
+      openJitter: 0.3,
+      maxOpenDuration: 1_500,
+      failureThreshold: 3,
+    },
+  ],
+  ['openings that grow, and slow calls', { ...common, initialOpenDuration: 50, slowCallDuration: 60, minimumCalls: 4 }],
   ['mode observe', { ...common, mode: 'observe', failureThreshold: 3, slowCallDuration: 60 }],
 ];
 
@@ -49,6 +65,8 @@ class Walk {
     this.#clock.chance = this.#random();
     if (dice < 0.4 && this.#underWay.length < 12) this.#acquire();
     else if (dice < 0.8) this.#settle();
+    else if (dice < 0.805) this.#both((circuit) => circuit.signOfLife());
+    else if (dice < 0.8055) this.#both((circuit) => circuit.closeBySignOfLife());
     else if (dice < 0.997) this.#clock.advance(Math.floor(this.#random() * 40));
     else if (dice < 0.998) this.#clock.advance(Math.floor(this.#random() * 5_000));
     else if (dice < 0.9985) this.#both((circuit) => circuit.forceOpen());
@@ -94,22 +112,32 @@ class Walk {
       [Permit, NaiveCall],
     ];
     const dice = this.#random();
+    if (dice < 0.1 && call.answeredAt === undefined && call.life !== undefined) {
+      permit.answered();
+      this.#model.answer(call);
+      this.#underWay.push([permit, call]);
+      return;
+    }
     if (dice < 0.55) {
       permit.success();
       this.#model.end(call, 'success');
-    } else if (dice < 0.9) {
+    } else if (dice < 0.7) {
       permit.failure('down');
       this.#model.end(call, 'failure');
+    } else if (dice < 0.9) {
+      permit.failure(refused());
+      this.#model.end(call, 'failure', 0, true);
     } else if (dice < 0.91) {
       const holdMs = this.#random() * 1_000;
       permit.failure('busy', holdMs);
       this.#model.end(call, 'failure', holdMs);
     } else {
-      permit.ignore();
+      if (dice < 0.95) permit.abandon();
+      else permit.ignore();
       this.#model.end(call, 'ignored');
     }
     // Settling again is never heard.
-    if (dice < 0.1) permit.failure('again', 1_000);
+    if (dice < 0.2) permit.failure('again', 1_000);
   }
 
   #compare(): void {
@@ -140,6 +168,11 @@ class Walk {
   }
 }
 
+/** Each a failure of its own: the same object several times within a moment is one. */
+function refused(): Error {
+  return Object.assign(new Error('refused'), { code: 'ECONNREFUSED' });
+}
+
 function same(what: string, got: unknown, expected: unknown): void {
   if (got !== expected) throw new Error(`${what}: ${String(got)}, and the model says ${String(expected)}`);
 }
@@ -156,8 +189,8 @@ describe('A random walk', () => {
         }
       }
       walk.finish();
-      // It went through every change there is, and through no other.
-      expect([...walk.seen]).to.have.members([...ALLOWED]);
+      // It went through every change there is, and through no other; opening an open circuit by hand is told of, too.
+      expect([...walk.seen]).to.have.members([...ALLOWED, 'open to open']);
     });
   });
 });

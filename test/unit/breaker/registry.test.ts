@@ -2,7 +2,7 @@ import { expect } from 'chai';
 import { CircuitBreaker } from '../../../src/breaker/circuit-breaker.js';
 import { ConfigError } from '../../../src/breaker/errors.js';
 import { CircuitBreakerRegistry, globalRegistry, type RegistryObserver } from '../../../src/breaker/registry.js';
-import { breakerWithClock, fail, openCircuit, startProbe } from '../../support/breakers.js';
+import { breakerWithClock, fail, openCircuit, startProbe, succeed, waitUntilProbe } from '../../support/breakers.js';
 
 /** Writes down what it hears. */
 function recordingObserver(): RegistryObserver & { readonly heard: string[] } {
@@ -84,7 +84,10 @@ describe('CircuitBreakerRegistry', () => {
     function registryOfAllStates(): CircuitBreakerRegistry {
       const registry = new CircuitBreakerRegistry();
       for (const name of ['one', 'two', 'three']) registry.getOrCreate(name);
-      for (const name of ['dead', 'gone']) openCircuit(registry.getOrCreate(name));
+      for (const name of ['dead', 'gone']) {
+        succeed(registry.getOrCreate(name));
+        openCircuit(registry.getOrCreate(name));
+      }
       const { breaker, clock } = breakerWithClock();
       startProbe(breaker, clock);
       registry.register(breaker);
@@ -109,6 +112,41 @@ describe('CircuitBreakerRegistry', () => {
       const registry = registryOfAllStates();
       registry.resetAll();
       expect(registry.stateCounts()).to.deep.equal({ closed: 6, open: 0, halfOpen: 0 });
+    });
+  });
+
+  describe('with an open circuit', () => {
+    const healthy = (breaker: CircuitBreaker): boolean => {
+      const registry = new CircuitBreakerRegistry();
+      registry.register(breaker);
+      return registry.healthCheck().healthy;
+    };
+
+    it('is unhealthy until its next call is a probe', () => {
+      const { breaker, clock } = breakerWithClock();
+      succeed(breaker);
+      openCircuit(breaker);
+      expect(healthy(breaker)).to.equal(false);
+      waitUntilProbe(breaker, clock);
+      expect(healthy(breaker)).to.equal(true);
+    });
+
+    it('is unhealthy where its target has only ever answered with a bad status, or a body that broke off', () => {
+      const answered = breakerWithClock().breaker;
+      answered.acquire().answered();
+      openCircuit(answered);
+      const unwell = breakerWithClock({ failureThreshold: 1 }).breaker;
+      unwell.acquire().failure(Object.assign(new Error('The answer had status 503'), { statusCode: 503 }));
+      expect([answered, unwell].map(healthy)).to.deep.equal([false, false]);
+    });
+
+    it('is healthy where its target has never answered, and where it rejects nothing', () => {
+      const stranger = breakerWithClock().breaker;
+      openCircuit(stranger);
+      const observed = breakerWithClock({ mode: 'observe' }).breaker;
+      succeed(observed);
+      openCircuit(observed);
+      expect([stranger, observed].map(healthy)).to.deep.equal([true, true]);
     });
   });
 

@@ -55,6 +55,13 @@ const STATES: Readonly<Record<string, () => Scene>> = {
   closed,
   'closed, one failure left': () => after(closed(), ({ breaker }) => fail(breaker, 2)),
   open,
+  'open, unreachable': () => {
+    const { breaker, clock } = breakerWithClock(OPTIONS);
+    const late = breaker.acquire();
+    const call = breaker.acquire();
+    for (let failure = 0; failure < 3; failure++) breaker.recordEvidence('failure', new Error('refused'));
+    return { breaker, clock, late, call };
+  },
   'open, time is up': () => after(open(), ({ breaker, clock }) => waitUntilProbe(breaker, clock)),
   'open by hand': () =>
     after(open(), ({ breaker, clock }) => {
@@ -90,6 +97,21 @@ const EVENTS: Readonly<Record<string, (scene: Scene) => Answer | void>> = {
   'late timeout': ({ late }) => late.timeout(new Error('too late')),
   'late ignored': ({ late }) => late.ignore(),
   'late hold': ({ late }) => late.failure(new Error('busy'), 500),
+  answered: ({ call }) => call.answered(),
+  'answered, then broken': ({ call }) => {
+    call.answered();
+    call.failure(new Error('the body broke off'));
+  },
+  'answered a second ago': ({ breaker, clock, call }) => {
+    call.answered();
+    clock.advance(1_000);
+    return breaker.tryAcquire();
+  },
+  'given up': ({ call }) => call.abandon(),
+  'late answered': ({ late }) => late.answered(),
+  'no connection': ({ breaker }) => breaker.recordEvidence('failure', new Error('refused')),
+  'sign of life': ({ breaker }) => breaker.signOfLife(),
+  'closing sign of life': ({ breaker }) => breaker.closeBySignOfLife(),
   acquire: ({ breaker }) => breaker.tryAcquire(),
   'acquire, others silent': ({ breaker, clock }) => {
     clock.advance(OPTIONS.halfOpenTimeout);
@@ -122,6 +144,14 @@ closed                      | late failure           | closed    | -            
 closed                      | late timeout           | closed    | -                  |  0  1  0  0 -1 | 0 0 | -
 closed                      | late ignored           | closed    | -                  |  0  0  1  0 -1 | 0 0 | -
 closed                      | late hold              | closed    | -                  |  0  1  0  0 -1 | 0 0 | -
+closed                      | answered               | closed    | -                  |  0  0  0  0  0 | 0 0 | -
+closed                      | answered, then broken  | closed    | -                  |  0  1  0  0 -1 | 1 0 | -
+closed                      | answered a second ago  | closed    | permit             |  0  0  0  0  1 | 0 0 | -
+closed                      | given up               | closed    | -                  |  0  0  1  0 -1 | 0 0 | -
+closed                      | late answered          | closed    | -                  |  0  0  0  0  0 | 0 0 | -
+closed                      | no connection          | closed    | -                  |  0  1  0  0  0 | 1 0 | -
+closed                      | sign of life           | closed    | -                  |  0  0  0  0  0 | 0 0 | -
+closed                      | closing sign of life   | closed    | -                  |  0  0  0  0  0 | 0 0 | -
 closed                      | acquire                | closed    | permit             |  0  0  0  0  1 | 0 0 | -
 closed                      | acquire, others silent | closed    | permit             |  0  0  0  0  1 | 0 0 | -
 closed                      | force open             | open      | -                  |  0  0  0  0  0 | 0 0 | -
@@ -140,6 +170,14 @@ closed, one failure left    | late failure           | closed    | -            
 closed, one failure left    | late timeout           | closed    | -                  |  0  1  0  0 -1 | 2 0 | -
 closed, one failure left    | late ignored           | closed    | -                  |  0  0  1  0 -1 | 2 0 | -
 closed, one failure left    | late hold              | closed    | -                  |  0  1  0  0 -1 | 2 0 | -
+closed, one failure left    | answered               | closed    | -                  |  0  0  0  0  0 | 2 0 | -
+closed, one failure left    | answered, then broken  | open      | -                  |  0  1  0  0 -1 | 3 0 | 100
+closed, one failure left    | answered a second ago  | closed    | permit             |  0  0  0  0  1 | 2 0 | -
+closed, one failure left    | given up               | closed    | -                  |  0  0  1  0 -1 | 2 0 | -
+closed, one failure left    | late answered          | closed    | -                  |  0  0  0  0  0 | 2 0 | -
+closed, one failure left    | no connection          | open      | -                  |  0  1  0  0  0 | 3 0 | 100
+closed, one failure left    | sign of life           | closed    | -                  |  0  0  0  0  0 | 2 0 | -
+closed, one failure left    | closing sign of life   | closed    | -                  |  0  0  0  0  0 | 2 0 | -
 closed, one failure left    | acquire                | closed    | permit             |  0  0  0  0  1 | 2 0 | -
 closed, one failure left    | acquire, others silent | closed    | permit             |  0  0  0  0  1 | 2 0 | -
 closed, one failure left    | force open             | open      | -                  |  0  0  0  0  0 | 2 0 | -
@@ -151,31 +189,73 @@ open                        | failure                | open      | -            
 open                        | timeout                | open      | -                  |  0  1  0  0 -1 | 3 0 | 100
 open                        | uncounted timeout      | open      | -                  |  0  0  1  0 -1 | 3 0 | 100
 open                        | ignored                | open      | -                  |  0  0  1  0 -1 | 3 0 | 100
-open                        | hold for 500 ms        | open      | -                  |  0  1  0  0 -1 | 3 0 | 100
+open                        | hold for 500 ms        | open      | -                  |  0  1  0  0 -1 | 3 0 | 500
 open                        | settled again          | open      | -                  |  0  0  1  0 -1 | 3 0 | 100
 open                        | late success           | open      | -                  |  1  0  0  0 -1 | 3 0 | 100
 open                        | late failure           | open      | -                  |  0  1  0  0 -1 | 3 0 | 100
 open                        | late timeout           | open      | -                  |  0  1  0  0 -1 | 3 0 | 100
 open                        | late ignored           | open      | -                  |  0  0  1  0 -1 | 3 0 | 100
-open                        | late hold              | open      | -                  |  0  1  0  0 -1 | 3 0 | 100
+open                        | late hold              | open      | -                  |  0  1  0  0 -1 | 3 0 | 500
+open                        | answered               | open      | -                  |  0  0  0  0  0 | 3 0 | 100
+open                        | answered, then broken  | open      | -                  |  0  1  0  0 -1 | 3 0 | 100
+open                        | answered a second ago  | half_open | permit             |  0  0  0  0  1 | 3 0 | -
+open                        | given up               | open      | -                  |  0  0  1  0 -1 | 3 0 | 100
+open                        | late answered          | open      | -                  |  0  0  0  0  0 | 3 0 | 100
+open                        | no connection          | open      | -                  |  0  0  0  0  0 | 3 0 | 100
+open                        | sign of life           | open      | -                  |  0  0  0  0  0 | 3 0 | 100
+open                        | closing sign of life   | open      | -                  |  0  0  0  0  0 | 3 0 | 100
 open                        | acquire                | open      | rejected open      |  0  0  0  1  0 | 3 0 | 100
 open                        | acquire, others silent | open      | rejected open      |  0  0  0  1  0 | 3 0 | 50
 open                        | force open             | open      | -                  |  0  0  0  0  0 | 3 0 | -
 open                        | reset                  | closed    | -                  |  0  0  0  0  0 | 0 0 | -
 open                        | reconfigure            | open      | -                  |  0  0  0  0  0 | 3 0 | 100
 open                        | time passes            | open      | -                  |  0  0  0  0  0 | 3 0 | -999900
+open, unreachable           | success                | open      | -                  |  1  0  0  0 -1 | 3 0 | 100
+open, unreachable           | failure                | open      | -                  |  0  1  0  0 -1 | 3 0 | 100
+open, unreachable           | timeout                | open      | -                  |  0  1  0  0 -1 | 3 0 | 100
+open, unreachable           | uncounted timeout      | open      | -                  |  0  0  1  0 -1 | 3 0 | 100
+open, unreachable           | ignored                | open      | -                  |  0  0  1  0 -1 | 3 0 | 100
+open, unreachable           | hold for 500 ms        | open      | -                  |  0  1  0  0 -1 | 3 0 | 500
+open, unreachable           | settled again          | open      | -                  |  0  0  1  0 -1 | 3 0 | 100
+open, unreachable           | late success           | open      | -                  |  1  0  0  0 -1 | 3 0 | 100
+open, unreachable           | late failure           | open      | -                  |  0  1  0  0 -1 | 3 0 | 100
+open, unreachable           | late timeout           | open      | -                  |  0  1  0  0 -1 | 3 0 | 100
+open, unreachable           | late ignored           | open      | -                  |  0  0  1  0 -1 | 3 0 | 100
+open, unreachable           | late hold              | open      | -                  |  0  1  0  0 -1 | 3 0 | 500
+open, unreachable           | answered               | open      | -                  |  0  0  0  0  0 | 3 0 | 100
+open, unreachable           | answered, then broken  | open      | -                  |  0  1  0  0 -1 | 3 0 | 100
+open, unreachable           | answered a second ago  | half_open | permit             |  0  0  0  0  1 | 3 0 | -
+open, unreachable           | given up               | open      | -                  |  0  0  1  0 -1 | 3 0 | 100
+open, unreachable           | late answered          | open      | -                  |  0  0  0  0  0 | 3 0 | 100
+open, unreachable           | no connection          | open      | -                  |  0  0  0  0  0 | 3 0 | 100
+open, unreachable           | sign of life           | open      | -                  |  0  0  0  0  0 | 3 0 | 0
+open, unreachable           | closing sign of life   | closed    | -                  |  0  0  0  0  0 | 0 0 | -
+open, unreachable           | acquire                | open      | rejected open      |  0  0  0  1  0 | 3 0 | 100
+open, unreachable           | acquire, others silent | open      | rejected open      |  0  0  0  1  0 | 3 0 | 50
+open, unreachable           | force open             | open      | -                  |  0  0  0  0  0 | 3 0 | -
+open, unreachable           | reset                  | closed    | -                  |  0  0  0  0  0 | 0 0 | -
+open, unreachable           | reconfigure            | open      | -                  |  0  0  0  0  0 | 3 0 | 100
+open, unreachable           | time passes            | open      | -                  |  0  0  0  0  0 | 3 0 | -999900
 open, time is up            | success                | open      | -                  |  1  0  0  0 -1 | 3 0 | 0
 open, time is up            | failure                | open      | -                  |  0  1  0  0 -1 | 3 0 | 0
 open, time is up            | timeout                | open      | -                  |  0  1  0  0 -1 | 3 0 | 0
 open, time is up            | uncounted timeout      | open      | -                  |  0  0  1  0 -1 | 3 0 | 0
 open, time is up            | ignored                | open      | -                  |  0  0  1  0 -1 | 3 0 | 0
-open, time is up            | hold for 500 ms        | open      | -                  |  0  1  0  0 -1 | 3 0 | 0
+open, time is up            | hold for 500 ms        | open      | -                  |  0  1  0  0 -1 | 3 0 | 500
 open, time is up            | settled again          | open      | -                  |  0  0  1  0 -1 | 3 0 | 0
 open, time is up            | late success           | open      | -                  |  1  0  0  0 -1 | 3 0 | 0
 open, time is up            | late failure           | open      | -                  |  0  1  0  0 -1 | 3 0 | 0
 open, time is up            | late timeout           | open      | -                  |  0  1  0  0 -1 | 3 0 | 0
 open, time is up            | late ignored           | open      | -                  |  0  0  1  0 -1 | 3 0 | 0
-open, time is up            | late hold              | open      | -                  |  0  1  0  0 -1 | 3 0 | 0
+open, time is up            | late hold              | open      | -                  |  0  1  0  0 -1 | 3 0 | 500
+open, time is up            | answered               | open      | -                  |  0  0  0  0  0 | 3 0 | 0
+open, time is up            | answered, then broken  | open      | -                  |  0  1  0  0 -1 | 3 0 | 0
+open, time is up            | answered a second ago  | half_open | permit             |  0  0  0  0  1 | 3 0 | -
+open, time is up            | given up               | open      | -                  |  0  0  1  0 -1 | 3 0 | 0
+open, time is up            | late answered          | open      | -                  |  0  0  0  0  0 | 3 0 | 0
+open, time is up            | no connection          | open      | -                  |  0  0  0  0  0 | 3 0 | 0
+open, time is up            | sign of life           | open      | -                  |  0  0  0  0  0 | 3 0 | 0
+open, time is up            | closing sign of life   | open      | -                  |  0  0  0  0  0 | 3 0 | 0
 open, time is up            | acquire                | half_open | permit             |  0  0  0  0  1 | 3 0 | -
 open, time is up            | acquire, others silent | half_open | permit             |  0  0  0  0  1 | 3 0 | -
 open, time is up            | force open             | open      | -                  |  0  0  0  0  0 | 3 0 | -
@@ -194,6 +274,14 @@ open by hand                | late failure           | open      | -            
 open by hand                | late timeout           | open      | -                  |  0  1  0  0 -1 | 3 0 | -
 open by hand                | late ignored           | open      | -                  |  0  0  1  0 -1 | 3 0 | -
 open by hand                | late hold              | open      | -                  |  0  1  0  0 -1 | 3 0 | -
+open by hand                | answered               | open      | -                  |  0  0  0  0  0 | 3 0 | -
+open by hand                | answered, then broken  | open      | -                  |  0  1  0  0 -1 | 3 0 | -
+open by hand                | answered a second ago  | open      | rejected open      |  0  0  0  1  0 | 3 0 | -
+open by hand                | given up               | open      | -                  |  0  0  1  0 -1 | 3 0 | -
+open by hand                | late answered          | open      | -                  |  0  0  0  0  0 | 3 0 | -
+open by hand                | no connection          | open      | -                  |  0  0  0  0  0 | 3 0 | -
+open by hand                | sign of life           | open      | -                  |  0  0  0  0  0 | 3 0 | -
+open by hand                | closing sign of life   | open      | -                  |  0  0  0  0  0 | 3 0 | -
 open by hand                | acquire                | open      | rejected open      |  0  0  0  1  0 | 3 0 | -
 open by hand                | acquire, others silent | open      | rejected open      |  0  0  0  1  0 | 3 0 | -
 open by hand                | force open             | open      | -                  |  0  0  0  0  0 | 3 0 | -
@@ -212,6 +300,14 @@ half-open                   | late failure           | half_open | -            
 half-open                   | late timeout           | half_open | -                  |  0  1  0  0 -1 | 3 0 | -
 half-open                   | late ignored           | half_open | -                  |  0  0  1  0 -1 | 3 0 | -
 half-open                   | late hold              | half_open | -                  |  0  1  0  0 -1 | 3 0 | -
+half-open                   | answered               | half_open | -                  |  0  0  0  0  0 | 3 0 | -
+half-open                   | answered, then broken  | open      | -                  |  0  1  0  0 -1 | 4 0 | 100
+half-open                   | answered a second ago  | half_open | permit             |  0  0  0  0  1 | 0 1 | -
+half-open                   | given up               | half_open | -                  |  0  0  1  0 -1 | 3 0 | -
+half-open                   | late answered          | half_open | -                  |  0  0  0  0  0 | 3 0 | -
+half-open                   | no connection          | half_open | -                  |  0  0  0  0  0 | 3 0 | -
+half-open                   | sign of life           | half_open | -                  |  0  0  0  0  0 | 3 0 | -
+half-open                   | closing sign of life   | half_open | -                  |  0  0  0  0  0 | 3 0 | -
 half-open                   | acquire                | half_open | permit             |  0  0  0  0  1 | 3 0 | -
 half-open                   | acquire, others silent | half_open | permit             |  0  0  0  0  1 | 3 0 | -
 half-open                   | force open             | open      | -                  |  0  0  0  0  0 | 3 0 | -
@@ -230,6 +326,14 @@ half-open, at its limit     | late failure           | half_open | -            
 half-open, at its limit     | late timeout           | half_open | -                  |  0  1  0  0 -1 | 3 0 | -
 half-open, at its limit     | late ignored           | half_open | -                  |  0  0  1  0 -1 | 3 0 | -
 half-open, at its limit     | late hold              | half_open | -                  |  0  1  0  0 -1 | 3 0 | -
+half-open, at its limit     | answered               | half_open | -                  |  0  0  0  0  0 | 3 0 | -
+half-open, at its limit     | answered, then broken  | open      | -                  |  0  1  0  0 -1 | 4 0 | 100
+half-open, at its limit     | answered a second ago  | half_open | permit             |  0  0  0  0  1 | 0 1 | -
+half-open, at its limit     | given up               | half_open | -                  |  0  0  1  0 -1 | 3 0 | -
+half-open, at its limit     | late answered          | half_open | -                  |  0  0  0  0  0 | 3 0 | -
+half-open, at its limit     | no connection          | half_open | -                  |  0  0  0  0  0 | 3 0 | -
+half-open, at its limit     | sign of life           | half_open | -                  |  0  0  0  0  0 | 3 0 | -
+half-open, at its limit     | closing sign of life   | half_open | -                  |  0  0  0  0  0 | 3 0 | -
 half-open, at its limit     | acquire                | half_open | rejected half_open |  0  0  0  1  0 | 3 0 | -
 half-open, at its limit     | acquire, others silent | half_open | permit             |  0  0  0  0  1 | 3 0 | -
 half-open, at its limit     | force open             | open      | -                  |  0  0  0  0  0 | 3 0 | -
@@ -248,6 +352,14 @@ half-open, one success left | late failure           | half_open | -            
 half-open, one success left | late timeout           | half_open | -                  |  0  1  0  0 -1 | 0 1 | -
 half-open, one success left | late ignored           | half_open | -                  |  0  0  1  0 -1 | 0 1 | -
 half-open, one success left | late hold              | half_open | -                  |  0  1  0  0 -1 | 0 1 | -
+half-open, one success left | answered               | half_open | -                  |  0  0  0  0  0 | 0 1 | -
+half-open, one success left | answered, then broken  | open      | -                  |  0  1  0  0 -1 | 1 0 | 100
+half-open, one success left | answered a second ago  | closed    | permit             |  0  0  0  0  1 | 0 0 | -
+half-open, one success left | given up               | half_open | -                  |  0  0  1  0 -1 | 0 1 | -
+half-open, one success left | late answered          | half_open | -                  |  0  0  0  0  0 | 0 1 | -
+half-open, one success left | no connection          | half_open | -                  |  0  0  0  0  0 | 0 1 | -
+half-open, one success left | sign of life           | half_open | -                  |  0  0  0  0  0 | 0 1 | -
+half-open, one success left | closing sign of life   | half_open | -                  |  0  0  0  0  0 | 0 1 | -
 half-open, one success left | acquire                | half_open | permit             |  0  0  0  0  1 | 0 1 | -
 half-open, one success left | acquire, others silent | half_open | permit             |  0  0  0  0  1 | 0 1 | -
 half-open, one success left | force open             | open      | -                  |  0  0  0  0  0 | 0 0 | -

@@ -1,0 +1,80 @@
+const SLOTS = 8;
+// How long calls go into one counter before the next one begins.
+const SLOT_MS = 250;
+
+/**
+ * How old calls in flight are at least, to within a quarter of a second for young ones, more roughly for old ones, without a
+ * structure for each call: eight counters, each for the calls that began within a stretch of time. When a ninth is
+ * needed, the two neighbours become one whose union blurs their ages least.
+ */
+export class CallAges {
+  // Newest first. A counter is for the calls that began from `#from` to before `#to`.
+  readonly #counts = new Array<number>(SLOTS).fill(0);
+  readonly #from = new Array<number>(SLOTS).fill(-Infinity);
+  readonly #to = new Array<number>(SLOTS).fill(-Infinity);
+
+  /** @param startedAt NaN for a call that is slow by design, whose age says nothing */
+  started(startedAt: number): void {
+    if (startedAt >= this.#to[0]!) this.#begin(startedAt);
+    if (startedAt >= this.#from[0]!) this.#counts[0]!++;
+  }
+
+  ended(startedAt: number): void {
+    for (let slot = 0; slot < SLOTS; slot++) {
+      if (startedAt >= this.#from[slot]!) {
+        // Not those that began before their ages were counted.
+        if (this.#counts[slot]! > 0) this.#counts[slot]!--;
+        return;
+      }
+    }
+  }
+
+  /** The oldest call in flight has at least this age, in milliseconds; `null` where there is none. */
+  oldest(now: number): number | null {
+    for (let slot = SLOTS - 1; slot >= 0; slot--) {
+      if (this.#counts[slot]! > 0) return Math.max(0, now - this.#to[slot]!);
+    }
+    return null;
+  }
+
+  /** At least so many calls in flight have this age. */
+  olderThan(ms: number, now: number): number {
+    let calls = 0;
+    for (let slot = 0; slot < SLOTS; slot++) if (now - this.#to[slot]! >= ms) calls += this.#counts[slot]!;
+    return calls;
+  }
+
+  #begin(now: number): void {
+    if (this.#counts[0]! > 0) this.#makeRoom(now);
+    this.#counts[0] = 0;
+    this.#from[0] = now;
+    this.#to[0] = now + SLOT_MS;
+  }
+
+  /** Moves counters back by one, over one that is empty or has been added to its older neighbour. */
+  #makeRoom(now: number): void {
+    const gap = this.#slotToGiveUp(now);
+    for (let slot = gap; slot > 0; slot--) {
+      this.#counts[slot] = this.#counts[slot - 1]!;
+      this.#from[slot] = this.#from[slot - 1]!;
+      this.#to[slot] = this.#to[slot - 1]!;
+    }
+  }
+
+  #slotToGiveUp(now: number): number {
+    let slotToGiveUp = SLOTS - 2;
+    let leastBlur = Infinity;
+    for (let slot = 1; slot < SLOTS; slot++) {
+      if (this.#counts[slot] === 0) return slot;
+      if (slot === SLOTS - 1) continue;
+      const blur = (this.#to[slot]! - this.#from[slot + 1]!) / (now - this.#from[slot + 1]!);
+      if (blur < leastBlur) {
+        leastBlur = blur;
+        slotToGiveUp = slot;
+      }
+    }
+    this.#counts[slotToGiveUp + 1]! += this.#counts[slotToGiveUp]!;
+    this.#to[slotToGiveUp + 1] = this.#to[slotToGiveUp]!;
+    return slotToGiveUp;
+  }
+}
