@@ -32,11 +32,11 @@ function attackedTable({ seen, attacks, writes, heap, rss, longest, ...counts }:
     '| counted by | calls | success | failure | ignored | rejected | in flight |',
     '| --- | --: | --: | --: | --: | --: | --: |',
     `| breakers | ${[success + failure + ignored + rejected, success, failure, ignored, rejected, inFlight].map(number).join(' | ')} |`,
-    `| the application | ${number(seen.calls)} | ${number(seen.answered)} answered | ${number(seen.failed)} failed | | ${number(seen.rejected)} | |`,
+    `| the application | ${number(seen.calls)} | ${number(seen.answered)} answered | ${number(seen.failed)} failed | ${number(seen.left)} left | ${number(seen.rejected)} | |`,
     '',
     `${number(transitions)} transitions; heap at the end ${megabytes(heap)}, all memory ${megabytes(rss)}; the event loop was held for`,
-    `${number(longest)} ms at most. What the application calls answered or failed is what it got: a \`503\` is an answer for it,`,
-    'and a failure for the breaker.',
+    `${number(longest)} ms at most. What the application calls answered, failed and left is what it did and got: a \`503\` is an`,
+    'answer for it and a failure for the breaker; who left before a rejection came has not heard of it.',
   ].join('\n');
 }
 

@@ -13,7 +13,8 @@ describe('soak, in short', () => {
     this.timeout(0);
     // That counts are right is judged by the process itself.
     const { seen, attacks, writes, transitions } = await soakUnderAttack(8, 3);
-    const numbers = { ...seen, attacks, writes };
+    const { calls, answered, left, rejected } = seen;
+    const numbers = { calls, answered, left, rejected, attacks, writes };
     for (const [what, count] of Object.entries(numbers)) expect(count, what).to.be.greaterThan(0);
     expect(transitions).to.be.greaterThan(3);
   });

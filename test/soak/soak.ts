@@ -31,6 +31,8 @@ export interface Attacked extends Omit<Stretch, 'checkpoints'> {
     readonly calls: number;
     readonly answered: number;
     readonly failed: number;
+    /** Given up by the caller. */
+    readonly left: number;
     readonly rejected: number;
   };
   readonly heap: number;
