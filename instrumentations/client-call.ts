@@ -13,6 +13,8 @@ export interface Entry {
   readonly must?: boolean;
   /** It is slow by design, like a blocking Redis command: never slow, never a probe. */
   readonly longRunning?: boolean;
+  /** It came before, with `begin()`, and asks only now. */
+  readonly begun?: boolean;
 }
 
 const ORDINARY: Entry = {};
@@ -46,12 +48,21 @@ export abstract class ClientCall implements CallContext {
     return this.#permit;
   }
 
+  /** It has come, and asks later or takes another one over: its span is the one of now. */
+  begin(): void {
+    try {
+      this.span = this.attachment.callSpan();
+    } catch (error) {
+      reportOnce('Finding the span of a call failed', error);
+    }
+  }
+
   /** Asks the guard. @returns why the call must not be made; nothing where it goes ahead */
   enter(target: Target, entry: Entry = ORDINARY): CircuitOpenError | undefined {
     const { attachment } = this;
     if (!attachment.isAttached) return undefined;
     try {
-      this.span = attachment.callSpan();
+      if (!entry.begun) this.span = attachment.callSpan();
       const { guard } = attachment;
       const admission = entry.must
         ? guard.pass(target, this, entry.longRunning)

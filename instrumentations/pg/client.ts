@@ -1,31 +1,18 @@
-import { CircuitOpenError, UNGUARDED, type Admission, type Permit } from '../../src/guard/guard.js';
+import { deferRejection } from '../../src/breaker/pacing.js';
+import { CircuitOpenError } from '../../src/guard/guard.js';
 import type { Target } from '../../src/target.js';
-import type { NamedCall } from '../../src/telemetry/events/call-context.js';
+import type { Attachment } from '../attachment.js';
+import type { Entry } from '../client-call.js';
+import { harmless } from '../harmless.js';
 import { hiddenProperty } from '../hidden-property.js';
 import { Patches } from '../patches.js';
-import { verdictOfPgError } from '../../src/outcomes/postgresql.js';
-import { begins, cleansUp, mayBegin } from './statement.js';
-
-// Captured at load: the fake timers of an application's tests must not hold rejections back.
-const nextTick = process.nextTick.bind(process);
-const { queueMicrotask } = globalThis;
-
-/** The guard, as pg's calls use it. */
-export interface Door {
-  isClosed(target: Target): boolean;
-  context(spanName: string | (() => string)): NamedCall;
-  sent(call: NamedCall, permit?: Permit): void;
-  enter(target: Target, context: NamedCall, longRunning?: boolean): Admission;
-  pass(target: Target, context: NamedCall, longRunning?: boolean): Permit;
-}
+import { ConnectionCall, StatementCall } from './pg-call.js';
+import { begins, cleansUp, mayBegin, textOf } from './statement.js';
 
 type Callback = (error: unknown, ...results: unknown[]) => void;
 
 /** What pg puts on the wire: a `Query`, or whatever has its methods, such as a cursor or a stream. */
 interface Submittable {
-  readonly text?: unknown;
-  /** Of a pg-query-stream. */
-  readonly cursor?: { readonly text?: unknown };
   callback?: unknown;
   submit(connection: unknown): unknown;
   handleError(error: unknown, connection: unknown): void;
@@ -74,78 +61,65 @@ export function isClientClass(exports: unknown): exports is ClientClass {
   );
 }
 
-// The permit of a connection being made, and of a checkout that had to ask for one: the first statement takes it over,
-// so that the two count once.
-const standing = hiddenProperty<Permit | undefined>();
-const statements = hiddenProperty<Permit>();
+// The connection, or the checkout, that the next statement of a client takes over, so that the two count once.
+const carried = hiddenProperty<ConnectionCall | undefined>();
+// Until pg has made a query of it.
+const submitting = hiddenProperty<StatementCall | undefined>();
+const statements = hiddenProperty<StatementCall>();
 const targets = hiddenProperty<Target>();
 // Of versions that do not keep it themselves.
 const statuses = hiddenProperty<string | undefined>();
 // A BEGIN was rejected, and its caller cannot know yet.
 const refusedBegins = hiddenProperty<CircuitOpenError | undefined>();
 
-let connecting: Permit | undefined;
-
-/** Makes a connection on behalf of a checkout: it asks for no permit of its own. */
-export function connectWith(permit: Permit, connect: () => Client | undefined): void {
-  connecting = permit;
-  let client: Client | undefined;
-  try {
-    client = connect();
-  } finally {
-    // Not taken: a class of the application's connects later, after looking up a password perhaps.
-    if (connecting !== undefined && client !== undefined) standing.set(client, connecting);
-    connecting = undefined;
-  }
+/** The first statement on this client takes this call over; a client that is yet to connect does so on its behalf. */
+export function carry(client: Client, call: ConnectionCall): void {
+  giveBack(client);
+  carried.set(client, call);
 }
 
-/** The first statement on this client has its permit already. */
-export function handOver(client: Client, permit: Permit): void {
-  standing.set(client, permit);
-}
-
-/** Given back, or gone: a permit that no statement has taken was for nothing. */
+/** Given back, or gone: a call that no statement has taken over was for nothing. */
 export function giveBack(client: Client): void {
-  takeStanding(client)?.ignore();
+  const call = takeCarried(client);
+  // Whoever ends a connection on its way has waited for it.
+  if (client._connecting) call?.abandon();
+  else call?.forgo();
 }
 
-/** @param call the one that it is for from now on */
-function takeStanding(client: Client, call?: NamedCall): Permit | undefined {
-  const permit = standing.get(client);
-  if (permit === undefined) return undefined;
-  standing.set(client, undefined);
-  if (call !== undefined && permit !== UNGUARDED) permit.context = call;
-  return permit;
+function takeCarried(client: Client): ConnectionCall | undefined {
+  const call = carried.get(client);
+  if (call !== undefined) carried.set(client, undefined);
+  return call;
 }
 
 /** Guards the statements of pg's JavaScript client, and the connections that no pool makes. */
-export function patchClient(patches: Patches, { prototype, Query }: ClientClass, door: Door): void {
-  let submitting: Permit | undefined;
+export function patchClient(patches: Patches, { prototype, Query }: ClientClass, attachment: Attachment): void {
+  const standard = Query.prototype;
 
   patches.replace(
     prototype,
     '_connect',
     (connect) =>
       function (this: Client, callback) {
-        const given = connecting ?? standing.get(this);
-        connecting = undefined;
-        if (this._connecting || this._connected || this._ending) {
-          given?.ignore();
-          return connect.call(this, callback);
-        }
-        const admission = given ?? door.enter(targetOf(this), door.context('pg.connect'));
-        if (admission instanceof CircuitOpenError) return nextTick(callback, admission);
-        if (admission.settled) return connect.call(this, callback);
-        standing.set(this, admission);
-        const settle = (error: unknown) => {
-          if (error) settleConnection(this, admission, error);
-          else if (given === undefined) takeStanding(this)?.success();
+        const admission = admitConnection(attachment, this);
+        if (admission === undefined) return connect.call(this, callback);
+        if (admission instanceof CircuitOpenError) return deferRejection(() => callback(admission));
+        const ended = (error: unknown) => {
+          if (error) connectionFailed(this, error);
+          // That of a pool is told by its first statement.
+          else if (!admission.isOfPool) takeCarried(this)?.succeed();
         };
-        // pg calls it as a method of the client.
-        connect.call(this, function (this: unknown, error, ...results) {
-          settle(error);
-          Reflect.apply(callback, this, [error, ...results]);
-        });
+        try {
+          // pg calls it as a method of the client.
+          connect.call(this, function (this: unknown, error, ...results) {
+            ended(error);
+            Reflect.apply(callback, this, [error, ...results]);
+          });
+        } catch (error) {
+          // An argument was wrong.
+          takeCarried(this)?.forgo();
+          throw error;
+        }
       },
   );
 
@@ -155,9 +129,7 @@ export function patchClient(patches: Patches, { prototype, Query }: ClientClass,
     '_errorAllQueries',
     (errorAllQueries) =>
       function (this: Client, error) {
-        if (this._ending) giveBack(this);
-        // While connecting, the callback knows more.
-        else if (!this._connecting) settleStanding(this, error);
+        connectionEnded(this, error);
         errorAllQueries.call(this, error);
       },
   );
@@ -167,23 +139,13 @@ export function patchClient(patches: Patches, { prototype, Query }: ClientClass,
     'query',
     (query) =>
       function (this: Client, ...args: unknown[]) {
-        // Where pg answers itself, or has to connect first, its answer is the right one.
-        if (args[0] === undefined || args[0] === null || !this._connected || !this._queryable || this._ending)
-          return Reflect.apply(query, this, args);
-        const call = door.context(() => spanName(args[0], targetOf(this)));
-        const admission = takeStanding(this, call) ?? admit(this, args[0], Query.prototype, door, call);
-        if (admission instanceof CircuitOpenError) {
-          return isCallable(args) ? refuse(this, args, admission) : Reflect.apply(query, this, args);
-        }
-        if (admission.settled) return Reflect.apply(query, this, args);
-        submitting = admission;
+        const admission = admitStatement(attachment, this, args, standard);
+        if (admission === undefined) return Reflect.apply(query, this, args);
+        if (admission instanceof CircuitOpenError) return refuse(this, args, admission);
         try {
           return Reflect.apply(query, this, args);
         } finally {
-          // pg did not take it: an argument was wrong.
-          submitting?.ignore();
-          submitting = undefined;
-          door.sent(call, admission);
+          statementSent(this, admission);
         }
       },
   );
@@ -194,34 +156,28 @@ export function patchClient(patches: Patches, { prototype, Query }: ClientClass,
     '_pulseQueryQueue',
     (pulse) =>
       function (this: Client) {
-        if (submitting !== undefined) {
-          const query = queued(this).at(-1);
-          if (query !== undefined) {
-            watch(query, submitting, Query.prototype);
-            submitting = undefined;
-          }
-        }
+        const call = submitting.get(this);
+        if (call !== undefined) watchQueued(this, call, standard);
         pulse.call(this);
       },
   );
 
   patches.replace(
-    Query.prototype,
+    standard,
     'handleError',
     (handleError) =>
       function (this: Submittable, error, connection) {
-        const permit = statements.get(this);
-        if (permit !== undefined) permit.settle(verdictOfPgError(error), error);
+        statements.get(this)?.fail(error);
         handleError.call(this, error, connection);
       },
   );
 
   patches.replace(
-    Query.prototype,
+    standard,
     'handleReadyForQuery',
     (handleReadyForQuery) =>
       function (this: Submittable, connection) {
-        statements.get(this)?.success();
+        statements.get(this)?.succeed();
         handleReadyForQuery.call(this, connection);
       },
   );
@@ -253,57 +209,110 @@ export function toTarget({ host, port, database }: Pick<Client, 'host' | 'port' 
     : { system, scheme: system, host: String(host).toLowerCase(), port, database };
 }
 
-function settleConnection(client: Client, permit: Permit, error: unknown): void {
-  if (isOutOfPatience(client, error)) permit.timeout(error);
-  else permit.settle(verdictOfPgError(error, true), error);
-  takeStanding(client);
-}
+const admitConnection = harmless(
+  'Guarding a pg connection failed',
+  (attachment: Attachment, client: Client): ConnectionCall | CircuitOpenError | undefined => {
+    if (client._connecting || client._connected || client._ending) {
+      // pg will say so. A connection on its way still needs its call.
+      if (!client._connecting) giveBack(client);
+      return undefined;
+    }
+    const given = carried.get(client);
+    if (given !== undefined) return given;
+    const call = new ConnectionCall(attachment, 'pg.connect');
+    const rejection = call.enter(targetOf(client));
+    if (rejection !== undefined) return rejection;
+    if (call.isOver) return undefined;
+    carried.set(client, call);
+    return call;
+  },
+);
 
-/** A pool whose patience ends just destroys the socket: no end came from the server, and no error. */
-function isOutOfPatience({ _connectionTimeoutMillis, connection }: Client, error: unknown): boolean {
-  return (
-    Boolean(_connectionTimeoutMillis) &&
-    (error as Partial<Error> | undefined)?.message === 'Connection terminated unexpectedly' &&
-    connection.stream?.readableEnded === false
-  );
-}
+const connectionFailed = harmless('Watching a pg connection failed', (client: Client, error: unknown) =>
+  takeCarried(client)?.onFailed(client, error),
+);
 
-function settleStanding(client: Client, error: unknown): void {
-  const permit = takeStanding(client);
-  if (permit !== undefined) permit.settle(verdictOfPgError(error), error);
-}
+const connectionEnded = harmless('Watching a pg connection failed', (client: Client, error: unknown) => {
+  if (client._ending) giveBack(client);
+  else if (client._connecting) connectionFailed(client, error);
+  else takeCarried(client)?.onLost(error);
+});
+
+/** @returns the call to watch, or why it must not be made; nothing where it goes ahead unwatched */
+const admitStatement = harmless(
+  'Guarding a pg statement failed',
+  (
+    attachment: Attachment,
+    client: Client,
+    args: readonly unknown[],
+    standard: Submittable,
+  ): StatementCall | CircuitOpenError | undefined => {
+    const [statement] = args;
+    // Where pg answers itself, or has to connect first, its answer is the right one.
+    if (statement === undefined || statement === null) return undefined;
+    if (!client._connected || !client._queryable || client._ending) return undefined;
+    const call = new StatementCall(attachment, client, statement);
+    const given = takeCarried(client);
+    if (given !== undefined && !given.isOver) {
+      call.begin();
+      call.takeOver(given);
+    } else {
+      const rejection = enter(call, attachment, client, statement, standard);
+      if (rejection !== undefined) return isCallable(args) ? rejection : undefined;
+      if (call.isOver) return undefined;
+    }
+    submitting.set(client, call);
+    return call;
+  },
+);
+
+const statementSent = harmless('Watching a pg statement failed', (client: Client, call: StatementCall) => {
+  if (submitting.get(client) === call) {
+    // pg did not take it: an argument was wrong.
+    submitting.set(client, undefined);
+    call.forgo();
+  }
+  call.sent();
+});
+
+const watchQueued = harmless(
+  'Watching a pg statement failed',
+  (client: Client, call: StatementCall, standard: Submittable) => {
+    const query = queued(client).at(-1);
+    if (query === undefined) return;
+    watch(query, call, standard);
+    submitting.set(client, undefined);
+  },
+);
+
+const MUST: Entry = { must: true };
+const MUST_AND_LONG: Entry = { must: true, longRunning: true };
+const LONG: Entry = { longRunning: true };
 
 /** Asks for one statement. What belongs to an open transaction, or ends one, is counted and never rejected. */
-function admit(client: Client, statement: unknown, standard: Submittable, door: Door, context: NamedCall): Admission {
+function enter(
+  call: StatementCall,
+  attachment: Attachment,
+  client: Client,
+  statement: unknown,
+  standard: Submittable,
+): CircuitOpenError | undefined {
   const target = targetOf(client);
   // Its length is up to whoever reads it; as a probe it is as good as any.
   const isCursor = isSubmittable(statement) && !isStandard(statement, standard);
-  if (isInTransaction(client)) return door.pass(target, context, isCursor);
-  const closed = door.isClosed(target);
-  if (!closed && mustPass(client, statement)) return door.pass(target, context, isCursor);
-  const admission = door.enter(target, context, isCursor && closed);
-  const rejected = admission instanceof CircuitOpenError;
+  const anyway = isCursor ? MUST_AND_LONG : MUST;
+  if (isInTransaction(client)) return call.enter(target, anyway);
+  const closed = attachment.isClosed(target);
+  if (!closed && mustPass(client, statement)) return call.enter(target, anyway);
+  const rejection = call.enter(target, isCursor && closed ? LONG : undefined);
   // The slow-call rule opens a circuit at the very moment of asking.
-  if (rejected && closed && mustPass(client, statement)) return door.pass(target, context, isCursor);
-  return afterBegin(client, statement, admission);
-}
-
-/**
- * What follows a rejected BEGIN before its caller knows is rejected as well: with a slot free again just then, it would
- * run outside of any transaction, and for good.
- */
-function afterBegin(client: Client, statement: unknown, admission: Admission): Admission {
+  if (rejection !== undefined && closed && mustPass(client, statement)) return call.enter(target, anyway);
   const refused = refusedBegins.get(client);
-  if (refused !== undefined) {
-    if (!(admission instanceof CircuitOpenError)) admission.ignore();
-    return refused;
-  }
-  if (admission instanceof CircuitOpenError && begins(textOf(statement))) {
-    refusedBegins.set(client, admission);
-    // Before the continuation of whoever awaits it.
-    queueMicrotask(() => refusedBegins.set(client, undefined));
-  }
-  return admission;
+  if (refused === undefined) return rejection;
+  // What follows a rejected BEGIN before its caller knows is rejected as well: with a slot free again just then, it would
+  // run outside of any transaction, and for good.
+  call.forgo();
+  return rejection ?? refused;
 }
 
 /** As the server said last. */
@@ -327,18 +336,6 @@ function queued(client: Client): readonly Submittable[] {
   return client._queryQueue ?? client.queryQueue ?? [];
 }
 
-/** As OpenTelemetry's instrumentation names the span of a statement: `pg.query:SELECT orders`. */
-function spanName(statement: unknown, { database }: Target): string {
-  const verb = /^\s*(\w+)/.exec(String(textOf(statement)))?.[1]?.toUpperCase();
-  return ['pg.query', verb].filter(Boolean).join(':') + (database === undefined ? '' : ` ${database}`);
-}
-
-function textOf(statement: unknown): unknown {
-  if (typeof statement === 'string') return statement;
-  const { text, cursor } = statement as Partial<Submittable>;
-  return text ?? cursor?.text;
-}
-
 function isSubmittable(statement: unknown): statement is Submittable {
   return typeof (statement as Partial<Submittable>).submit === 'function';
 }
@@ -348,17 +345,17 @@ function isStandard(query: Submittable, standard: Submittable): boolean {
   return query.handleError === standard.handleError && query.handleReadyForQuery === standard.handleReadyForQuery;
 }
 
-/** Settles the permit when the query ends, on the query's own way to tell. */
-function watch(query: Submittable, permit: Permit, standard: Submittable): void {
-  if (isStandard(query, standard)) return statements.set(query, permit);
+/** Tells the call when the query ends, on the query's own way to tell. */
+function watch(query: Submittable, call: StatementCall, standard: Submittable): void {
+  if (isStandard(query, standard)) return statements.set(query, call);
   const own = new Patches();
   own.replace(
     query,
     'handleError',
     (handleError) =>
       function (this: Submittable, error, connection) {
-        own.undo();
-        permit.settle(verdictOfPgError(error), error);
+        unwatch(own);
+        call.fail(error);
         handleError.call(this, error, connection);
       },
   );
@@ -367,12 +364,14 @@ function watch(query: Submittable, permit: Permit, standard: Submittable): void 
     'handleReadyForQuery',
     (handleReadyForQuery) =>
       function (this: Submittable, connection) {
-        own.undo();
-        permit.success();
+        unwatch(own);
+        call.succeed();
         handleReadyForQuery.call(this, connection);
       },
   );
 }
+
+const unwatch = harmless('Watching a pg statement failed', (own: Patches) => own.undo());
 
 function callbackOf([config, values, callback]: readonly unknown[]): unknown {
   return callback || (typeof values === 'function' && values) || (config as { callback?: unknown }).callback;
@@ -387,15 +386,22 @@ function isCallable(args: readonly unknown[]): boolean {
 /** Fails a statement the way pg does on a client that is not queryable: each form has its own. */
 function refuse(client: Client, args: readonly unknown[], error: CircuitOpenError): unknown {
   const [statement, values, callback] = args;
+  if (begins(textOf(statement))) refusedBegins.set(client, error);
+  const later = (deliver: () => void) =>
+    deferRejection(() => {
+      // From here on its caller knows.
+      if (refusedBegins.get(client) === error) refusedBegins.set(client, undefined);
+      deliver();
+    });
   if (isSubmittable(statement)) {
     if (!statement.callback)
       statement.callback = typeof values === 'function' ? values : callback || statement.callback;
-    nextTick(() => statement.handleError(error, client.connection));
+    later(() => statement.handleError(error, client.connection));
     return statement;
   }
   const done = callbackOf(args);
-  if (done) return nextTick(done as Callback, error);
+  if (done) return later(() => (done as Callback)(error));
   // As pg does, so that the stack leads to whoever asked.
   Error.captureStackTrace(error);
-  return new client._Promise((_resolve, reject) => reject(error));
+  return new client._Promise((_resolve, reject) => later(() => reject(error)));
 }

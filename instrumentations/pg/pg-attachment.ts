@@ -2,7 +2,7 @@ import type { Guard } from '../../src/guard/guard.js';
 import { log } from '../../src/telemetry/log.js';
 import { Attachment } from '../attachment.js';
 import type { Patches } from '../patches.js';
-import { isClientClass, patchClient, type Client, type Door } from './client.js';
+import { isClientClass, patchClient, type Client } from './client.js';
 import { isPoolClass, patchPool, type Pool } from './pool.js';
 
 type ConnectionParameters = new (options: object) => Pick<Client, 'host' | 'port' | 'database'>;
@@ -20,13 +20,6 @@ export class PgAttachment extends Attachment {
   }
 
   protected override patch(patches: Patches): void {
-    const door: Door = {
-      isClosed: this.isClosed.bind(this),
-      context: this.context.bind(this),
-      sent: this.sent.bind(this),
-      enter: this.enter.bind(this),
-      pass: this.pass.bind(this),
-    };
     const patched = new WeakSet<object>();
     let parameters: ConnectionParameters | undefined;
 
@@ -52,13 +45,13 @@ export class PgAttachment extends Attachment {
       if (!isClientClass(exports)) return leaveAlone('pg');
       if (patched.has(exports.prototype)) return;
       patched.add(exports.prototype);
-      patchClient(patches, exports, door);
+      patchClient(patches, exports, this);
     });
     patches.onModule('/pg-pool/index.js', (exports) => {
       if (!isPoolClass(exports)) return leaveAlone('pg-pool');
       if (patched.has(exports.prototype)) return;
       patched.add(exports.prototype);
-      patchPool(patches, exports, door, resolve);
+      patchPool(patches, exports, this, resolve);
     });
   }
 }

@@ -1,25 +1,27 @@
-import { CircuitOpenError, type Permit } from '../../src/guard/guard.js';
+import { deferRejection } from '../../src/breaker/pacing.js';
+import { CircuitOpenError } from '../../src/guard/guard.js';
 import type { Target } from '../../src/target.js';
-import type { NamedCall } from '../../src/telemetry/events/call-context.js';
+import type { Attachment } from '../attachment.js';
+import type { Entry } from '../client-call.js';
+import { harmless } from '../harmless.js';
 import { hiddenProperty } from '../hidden-property.js';
 import type { Patches } from '../patches.js';
-import { connectWith, giveBack, handOver, toTarget, type Client, type Door } from './client.js';
-import { verdictOfPgError } from '../../src/outcomes/postgresql.js';
-
-// Captured at load: the fake timers of an application's tests must not hold rejections back.
-const nextTick = process.nextTick.bind(process);
+import { carry, giveBack, toTarget, type Client } from './client.js';
+import { ConnectionCall } from './pg-call.js';
 
 type Done = (error: unknown, client?: Client, release?: () => void) => void;
 
 /** A checkout that waits in a pool's queue. */
 interface PendingItem {
   readonly callback: Done;
+  /** Its caller has been told already. */
+  readonly timedOut?: boolean;
 }
 
 /** A `pg-pool`, with what its types do not say. */
 export interface Pool {
   readonly options: object;
-  readonly Client: { readonly prototype: object };
+  Client: { new (...args: unknown[]): Client; readonly prototype: object };
   readonly Promise: PromiseConstructor;
   readonly ending: boolean;
   readonly _clients: readonly Client[];
@@ -44,17 +46,16 @@ export function isPoolClass(exports: unknown): exports is PoolClass {
   return typeof exports === 'function' && PATCHED.every((method) => typeof prototype?.[method] === 'function');
 }
 
-/** A checkout under way: whose it is, and its permit where it had to ask for one. */
-interface Checkout {
-  readonly context: NamedCall;
-  permit: Permit | undefined;
-}
-
-const checkouts = hiddenProperty<Checkout>();
+// What a checkout has come to, until its client carries it: asked already, or yet to ask.
+const checkouts = hiddenProperty<ConnectionCall>();
+// On pools: the checkout whose `connect` runs.
+const arriving = hiddenProperty<ConnectionCall | undefined>();
 const targets = hiddenProperty<Target | undefined>();
 
 // The target of a pool whose clients are not guarded, such as those of pg-native.
 const UNGUARDED_TARGET: Target = { system: 'postgresql', scheme: '', host: '', port: 0 };
+
+const BEGUN: Entry = { begun: true };
 
 const NOOP = () => {};
 
@@ -62,7 +63,7 @@ const NOOP = () => {};
  * Guards the checkouts of pg-pool.
  *
  * While the circuit is closed a checkout asks for nothing: it is the first statement that makes a call, or the
- * connection that has to be made for it, whose permit that statement takes over. Otherwise the checkout itself asks, so
+ * connection that has to be made for it, which that statement takes over. Otherwise the checkout itself asks, so
  * that it is rejected before the pool has changed. One that was waiting for a client when the circuit opened is asked
  * again when its turn comes; waiting itself is never counted, since it is our own process that keeps the clients.
  *
@@ -71,11 +72,9 @@ const NOOP = () => {};
 export function patchPool(
   patches: Patches,
   { prototype }: PoolClass,
-  door: Door,
+  attachment: Attachment,
   resolve: (pool: Pool) => Parameters<typeof toTarget>[0] | undefined,
 ): void {
-  let arriving: Checkout | undefined;
-
   function targetOf(pool: Pool): Target {
     let target = targets.get(pool);
     if (target === undefined) {
@@ -86,39 +85,30 @@ export function patchPool(
     return target;
   }
 
-  /** Runs pg-pool's own `connect` and remembers whose checkout it queued. */
-  function checkOut(pool: Pool, checkout: Checkout, connect: () => unknown): unknown {
-    const waiting = pool._pendingQueue.length;
-    arriving = checkout;
-    try {
-      return connect();
-    } finally {
-      const item = pool._pendingQueue.at(-1);
-      if (arriving !== undefined && item !== undefined && pool._pendingQueue.length > waiting) {
-        checkouts.set(item, checkout);
-      }
-      arriving = undefined;
-      door.sent(checkout.context, checkout.permit);
-    }
-  }
+  const admitCheckout = harmless(
+    'Guarding a checkout of pg-pool failed',
+    (pool: Pool): ConnectionCall | CircuitOpenError | undefined => {
+      const target = targetOf(pool);
+      if (pool.ending || target === UNGUARDED_TARGET) return undefined;
+      const checkout = new ConnectionCall(attachment, 'pg-pool.connect');
+      checkout.begin();
+      return attachment.isClosed(target) ? checkout : (checkout.enter(target, BEGUN) ?? checkout);
+    },
+  );
 
   patches.replace(
     prototype,
     'connect',
     (connect) =>
       function (this: Pool, callback) {
-        const target = targetOf(this);
-        if (this.ending || target === UNGUARDED_TARGET) return connect.call(this, callback);
-        const context = door.context('pg-pool.connect');
-        if (door.isClosed(target)) {
-          return checkOut(this, { context, permit: undefined }, () => connect.call(this, callback));
-        }
-        const permit = door.enter(target, context);
-        if (permit instanceof CircuitOpenError) return refuse(this, permit, callback);
+        const checkout = admitCheckout(this);
+        if (checkout === undefined) return connect.call(this, callback);
+        if (checkout instanceof CircuitOpenError) return refuse(this, checkout, callback);
+        if (checkout.isOver) return checkOut(this, checkout, () => connect.call(this, callback));
         return promisify(this, callback, (done) => {
-          checkOut(this, { context, permit }, () =>
+          checkOut(this, checkout, () =>
             connect.call(this, (error, ...results) => {
-              if (error) permit.settle(verdictOfPgError(error, true), error);
+              if (error) checkout.fail(error);
               done(error, ...results);
             }),
           );
@@ -132,54 +122,75 @@ export function patchPool(
     '_pulseQueue',
     (pulse) =>
       function (this: Pool) {
-        if (this._pendingQueue.length > 0 && !this.ending) {
-          const target = targetOf(this);
-          if (target !== UNGUARDED_TARGET && !door.isClosed(target)) shed(this, target);
-        }
+        shed(this);
         pulse.call(this);
       },
   );
 
-  function shed(pool: Pool, target: Target): void {
+  const shed = harmless('Guarding a checkout of pg-pool failed', (pool: Pool) => {
     const { _pendingQueue: queue } = pool;
+    if (queue.length === 0 || pool.ending) return;
+    const target = targetOf(pool);
+    if (target === UNGUARDED_TARGET || attachment.isClosed(target)) return;
     while (queue.length > 0 && (pool._idle.length > 0 || !pool._isFull())) {
       const item = queue[0]!;
       const checkout = checkouts.get(item);
-      if (checkout === undefined || checkout.permit !== undefined) return;
-      const admission = door.enter(target, checkout.context);
-      if (!(admission instanceof CircuitOpenError)) {
-        // Served at once, by the pulse that follows.
-        checkout.permit = admission;
-        return;
-      }
+      // It has asked before.
+      if (checkout?.isOver !== true) return;
+      const rejection = checkout.enter(target, BEGUN);
+      // Served at once, by the pulse that follows.
+      if (rejection === undefined) return;
       queue.shift();
-      nextTick(item.callback, admission, undefined, NOOP);
+      deferRejection(() => reject(item, rejection));
     }
-  }
+  });
+
+  const admitConnection = harmless(
+    'Guarding a connection of pg-pool failed',
+    (pool: Pool, item: PendingItem): ConnectionCall | CircuitOpenError | undefined => {
+      const checkout = arriving.get(pool) ?? checkouts.get(item);
+      arriving.set(pool, undefined);
+      // Its options may have changed since the last one.
+      targets.set(pool, undefined);
+      const target = targetOf(pool);
+      if (target === UNGUARDED_TARGET) return undefined;
+      const connection = new ConnectionCall(attachment, 'pg-pool.connect');
+      if (checkout === undefined) connection.begin();
+      else connection.span = checkout.span;
+      if (checkout?.isOver === false) {
+        connection.takeOver(checkout);
+      } else {
+        const rejection = connection.enter(target, BEGUN);
+        if (rejection !== undefined) return rejection;
+      }
+      connection.sent();
+      return connection;
+    },
+  );
 
   patches.replace(
     prototype,
     'newClient',
     (newClient) =>
       function (this: Pool, item) {
-        const checkout = arriving ?? checkouts.get(item);
-        arriving = undefined;
-        // Its options may have changed since the last one.
-        targets.set(this, undefined);
-        const target = targetOf(this);
-        if (target === UNGUARDED_TARGET) return newClient.call(this, item);
-        const admission = checkout?.permit ?? door.enter(target, checkout?.context ?? door.context('pg-pool.connect'));
-        if (admission instanceof CircuitOpenError) {
-          nextTick(() => {
-            item.callback(admission, undefined, NOOP);
+        const connection = admitConnection(this, item);
+        if (connection instanceof CircuitOpenError) {
+          deferRejection(() => {
             this._pulseQueue();
+            reject(item, connection);
           });
           return;
         }
-        connectWith(admission, () => {
+        if (connection === undefined || connection.isOver) return newClient.call(this, item);
+        const isBorn = bear(this, connection);
+        try {
           newClient.call(this, item);
-          return this._clients.at(-1);
-        });
+        } catch (error) {
+          connection.forgo();
+          throw error;
+        } finally {
+          if (isBorn?.() !== true) connection.forgo();
+        }
       },
   );
 
@@ -188,8 +199,7 @@ export function patchPool(
     '_acquireClient',
     (acquireClient) =>
       function (this: Pool, client, item, idleListener, isNew) {
-        const permit = checkouts.get(item)?.permit;
-        if (permit !== undefined && !isNew) handOver(client, permit);
+        if (!isNew) handOver(client, item);
         acquireClient.call(this, client, item, idleListener, isNew);
       },
   );
@@ -199,16 +209,77 @@ export function patchPool(
     '_release',
     (release) =>
       function (this: Pool, client, idleListener, error) {
-        giveBack(client);
+        returned(client);
         release.call(this, client, idleListener, error);
       },
   );
 }
 
+/** Runs pg-pool's own `connect` and remembers whose checkout it queued. */
+function checkOut(pool: Pool, checkout: ConnectionCall, connect: () => unknown): unknown {
+  const waiting = pool._pendingQueue.length;
+  arriving.set(pool, checkout);
+  try {
+    return connect();
+  } catch (error) {
+    // Not even a client could be made.
+    checkout.forgo();
+    throw error;
+  } finally {
+    checkedOut(pool, checkout, waiting);
+  }
+}
+
+const checkedOut = harmless(
+  'Watching a checkout of pg-pool failed',
+  (pool: Pool, checkout: ConnectionCall, waiting: number) => {
+    const item = pool._pendingQueue.at(-1);
+    if (arriving.get(pool) === checkout && item !== undefined && pool._pendingQueue.length > waiting) {
+      checkouts.set(item, checkout);
+    }
+    arriving.set(pool, undefined);
+    checkout.sent();
+  },
+);
+
+/**
+ * The next client that the pool makes carries this call from its birth, also where its class connects it later.
+ *
+ * @returns what ends the wait for it, and says whether it was made
+ */
+const bear = harmless('Watching a connection of pg-pool failed', (pool: Pool, connection: ConnectionCall) => {
+  const { Client } = pool;
+  let isBorn = false;
+  function Born(...args: unknown[]): Client {
+    pool.Client = Client;
+    const client = new Client(...args);
+    carry(client, connection);
+    isBorn = true;
+    return client;
+  }
+  pool.Client = Born as unknown as Pool['Client'];
+  return () => {
+    if (!isBorn) pool.Client = Client;
+    return isBorn;
+  };
+});
+
+const handOver = harmless('Watching a checkout of pg-pool failed', (client: Client, item: PendingItem) => {
+  const checkout = checkouts.get(item);
+  if (checkout?.isOver === false) carry(client, checkout);
+});
+
+const returned = harmless('Watching a client of pg-pool failed', giveBack);
+
+/** Unless its patience has ended meanwhile. */
+function reject(item: PendingItem, error: CircuitOpenError): void {
+  if (!item.timedOut) item.callback(error, undefined, NOOP);
+}
+
 /** Fails a checkout the way pg-pool does when it cannot connect. */
 function refuse(pool: Pool, error: CircuitOpenError, callback: Done | undefined): unknown {
-  if (callback) return nextTick(callback, error, undefined, NOOP);
-  return promisify(pool, undefined, (done) => done(error));
+  if (callback) return deferRejection(() => callback(error, undefined, NOOP));
+  return promisify(pool, undefined, (done) => deferRejection(() => done(error)));
 }
 
 /** As pg-pool gives its answers: to the callback, or as a promise whose error leads to whoever asked. */

@@ -13,6 +13,13 @@ const BEGINS = new RegExp(`${LEADING_SPACE_AND_COMMENTS}(?:begin|start\\s+transa
 
 const MAY_BEGIN = /\b(?:begin|start\s+transaction)\b/i;
 
+/** The text of whatever pg takes for a statement: itself, a config, a `Query`, a cursor, a pg-query-stream. */
+export function textOf(statement: unknown): unknown {
+  if (typeof statement === 'string') return statement;
+  const { text, cursor } = statement as { readonly text?: unknown; readonly cursor?: { readonly text?: unknown } };
+  return text ?? cursor?.text;
+}
+
 /** Whether a statement ends something or gives something back: it is never rejected, however the circuit stands. */
 export function cleansUp(text: unknown): boolean {
   return typeof text === 'string' && CLEANS_UP.test(text);

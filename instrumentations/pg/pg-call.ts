@@ -1,0 +1,71 @@
+import type { Verdict } from '../../src/breaker/verdict.js';
+import { verdictOfPgError } from '../../src/outcomes/postgresql.js';
+import type { Attachment } from '../attachment.js';
+import { ClientCall } from '../client-call.js';
+import { targetOf, type Client } from './client.js';
+import { textOf } from './statement.js';
+
+/** A checkout from a pool, or a connection: what comes before the first statement, which takes it over. */
+export class ConnectionCall extends ClientCall {
+  constructor(
+    attachment: Attachment,
+    private readonly name: 'pg.connect' | 'pg-pool.connect',
+  ) {
+    super(attachment);
+  }
+
+  /** Whether it is made for a checkout. */
+  get isOfPool(): boolean {
+    return this.name === 'pg-pool.connect';
+  }
+
+  override spanName(): string {
+    return this.name;
+  }
+
+  /** The connection could not be made. */
+  onFailed(client: Client, error: unknown): void {
+    if (isOutOfPatience(client, error)) this.end('timeout', error);
+    else this.fail(error);
+  }
+
+  /** The connection was there, and was lost before a statement came. */
+  onLost(error: unknown): void {
+    this.end(verdictOfPgError(error), error);
+  }
+
+  protected override verdictOf(error: unknown): Verdict {
+    return verdictOfPgError(error, true);
+  }
+}
+
+/** One statement, from its query to its end. */
+export class StatementCall extends ClientCall {
+  constructor(
+    attachment: Attachment,
+    private readonly client: Client,
+    private readonly statement: unknown,
+  ) {
+    super(attachment);
+  }
+
+  /** As OpenTelemetry's instrumentation names it: `pg.query:SELECT orders`. */
+  override spanName(): string {
+    const verb = /^\s*(\w+)/.exec(String(textOf(this.statement)))?.[1]?.toUpperCase();
+    const { database } = targetOf(this.client);
+    return ['pg.query', verb].filter(Boolean).join(':') + (database === undefined ? '' : ` ${database}`);
+  }
+
+  protected override verdictOf(error: unknown): Verdict {
+    return verdictOfPgError(error);
+  }
+}
+
+/** A pool whose patience ends just destroys the socket: no end came from the server, and no error. */
+function isOutOfPatience({ _connectionTimeoutMillis, connection }: Client, error: unknown): boolean {
+  return (
+    Boolean(_connectionTimeoutMillis) &&
+    (error as Partial<Error> | undefined)?.message === 'Connection terminated unexpectedly' &&
+    connection.stream?.readableEnded === false
+  );
+}
