@@ -1,10 +1,8 @@
 import { diag, trace, type Span } from '@opentelemetry/api';
 import { whenOpenFor } from '../src/outcomes/when-open.js';
-import { UNGUARDED, type Admission, type Guard, type Permit } from '../src/guard/guard.js';
+import { UNGUARDED, type Guard, type Permit } from '../src/guard/guard.js';
 import { getRuntime } from '../src/runtime.js';
 import type { Target } from '../src/target.js';
-import { NamedCall, type CallContext } from '../src/telemetry/events/call-context.js';
-import { mark } from '../src/telemetry/events/span-events.js';
 import { PACKAGE } from '../src/version.js';
 import { Patches } from './patches.js';
 
@@ -94,30 +92,5 @@ export abstract class Attachment {
   /** A permit for what a target has shown without being called: a connection that could not be made. */
   evidence(target: Target): Permit {
     return this.#patches === undefined ? UNGUARDED : this.guard.evidence(target);
-  }
-
-  // To go once every client makes a ClientCall.
-
-  protected enter(target: Target, context?: CallContext, longRunning?: boolean): Admission {
-    return this.#patches === undefined ? UNGUARDED : this.guard.enter(target, context, longRunning);
-  }
-
-  protected context(name: string | (() => string)): NamedCall {
-    return new NamedCall(this.callSpan(), name);
-  }
-
-  protected sent(call: { span: Span | undefined }, permit?: Permit): void {
-    const span = this.innerSpan();
-    if (span === undefined) return;
-    call.span = span;
-    if (permit?.settled === false) mark(permit.breaker, span);
-  }
-
-  protected probe(target: Target, context?: CallContext): Permit {
-    return this.#patches === undefined ? UNGUARDED : this.guard.probe(target, context);
-  }
-
-  protected pass(target: Target, context?: CallContext, longRunning?: boolean): Permit {
-    return this.#patches === undefined ? UNGUARDED : this.guard.pass(target, context, longRunning);
   }
 }

@@ -3,7 +3,7 @@ import { AlwaysOffSampler, type ReadableSpan } from '@opentelemetry/sdk-trace-ba
 import { expect } from 'chai';
 import type { CircuitBreaker } from '../../../../src/breaker/circuit-breaker.js';
 import type { Permit } from '../../../../src/breaker/permit.js';
-import { NamedCall } from '../../../../src/telemetry/events/call-context.js';
+import type { CallContext } from '../../../../src/telemetry/events/call-context.js';
 import { SpanCapture } from '../../../../src/telemetry/events/span-capture.js';
 import { SpanEvents } from '../../../../src/telemetry/events/span-events.js';
 import { breakerWithClock, fail, openCircuit, succeed, waitUntilProbe } from '../../../support/breakers.js';
@@ -13,6 +13,18 @@ function tracedBreaker(options?: Parameters<typeof breakerWithClock>[0]) {
   const made = breakerWithClock(options);
   made.breaker.observer = new SpanEvents(new SpanCapture(), { spans: true, log: undefined });
   return made;
+}
+
+/** The context of a call, as an instrumentation's record of it is one. */
+class NamedCall implements CallContext {
+  constructor(
+    readonly span: Span | undefined,
+    private readonly name: string,
+  ) {}
+
+  spanName(): string {
+    return this.name;
+  }
 }
 
 function startSpan(name: string): Span {
