@@ -38,6 +38,18 @@ describe('CircuitOpenError', () => {
     expect(Error.stackTraceLimit).to.equal(limit);
   });
 
+  it('is made where stacks cannot be limited, as under --frozen-intrinsics', () => {
+    const { breaker } = breakerWithClock({ failureThreshold: 1 });
+    breaker.acquire().failure(new TypeError('down'));
+    const limit = Object.getOwnPropertyDescriptor(Error, 'stackTraceLimit')!;
+    Object.defineProperty(Error, 'stackTraceLimit', { ...limit, writable: false });
+    try {
+      expect(rejectionOf(breaker).cause).to.include({ name: 'TypeError', message: 'down' });
+    } finally {
+      Object.defineProperty(Error, 'stackTraceLimit', limit);
+    }
+  });
+
   it('has only what it says among its own properties', () => {
     const { breaker } = breakerWithClock();
     breaker.forceOpen();
