@@ -4,10 +4,11 @@
 const ROOMS = {
   breaker: [],
   outcomes: ['breaker'],
-  rules: ['outcomes', 'breaker', 'target', 'version'],
-  telemetry: ['outcomes', 'breaker', 'target', 'version'],
-  guard: ['telemetry', 'rules', 'outcomes', 'breaker', 'target', 'version'],
-  environment: ['telemetry', 'rules', 'outcomes', 'breaker', 'target', 'version'],
+  environment: ['breaker'],
+  target: ['breaker'],
+  rules: ['environment', 'outcomes', 'breaker', 'target', 'version'],
+  telemetry: ['environment', 'outcomes', 'breaker', 'target', 'version'],
+  guard: ['telemetry', 'rules', 'environment', 'outcomes', 'breaker', 'target', 'version'],
   console: ['guard', 'environment', 'telemetry', 'rules', 'outcomes', 'breaker', 'target', 'version'],
   fleet: ['environment', 'telemetry', 'rules', 'outcomes', 'breaker', 'target', 'version'],
   runtime: [

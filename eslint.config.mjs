@@ -20,6 +20,20 @@ export default tseslint.config(
     },
   },
   {
+    files: ['src/**/*.ts', 'instrumentations/**/*.ts'],
+    ignores: ['src/environment.ts'],
+    rules: {
+      'no-restricted-properties': [
+        'error',
+        {
+          object: 'process',
+          property: 'env',
+          message: 'src/environment.ts has every variable: its name and how it is read.',
+        },
+      ],
+    },
+  },
+  {
     files: ['src/console/page/**/*.{ts,tsx}'],
     extends: [tseslint.configs.recommendedTypeChecked, tseslint.configs.stylisticTypeChecked],
     languageOptions: { parserOptions: { project: './src/console/page/tsconfig.json' } },

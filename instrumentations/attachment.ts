@@ -1,9 +1,9 @@
-import { diag, trace, type Span } from '@opentelemetry/api';
+import { trace, type Span } from '@opentelemetry/api';
 import { whenOpenFor } from '../src/outcomes/when-open.js';
 import { UNGUARDED, type Guard, type Permit } from '../src/guard/guard.js';
 import { getRuntime } from '../src/runtime.js';
 import type { Target } from '../src/target.js';
-import { PACKAGE } from '../src/version.js';
+import { log } from '../src/telemetry/log.js';
 import { Patches } from './patches.js';
 
 // One per client and thread, whichever copy of this package it comes from: a client patched twice would count twice.
@@ -48,7 +48,7 @@ export abstract class Attachment {
   attach(): void {
     if (this.#patches !== undefined) return;
     if (attached.has(this.client)) {
-      diag.debug(`${PACKAGE.name}: ${this.client} is attached already, by another instance`);
+      log.debug(`${this.client} is attached already, by another instance`);
       return;
     }
     attached.set(this.client, this);

@@ -3,12 +3,12 @@ import { constants, copyFileSync, existsSync, mkdirSync, readFileSync } from 'no
 import { dirname, join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { ConfigError } from './breaker/errors.js';
-import { MODES, type Mode } from './breaker/options.js';
 import { drawProblems } from './rules/code-frame.js';
-import { CONFIG_VARIABLE, findRulesFile, loadRulesFile, RULES_FILES } from './rules/load.js';
-import { MODE_VARIABLE, RuleSet, type RulesSection } from './rules/rule-set.js';
+import { CONFIG_VARIABLE, readConfigPath, readMode } from './environment.js';
+import { findRulesFile, loadRulesFile, RULES_FILES } from './rules/load.js';
+import { RuleSet, type RulesSection } from './rules/rule-set.js';
 import { formatExplanation } from './rules/explain.js';
-import { parseTarget } from './target.js';
+import { parseTarget, SCHEMES } from './target.js';
 import { PACKAGE } from './version.js';
 
 const HELP = `Usage: otel-breaker <command>
@@ -72,11 +72,13 @@ function explain(args: readonly string[]): void {
   const url = given.at(-1)!;
   const target = parseTarget(url);
   if (target === undefined) {
-    throw new UsageError(`"${url}" is no target: use a URL with http, https, redis, rediss, postgresql or unix`);
+    throw new UsageError(
+      `"${url}" is no target: use a URL with ${SCHEMES.slice(0, -1).join(', ')} or ${SCHEMES.at(-1)!}`,
+    );
   }
   const path = rulesFile(given.length === 2 ? given[0] : undefined);
   const sections: RulesSection[] = path === undefined ? [] : [loadRulesFile(path)];
-  print(formatExplanation(target, new RuleSet(sections, environmentMode()).explain(target), sections[0]?.origin));
+  print(formatExplanation(target, new RuleSet(sections, readMode()).explain(target), sections[0]?.origin));
 }
 
 function top(args: readonly string[]): void {
@@ -126,12 +128,7 @@ function initDeploy(args: readonly string[], files: readonly string[]): void {
 }
 
 function rulesFile(given: string | undefined): string | undefined {
-  return findRulesFile(given ?? (process.env[CONFIG_VARIABLE] || undefined));
-}
-
-function environmentMode(): Mode | undefined {
-  const mode = process.env[MODE_VARIABLE]?.trim().toLowerCase();
-  return MODES.find((known) => known === mode);
+  return findRulesFile(given ?? readConfigPath());
 }
 
 function take(args: readonly string[], least: number, most: number): readonly string[] {

@@ -1,11 +1,21 @@
 import { ConfigError } from './breaker/errors.js';
 import { MODES, oneOf, type ConfigProblem, type Mode } from './breaker/options.js';
-import { CONFIG_VARIABLE } from './rules/load.js';
-import { MODE_VARIABLE } from './rules/rule-set.js';
-import { log } from './telemetry/log.js';
-import { TRACES_VARIABLE } from './telemetry/events/standalone-tracing.js';
+import { diagnostics } from './breaker/diagnostics.js';
 
+/** The variable that names the rules file. */
+export const CONFIG_VARIABLE = 'OTEL_BREAKER_CONFIG';
+/** The variable that beats the mode of every rule. */
+export const MODE_VARIABLE = 'OTEL_BREAKER_MODE';
 export const STRICT_VARIABLE = 'OTEL_BREAKER_CONFIG_STRICT';
+export const EVENTS_VARIABLE = 'OTEL_BREAKER_EVENTS';
+/** The variable that asks for traces which the console shows and nobody else gets. */
+export const TRACES_VARIABLE = 'OTEL_BREAKER_TRACES';
+const EXPORTER_VARIABLE = 'OTEL_TRACES_EXPORTER';
+const LOGS_EXPORTER_VARIABLE = 'OTEL_LOGS_EXPORTER';
+
+/** The variable by which traces are asked for. */
+export type TracesAskedBy = typeof TRACES_VARIABLE | typeof EXPORTER_VARIABLE;
+
 const METRICS = ['auto', 'off'] as const;
 const CONSOLE = ['local', 'network', 'off'] as const;
 const TRACES = ['auto', 'local'] as const;
@@ -58,7 +68,7 @@ const MAX_PORT = 65_535;
 const MIN_TOKEN = 16;
 
 /** @throws ConfigError naming every variable with a bad value, unless OTEL_BREAKER_CONFIG_STRICT is false */
-export function readEnvironment(env: NodeJS.ProcessEnv = process.env): Environment {
+export function readEnvironment(env = variables()): Environment {
   const problems: ConfigProblem[] = [];
 
   function choice<T extends string>(path: string, allowed: readonly T[], consequence: string): T | undefined {
@@ -98,15 +108,14 @@ export function readEnvironment(env: NodeJS.ProcessEnv = process.env): Environme
     return undefined;
   }
 
-  const disabled = env.OTEL_SDK_DISABLED?.trim().toLowerCase() === 'true';
   const metrics = choice('OTEL_BREAKER_METRICS', METRICS, 'it would not be known whether to publish metrics');
   const environment: Environment = {
     mode: choice(MODE_VARIABLE, MODES, 'it would not be known whether to reject calls'),
-    config: env[CONFIG_VARIABLE] || undefined,
+    config: readConfigPath(env),
     configStrict: flag(STRICT_VARIABLE, 'it would not be known whether to go on without rules') ?? true,
     watch: flag('OTEL_BREAKER_WATCH', 'it would not be known whether to read changed rules') ?? true,
-    metrics: disabled ? 'off' : (metrics ?? 'auto'),
-    events: choice('OTEL_BREAKER_EVENTS', EVENTS, 'it would not be known where events go') ?? 'span',
+    metrics: isSdkDisabled(env) ? 'off' : (metrics ?? 'auto'),
+    events: choice(EVENTS_VARIABLE, EVENTS, 'it would not be known where events go') ?? 'span',
     traces: choice(TRACES_VARIABLE, TRACES, 'it would not be known whether to make traces') ?? 'auto',
     tracesRedact: flag('OTEL_BREAKER_TRACES_REDACT', 'it would not be known whether to show values in traces') ?? true,
     prometheusHost: env.OTEL_EXPORTER_PROMETHEUS_HOST || DEFAULT_PROMETHEUS_HOST,
@@ -121,7 +130,7 @@ export function readEnvironment(env: NodeJS.ProcessEnv = process.env): Environme
   if (problems.length > 0) {
     const error = new ConfigError('environment', problems);
     if (environment.configStrict) throw error;
-    log.error('the defaults are in force for these', error);
+    diagnostics.report('the defaults are in force for these', error);
   }
   return environment;
 }
@@ -132,4 +141,67 @@ function list(value = ''): readonly string[] {
     .split(',')
     .map((name) => name.trim().toLowerCase())
     .filter((name) => name !== '');
+}
+
+/** All variables as they are now: rules may name any of them. Nothing else than this file reads them from the process. */
+export function variables(): NodeJS.ProcessEnv {
+  return process.env;
+}
+
+/** The path of the rules file, where the environment names one. */
+export function readConfigPath(env = variables()): string | undefined {
+  return env[CONFIG_VARIABLE] || undefined;
+}
+
+/** The mode that beats every rule, where the environment has a valid one. */
+export function readMode(env = variables()): Mode | undefined {
+  const mode = env[MODE_VARIABLE]?.trim().toLowerCase();
+  return MODES.find((known) => known === mode);
+}
+
+/** What the service is called, where the environment says so. */
+export function serviceNameOf(env = variables()): string | undefined {
+  return env.OTEL_SERVICE_NAME || undefined;
+}
+
+/** The name of the lowest level of log lines, in capital letters; `undefined` where none is set. */
+export function logLevelName(env = variables()): string | undefined {
+  return env.OTEL_LOG_LEVEL?.trim().toUpperCase();
+}
+
+/** Whether text may be coloured: https://no-color.org. */
+export function allowsColour(env = variables()): boolean {
+  return !env.NO_COLOR;
+}
+
+/** The words that Node takes as further arguments. */
+export function nodeOptions(env = variables()): readonly string[] {
+  return (env.NODE_OPTIONS ?? '').split(' ');
+}
+
+/**
+ * The variable that asks for traces: exporters named and none of them `none`, or the console's alone; `undefined` where
+ * none does, or where all of OpenTelemetry is to be off.
+ */
+export function tracesAskedBy(env = variables()): TracesAskedBy | undefined {
+  if (isSdkDisabled(env)) return undefined;
+  const exporters = (env[EXPORTER_VARIABLE] ?? '').split(',').map((name) => name.trim());
+  if (exporters.some((name) => name !== '') && !exporters.includes('none')) return EXPORTER_VARIABLE;
+  return env[TRACES_VARIABLE]?.trim().toLowerCase() === 'local' ? TRACES_VARIABLE : undefined;
+}
+
+/** Calls a function while the environment says that logs have no exporter. OpenTelemetry's SDK has no option for that. */
+export function withoutLogsExporter<T>(env: NodeJS.ProcessEnv, start: () => T): T {
+  const exporter = env[LOGS_EXPORTER_VARIABLE];
+  env[LOGS_EXPORTER_VARIABLE] = 'none';
+  try {
+    return start();
+  } finally {
+    if (exporter === undefined) delete env[LOGS_EXPORTER_VARIABLE];
+    else env[LOGS_EXPORTER_VARIABLE] = exporter;
+  }
+}
+
+function isSdkDisabled(env: NodeJS.ProcessEnv): boolean {
+  return env.OTEL_SDK_DISABLED?.trim().toLowerCase() === 'true';
 }

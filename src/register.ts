@@ -2,16 +2,11 @@ import { isMainThread } from 'node:worker_threads';
 import { attachAll } from '../instrumentations/attachments.js';
 import { Patches } from '../instrumentations/patches.js';
 import { ConfigError } from './breaker/errors.js';
-import { STRICT_VARIABLE } from './environment.js';
+import { STRICT_VARIABLE, type TracesAskedBy } from './environment.js';
 import { getRuntime, loadRules } from './runtime.js';
 import { log, printWithoutDiag } from './telemetry/log.js';
 import type { SpanCapture } from './telemetry/events/span-capture.js';
-import {
-  SDK_FILES,
-  startStandaloneTracing,
-  wantsTraces,
-  type TracesAskedBy,
-} from './telemetry/events/standalone-tracing.js';
+import { SDK_FILES, startStandaloneTracing, wantsTraces } from './telemetry/events/standalone-tracing.js';
 import { PACKAGE } from './version.js';
 
 // `--require`, `--import` and NODE_OPTIONS can name us several times, each time with a copy of its own.

@@ -11,7 +11,7 @@ import type * as SharedAnswers from './console/shared-answer.js';
 import { diagnostics } from './breaker/diagnostics.js';
 import { ConfigError } from './breaker/errors.js';
 import { globalRegistry, type CircuitBreakerRegistry } from './breaker/registry.js';
-import { readEnvironment, type Environment } from './environment.js';
+import { readEnvironment, serviceNameOf, type Environment } from './environment.js';
 import { Guard } from './guard/guard.js';
 import { installOutcomes } from './outcomes/classify.js';
 import { checkedSection, LiveRules } from './rules/live-rules.js';
@@ -33,6 +33,8 @@ import { labelled, type Report, type Reporter } from './telemetry/metrics/report
 
 // Here, since every way into the package comes by: breakers made in code judge errors as the automatic ones do.
 installOutcomes();
+// The core knows no logger, and neither does what it stands on.
+diagnostics.report = (message, error) => log.error(message, error);
 
 /** The graph of everything that one process needs: its breakers, the guard before them, and their telemetry. */
 export interface Runtime {
@@ -102,7 +104,6 @@ export function createRuntime(registry: CircuitBreakerRegistry, environment: Env
   const stops: (() => void)[] = [];
   let mainThread: ReturnType<typeof reportToMainThread> | undefined;
 
-  diagnostics.report = (message, error) => log.error(message, error);
   registry.observe({
     onAdded: (breaker) => {
       spans.watch();
@@ -322,7 +323,7 @@ export async function openOwnExporter(
 }
 
 function serviceName(): string {
-  return process.env.OTEL_SERVICE_NAME || basename(process.argv[1] ?? process.title);
+  return serviceNameOf() ?? basename(process.argv[1] ?? process.title);
 }
 
 function explainPort(error: NodeJS.ErrnoException, host: string, port: number): void {

@@ -1,28 +1,105 @@
+import type { PresetName } from './breaker/options.js';
+
 /** What kind of thing a call goes to; a label of its metrics and a match of rules. */
 export type System = 'http' | 'redis' | 'postgresql';
+
+/** One kind of thing that calls go to. */
+interface SystemRow {
+  /** The preset of its breakers where no rule says otherwise. */
+  readonly preset: PresetName;
+  readonly schemes: Readonly<Record<string, SchemeRow>>;
+  /** Which package of OpenTelemetry makes the spans of which client of ours, by which class. */
+  readonly instrumentations: Readonly<Record<string, readonly [packageName: string, className: string]>>;
+}
+
+interface SchemeRow {
+  readonly port: number;
+  /** What it is called in names of breakers, where that is another scheme. */
+  readonly as?: string;
+  /** The port is left out of names. Other systems have default ports as well, but nobody knows them by a URL without one. */
+  readonly unwritten?: true;
+  /** The path of a URL names a database, or what takes its place. */
+  readonly database?: true;
+}
+
+/**
+ * The one table of systems: rules, the schema, the CLI, stand-alone tracing and the claims of spans are made from it. A new
+ * system is a word of the type above and a row, which the compiler asks for.
+ */
+const TABLE: Readonly<Record<System, SystemRow>> = {
+  http: {
+    preset: 'httpApi',
+    schemes: { http: { port: 80, unwritten: true }, https: { port: 443, unwritten: true } },
+    instrumentations: {
+      http: ['@opentelemetry/instrumentation-http', 'HttpInstrumentation'],
+      undici: ['@opentelemetry/instrumentation-undici', 'UndiciInstrumentation'],
+    },
+  },
+  redis: {
+    preset: 'cache',
+    schemes: {
+      redis: { port: 6379 },
+      rediss: { port: 6379, as: 'redis' },
+      'redis+cluster': { port: 6379 },
+      'redis+sentinel': { port: 26379, database: true },
+    },
+    instrumentations: { ioredis: ['@opentelemetry/instrumentation-ioredis', 'IORedisInstrumentation'] },
+  },
+  postgresql: {
+    preset: 'database',
+    schemes: { postgresql: { port: 5432, database: true }, postgres: { port: 5432, as: 'postgresql', database: true } },
+    instrumentations: { pg: ['@opentelemetry/instrumentation-pg', 'PgInstrumentation'] },
+  },
+};
+
+const ROWS: readonly (readonly [System, SystemRow])[] = Object.entries(TABLE) as [System, SystemRow][];
+
+export const SYSTEMS: readonly System[] = ROWS.map(([system]) => system);
+
+/** The preset of a system's breakers where no rule says otherwise. */
+export function presetOf(system: System): PresetName {
+  return TABLE[system].preset;
+}
+
+const SCHEME_ROWS: ReadonlyMap<string, SchemeRow & { readonly system: System }> = new Map(
+  ROWS.flatMap(([system, { schemes }]) =>
+    Object.entries(schemes).map(([scheme, row]) => [scheme, { ...row, system }] as const),
+  ),
+);
+
+/** The schemes of URLs that name a target, `unix` for a socket among them. */
+export const SCHEMES: readonly string[] = [...SCHEME_ROWS.keys(), 'unix'];
+
+/** The port of a scheme whose URLs name none. */
+export function defaultPort(scheme: string): number | undefined {
+  return SCHEME_ROWS.get(scheme)?.port;
+}
+
+/** Which package of OpenTelemetry makes the spans of a client, by which class. Its tracer has the name of the package. */
+export const OTEL_INSTRUMENTATIONS: ReadonlyMap<string, readonly [packageName: string, className: string]> = new Map(
+  ROWS.flatMap(([, { instrumentations }]) => Object.entries(instrumentations)),
+);
 
 /** Where a call goes. */
 export interface Target {
   readonly system: System;
   /** First part of the name: `http`, `https`, `redis`, `redis+cluster`, `postgresql`, or `unix` for a socket. */
   readonly scheme: string;
-  /** Host name or address; the path of a unix socket. */
+  /** Host name or address, without brackets; the path of a unix socket. */
   readonly host: string;
   /** 0 for a unix socket. */
   readonly port: number;
-  /** PostgreSQL only. */
+  /** Of PostgreSQL; the group behind sentinels of Redis. */
   readonly database?: string | undefined;
 }
-
-// Redis and PostgreSQL have default ports as well, but nobody knows those targets by a URL without one.
-const UNWRITTEN_PORTS: Readonly<Record<string, number>> = { http: 80, https: 443 };
 
 /** The name of a target's breaker: a URL origin, without credentials, the default port left out. */
 export function targetName({ scheme, host, port, database }: Target): string {
   const path = database === undefined ? '' : `/${database}`;
   if (scheme === 'unix') return `unix:${host}${path}`;
   const authority = host.includes(':') && !host.startsWith('[') ? `[${host}]` : host;
-  return port === UNWRITTEN_PORTS[scheme]
+  const row = SCHEME_ROWS.get(scheme);
+  return row?.unwritten && port === row.port
     ? `${scheme}://${authority}${path}`
     : `${scheme}://${authority}:${port}${path}`;
 }
@@ -43,31 +120,31 @@ export function canExist({ scheme, host }: Target): boolean {
   return host.length <= MAX_HOST_LENGTH || (host.length === MAX_HOST_LENGTH + 1 && host.endsWith('.'));
 }
 
-const SYSTEMS_BY_SCHEME: Readonly<Record<string, { system: System; scheme: string; port: number }>> = {
-  // No property that every object has.
-  __proto__: null as never,
-  http: { system: 'http', scheme: 'http', port: 80 },
-  https: { system: 'http', scheme: 'https', port: 443 },
-  redis: { system: 'redis', scheme: 'redis', port: 6379 },
-  rediss: { system: 'redis', scheme: 'redis', port: 6379 },
-  'redis+cluster': { system: 'redis', scheme: 'redis+cluster', port: 6379 },
-  postgres: { system: 'postgresql', scheme: 'postgresql', port: 5432 },
-  postgresql: { system: 'postgresql', scheme: 'postgresql', port: 5432 },
-};
-
 /** The target that a URL leads to, as its client would have it; `undefined` where no client of ours takes such a URL. */
 export function parseTarget(url: string): Target | undefined {
   if (url.startsWith('unix:/')) return { system: 'http', scheme: 'unix', host: url.slice('unix:'.length), port: 0 };
   if (!URL.canParse(url)) return undefined;
   const { protocol, hostname, port, pathname } = new URL(url);
-  const known = SYSTEMS_BY_SCHEME[protocol.slice(0, -1)];
-  if (known === undefined || hostname === '') return undefined;
+  const scheme = protocol.slice(0, -1);
+  const row = SCHEME_ROWS.get(scheme);
+  if (row === undefined || hostname === '') return undefined;
   const database = decodeURIComponent(pathname.slice(1));
   return {
-    system: known.system,
-    scheme: known.scheme,
-    host: hostname,
-    port: Number(port) || known.port,
-    ...(known.system === 'postgresql' && database !== '' && { database }),
+    system: row.system,
+    scheme: row.as ?? scheme,
+    host: withoutBrackets(hostname),
+    port: Number(port) || row.port,
+    ...(row.database && database !== '' && { database }),
   };
+}
+
+/** Where an http call to a URL goes. */
+export function targetOfUrl({ protocol, hostname, port }: URL): Target {
+  const scheme = protocol.slice(0, -1);
+  return { system: 'http', scheme, host: withoutBrackets(hostname), port: Number(port) || (defaultPort(scheme) ?? 80) };
+}
+
+/** URLs have brackets around IPv6 addresses, options of requests have none. */
+function withoutBrackets(hostname: string): string {
+  return hostname.startsWith('[') ? hostname.slice(1, -1) : hostname;
 }

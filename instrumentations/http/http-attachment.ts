@@ -1,11 +1,10 @@
 import http = require('node:http');
 import { deferRejection } from '../../src/breaker/pacing.js';
 import type { CircuitOpenError, Guard } from '../../src/guard/guard.js';
-import type { Target } from '../../src/target.js';
+import { targetOfUrl, type Target } from '../../src/target.js';
 import { Attachment } from '../attachment.js';
 import { harmless } from '../harmless.js';
 import { hiddenProperty } from '../hidden-property.js';
-import { targetOfUrl } from '../http-target.js';
 import { openAnswer } from '../open-answer.js';
 import type { Patches } from '../patches.js';
 import { AnswerSocket } from './answer-socket.js';

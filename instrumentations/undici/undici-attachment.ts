@@ -1,9 +1,8 @@
 import { channel, type Channel } from 'node:diagnostics_channel';
 import { EventEmitter } from 'node:events';
 import type { Guard } from '../../src/guard/guard.js';
-import type { Target } from '../../src/target.js';
+import { targetOfUrl, type Target } from '../../src/target.js';
 import { Attachment } from '../attachment.js';
-import { targetOfUrl } from '../http-target.js';
 import { harmless } from '../harmless.js';
 import { hiddenProperty } from '../hidden-property.js';
 import type { Patches } from '../patches.js';

@@ -1,3 +1,4 @@
+import { allowsColour } from '../environment.js';
 import { get, type IncomingMessage } from 'node:http';
 import { createInterface } from 'node:readline';
 import type { CircuitState } from '../breaker/state.js';
@@ -36,7 +37,7 @@ export interface TopOptions {
 export async function runTop(
   address: string | undefined,
   output: TopOutput,
-  { signal, colour = output.isTTY === true && !process.env.NO_COLOR }: TopOptions = {},
+  { signal, colour = output.isTTY === true && allowsColour() }: TopOptions = {},
 ): Promise<number> {
   const url = addressOf(address ?? DEFAULT_ADDRESS);
   if (url === undefined) {

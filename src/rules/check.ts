@@ -3,7 +3,7 @@ import { checkOption, isOptionKey, oneOf, OPTIONS } from '../breaker/options.js'
 import { formatPath, type Finding, type Path } from './problem.js';
 import { checkGlob, checkHostPattern } from './match.js';
 import { checkMeaning } from './semantics.js';
-import { SYSTEMS } from './rule-set.js';
+import { SYSTEMS } from '../target.js';
 import type * as Schema from './schema.js';
 import { RULES_KEYS, type RuleMatch, type RulesConfig } from './rule.js';
 

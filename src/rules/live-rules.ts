@@ -123,7 +123,7 @@ export class LiveRules {
   #watchFile(path: string): void {
     const reload = () => {
       try {
-        const section = loadRulesFile(path, process.env, true);
+        const section = loadRulesFile(path, undefined, true);
         // Written anew and the same: whoever does that all the time must not cost more than reading it.
         if (!this.#isBad && isSame(section, this.#file)) return;
         this.#take(this.#code, section);

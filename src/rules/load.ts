@@ -1,3 +1,4 @@
+import { CONFIG_VARIABLE, variables } from '../environment.js';
 import { existsSync, readFileSync, statSync } from 'node:fs';
 import { join, relative, resolve, sep } from 'node:path';
 import { ConfigError } from '../breaker/errors.js';
@@ -12,7 +13,6 @@ import type * as YamlSource from './yaml-source.js';
 export const RULES_FILES = ['otel-breaker.yaml', 'otel-breaker.yml', 'otel-breaker.json'] as const;
 
 /** The variable that names another file. */
-export const CONFIG_VARIABLE = 'OTEL_BREAKER_CONFIG';
 
 // A thousand rules take a quarter of this. Reading as much as that keeps a reload below a second.
 const MAX_BYTES = 256 * 1024;
@@ -44,7 +44,7 @@ export function displayName(path: string): string {
  * @param changed whether it has been written just now, and may have been cut off by a full disk
  * @throws ConfigError with every problem that it has
  */
-export function loadRulesFile(path: string, env: NodeJS.ProcessEnv = process.env, changed = false): RulesSection {
+export function loadRulesFile(path: string, env = variables(), changed = false): RulesSection {
   const file = displayName(path);
   return { origin: file, config: parseRules(file, readText(path, file, changed), env) };
 }
@@ -90,7 +90,7 @@ function readText(path: string, file: string, changed: boolean): string {
  * @param file its name, for errors; one that ends in `.json` is read as JSON
  * @throws ConfigError with every problem that it has
  */
-export function parseRules(file: string, text: string, env: NodeJS.ProcessEnv = process.env): RulesConfig {
+export function parseRules(file: string, text: string, env = variables()): RulesConfig {
   const json = file.toLowerCase().endsWith('.json');
   const plain = json ? parsePlainJson(file, text) : undefined;
   if (plain !== undefined) {

@@ -1,7 +1,8 @@
 import { resolveConfig, type BreakerConfig } from '../breaker/config.js';
-import type { BreakerOptions, Mode, OptionKey, PresetName } from '../breaker/options.js';
+import type { BreakerOptions, Mode, OptionKey } from '../breaker/options.js';
 import { ownNumbers, presets } from '../breaker/presets.js';
-import { targetLabels, targetName, type System, type Target } from '../target.js';
+import { MODE_VARIABLE } from '../environment.js';
+import { presetOf, targetLabels, targetName, type System, type Target } from '../target.js';
 import { Matcher, MatchIndex } from './match.js';
 import { isTelemetryEndpoint } from './telemetry-endpoints.js';
 import { DEFAULT_MAX_BREAKERS, DEFAULT_PANIC_THRESHOLD, type Rule, type RulesConfig } from './rule.js';
@@ -54,12 +55,6 @@ interface CompiledRule {
   readonly matcher: Matcher;
   readonly configs: Partial<Record<System, BreakerConfig>>;
 }
-
-const PRESETS: Readonly<Record<System, PresetName>> = { http: 'httpApi', redis: 'cache', postgresql: 'database' };
-export const SYSTEMS = Object.keys(PRESETS) as readonly System[];
-
-/** The variable that beats the mode of every rule. */
-export const MODE_VARIABLE = 'OTEL_BREAKER_MODE';
 
 /** Which options for which target. */
 export class RuleSet {
@@ -147,7 +142,7 @@ function layersOf(
   const weakestFirst = sections.toReversed();
   const named = rule?.rule.preset;
   const byDefault = sections.find(({ config }) => config.defaults?.preset !== undefined)?.config.defaults?.preset;
-  const preset = named ?? byDefault ?? PRESETS[system];
+  const preset = named ?? byDefault ?? presetOf(system);
   const layers: Layer[] = [{ source: `preset ${preset}`, options: presets[preset] }];
   for (const { origin, config } of weakestFirst) {
     if (config.mode !== undefined) layers.push({ source: `mode of ${origin}`, options: { mode: config.mode } });

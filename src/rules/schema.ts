@@ -1,7 +1,7 @@
 import * as v from 'valibot';
 import { checkOption, DURATION_PATTERN, OPTIONS, STATUS_PATTERN, type OptionKey } from '../breaker/options.js';
 import { checkGlob, checkHostPattern } from './match.js';
-import { SYSTEMS } from './rule-set.js';
+import { SYSTEMS } from '../target.js';
 import type { Path } from './problem.js';
 
 /** The structure of a rules file, made from the table of options: what checks a file also gives editors their schema. */

@@ -2,7 +2,8 @@ import { checkOptions } from '../breaker/config.js';
 import type { BreakerOptions } from '../breaker/options.js';
 import type { Finding } from './problem.js';
 import { countCaptures, listOf, normalizeHost } from './match.js';
-import { optionsOf, SYSTEMS, type RulesSection } from './rule-set.js';
+import { SYSTEMS } from '../target.js';
+import { optionsOf, type RulesSection } from './rule-set.js';
 import type { Rule, RuleMatch, RulesConfig } from './rule.js';
 
 /** What is wrong with rules although each value by itself is as it should be. */

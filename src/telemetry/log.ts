@@ -1,4 +1,5 @@
 import { diag, DiagLogLevel, type DiagLogger } from '@opentelemetry/api';
+import { logLevelName, variables } from '../environment.js';
 import { PACKAGE } from '../version.js';
 
 type Level = 'error' | 'warn' | 'info' | 'debug';
@@ -17,8 +18,8 @@ let printUpTo: DiagLogLevel = DiagLogLevel.NONE;
  * Prints to stderr what OpenTelemetry's diag would swallow for want of a logger, up to `OTEL_LOG_LEVEL` (default
  * `info`). For the preload, which runs where nobody may have set one; stdout stays the application's own.
  */
-export function printWithoutDiag(env: NodeJS.ProcessEnv = process.env): void {
-  const level: unknown = DiagLogLevel[env.OTEL_LOG_LEVEL?.trim().toUpperCase() as keyof typeof DiagLogLevel];
+export function printWithoutDiag(env = variables()): void {
+  const level: unknown = DiagLogLevel[logLevelName(env) as keyof typeof DiagLogLevel];
   // A number: of the enum's reverse side, "30" would be one of its names.
   printUpTo = typeof level === 'number' ? level : DiagLogLevel.INFO;
 }

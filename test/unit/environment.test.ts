@@ -17,6 +17,7 @@ const DEFAULTS = {
   health: 'any_open',
   traces: 'auto',
   tracesRedact: true,
+  underNext: false,
 };
 
 describe('readEnvironment', () => {

@@ -1,5 +1,15 @@
 import { expect } from 'chai';
-import { targetLabels, targetName, type Target } from '../../src/target.js';
+import {
+  OTEL_INSTRUMENTATIONS,
+  SCHEMES,
+  SYSTEMS,
+  parseTarget,
+  presetOf,
+  targetLabels,
+  targetName,
+  targetOfUrl,
+  type Target,
+} from '../../src/target.js';
 
 const NAMES: readonly (readonly [Target, name: string])[] = [
   [{ system: 'http', scheme: 'http', host: 'api.example.com', port: 80 }, 'http://api.example.com'],
@@ -38,4 +48,37 @@ describe('targetLabels', () => {
       server_address: '/run/x.sock',
     });
   });
+});
+
+describe('The table of systems', () => {
+  it('names the target of each scheme, with its default port', () => {
+    const names = SCHEMES.map((scheme) => {
+      const target = parseTarget(scheme === 'unix' ? 'unix:/run/x.sock' : `${scheme}://host`);
+      return target && targetName(target);
+    });
+    expect(names).to.deep.equal([
+      'http://host',
+      'https://host',
+      'redis://host:6379',
+      'redis://host:6379',
+      'redis+cluster://host:6379',
+      'redis+sentinel://host:26379',
+      'postgresql://host:5432',
+      'postgresql://host:5432',
+      'unix:/run/x.sock',
+    ]);
+  });
+
+  it('reads one target from a URL and from a call to it', () => {
+    for (const url of ['http://api.example.com', 'https://[::1]:8443', 'https://api.example.com:443']) {
+      expect(targetOfUrl(new URL(url))).to.deep.equal(parseTarget(url));
+    }
+  });
+
+  it('has a preset for each system, and a package of OpenTelemetry for each client', () => {
+    expect(SYSTEMS.map(presetOf)).to.deep.equal(['httpApi', 'cache', 'database']);
+    expect([...OTEL_INSTRUMENTATIONS.keys()]).to.have.members(['http', 'undici', 'ioredis', 'pg']);
+  });
+
+  it('knows no scheme that every object has', () => expect(parseTarget('constructor://host')).to.equal(undefined));
 });

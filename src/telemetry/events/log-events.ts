@@ -1,6 +1,7 @@
 import * as api from '@opentelemetry/api';
 import { context as contexts, trace, type Attributes, type Span } from '@opentelemetry/api';
 import { ConfigError } from '../../breaker/errors.js';
+import { EVENTS_VARIABLE, variables } from '../../environment.js';
 import { PACKAGE } from '../../version.js';
 import { ATTRIBUTE } from '../names.js';
 
@@ -37,8 +38,8 @@ function loadLogsApi(): LogsApi {
   } catch {
     throw new ConfigError('environment', [
       {
-        path: 'OTEL_BREAKER_EVENTS',
-        value: process.env.OTEL_BREAKER_EVENTS,
+        path: EVENTS_VARIABLE,
+        value: variables()[EVENTS_VARIABLE],
         consequence: 'the package @opentelemetry/api-logs is not installed, and events could be logged nowhere',
         allowed: 'Install it, or use "span".',
       },

@@ -1,5 +1,6 @@
 import { SpanKind, trace, type Span, type SpanContext, type Tracer, type TracerProvider } from '@opentelemetry/api';
 import { diagnostics } from '../../breaker/diagnostics.js';
+import { OTEL_INSTRUMENTATIONS } from '../../target.js';
 import { PACKAGE } from '../../version.js';
 import type { SdkSpan } from './sdk-span.js';
 
@@ -64,12 +65,12 @@ export class SpanCapture {
   /**
    * The last client span that the instrumentation of that client has made here and nobody has claimed, unless it has ended.
    *
-   * @param client such as `ioredis`: OpenTelemetry's is then `@opentelemetry/instrumentation-ioredis`
+   * @param client a client of the table of systems, such as `ioredis`
    */
   claim(client: string): Span | undefined {
     const span = this.#last;
     const name = span?.instrumentationScope?.name;
-    if (typeof name !== 'string' || !name.endsWith(`-${client}`)) return undefined;
+    if (name === undefined || name !== OTEL_INSTRUMENTATIONS.get(client)?.[0]) return undefined;
     this.#last = undefined;
     return span!.isRecording() && isOfThisCall(span!) ? span : undefined;
   }

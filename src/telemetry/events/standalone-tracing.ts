@@ -2,6 +2,15 @@ import { readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { context, diag, propagation, trace } from '@opentelemetry/api';
+import {
+  nodeOptions,
+  tracesAskedBy,
+  TRACES_VARIABLE,
+  variables,
+  withoutLogsExporter,
+  type TracesAskedBy,
+} from '../../environment.js';
+import { OTEL_INSTRUMENTATIONS } from '../../target.js';
 import { hasDiagLogger, log } from '../log.js';
 
 /** Tracing that we set up for an application that has none. */
@@ -17,12 +26,7 @@ interface Instrumentation {
 const SDK = '@opentelemetry/sdk-node';
 
 /** Which instrumentation makes the spans of which client. Those that are installed are used. */
-const INSTRUMENTATIONS: readonly (readonly [packageName: string, className: string])[] = [
-  ['@opentelemetry/instrumentation-http', 'HttpInstrumentation'],
-  ['@opentelemetry/instrumentation-undici', 'UndiciInstrumentation'],
-  ['@opentelemetry/instrumentation-ioredis', 'IORedisInstrumentation'],
-  ['@opentelemetry/instrumentation-pg', 'PgInstrumentation'],
-];
+const INSTRUMENTATIONS = [...OTEL_INSTRUMENTATIONS.values()];
 
 /** Files whose loading says that the application sets up tracing itself, as lines 2 and 3 of OpenTelemetry have them. */
 export const SDK_FILES: readonly string[] = ['sdk-node', 'sdk-trace-node', 'sdk-trace-base', 'sdk-trace'].flatMap(
@@ -32,13 +36,6 @@ export const SDK_FILES: readonly string[] = ['sdk-node', 'sdk-trace-node', 'sdk-
 const BRINGS_SDK = /@opentelemetry\/(sdk-|auto-instrumentations-)/;
 const IMPORTS_FILE = /(?:from|import|require)[\s(]*['"](\.{1,2}\/[^'"]+)['"]/g;
 
-/** The variable that asks for traces which the console shows and nobody else gets. */
-export const TRACES_VARIABLE = 'OTEL_BREAKER_TRACES';
-const EXPORTER_VARIABLE = 'OTEL_TRACES_EXPORTER';
-
-/** The variable by which traces are asked for. */
-export type TracesAskedBy = typeof TRACES_VARIABLE | typeof EXPORTER_VARIABLE;
-
 /**
  * Whether the environment asks for traces, exporters named and none of them `none`, or the console's alone, and nobody else
  * will make them: no package on the command line, and no file that speaks of one, there or where the program begins. ES
@@ -47,21 +44,15 @@ export type TracesAskedBy = typeof TRACES_VARIABLE | typeof EXPORTER_VARIABLE;
  * @returns the variable that asks
  */
 export function wantsTraces(
-  env: NodeJS.ProcessEnv = process.env,
+  env = variables(),
   args: readonly string[] = process.execArgv,
   program = process.argv[1],
 ): TracesAskedBy | undefined {
-  const askedBy = traceVariable(env);
-  if (askedBy === undefined || env.OTEL_SDK_DISABLED?.trim().toLowerCase() === 'true') return undefined;
-  const words = [...args, ...(env.NODE_OPTIONS ?? '').split(' ')];
+  const askedBy = tracesAskedBy(env);
+  if (askedBy === undefined) return undefined;
+  const words = [...args, ...nodeOptions(env)];
   const files = [...words.map((word) => word.replace(/^--\w+=/, '')), program ?? ''].map(toPath);
   return words.some((word) => BRINGS_SDK.test(word)) || files.some(bringsSdk) ? undefined : askedBy;
-}
-
-function traceVariable(env: NodeJS.ProcessEnv): TracesAskedBy | undefined {
-  const exporters = (env[EXPORTER_VARIABLE] ?? '').split(',').map((name) => name.trim());
-  if (exporters.some((name) => name !== '') && !exporters.includes('none')) return EXPORTER_VARIABLE;
-  return env[TRACES_VARIABLE]?.trim().toLowerCase() === 'local' ? TRACES_VARIABLE : undefined;
 }
 
 /** Whether a file speaks of an SDK, or one that it loads itself does. */
@@ -104,10 +95,7 @@ const NOWHERE = {
  *
  * @returns `undefined` where a package is missing; a message has named it
  */
-export function startStandaloneTracing(
-  askedBy: TracesAskedBy,
-  env: NodeJS.ProcessEnv = process.env,
-): StandaloneTracing | undefined {
+export function startStandaloneTracing(askedBy: TracesAskedBy, env = variables()): StandaloneTracing | undefined {
   const sdkModule = load<typeof import('@opentelemetry/sdk-node')>(SDK);
   const instrumentations = INSTRUMENTATIONS.map(([packageName, className]) => {
     const module = load<Record<string, new () => Instrumentation>>(packageName);
@@ -122,7 +110,8 @@ export function startStandaloneTracing(
     return undefined;
   }
   const hadLogger = hasDiagLogger();
-  const sdk = withoutLogs(env, () => {
+  // NodeSDK registers a logger provider unless the environment says not to, and whoever comes later is then not heard.
+  const sdk = withoutLogsExporter(env, () => {
     const made = new sdkModule!.NodeSDK({
       instrumentations: instrumentations as never,
       metricReaders: [],
@@ -144,21 +133,6 @@ export function startStandaloneTracing(
       void sdk.shutdown().catch((error: unknown) => log.debug('Ending stand-alone tracing failed', error));
     },
   };
-}
-
-/**
- * NodeSDK registers a logger provider unless the environment says not to, and whoever comes later is then not heard. There
- * is no option for it, so the variable has another value for as long as that takes.
- */
-function withoutLogs<T>(env: NodeJS.ProcessEnv, start: () => T): T {
-  const exporter = env.OTEL_LOGS_EXPORTER;
-  env.OTEL_LOGS_EXPORTER = 'none';
-  try {
-    return start();
-  } finally {
-    if (exporter === undefined) delete env.OTEL_LOGS_EXPORTER;
-    else env.OTEL_LOGS_EXPORTER = exporter;
-  }
 }
 
 /** An `import` of what has been required already passes nowhere that anybody could see: so that they load again. */
