@@ -18,6 +18,7 @@ import { checkedSection, LiveRules } from './rules/live-rules.js';
 import { Panic } from './guard/panic.js';
 import type { RulesConfig } from './rules/rule.js';
 import { RuleSet, type Explanation } from './rules/rule-set.js';
+import { describeHangingCalls } from './telemetry/hanging-calls.js';
 import { log } from './telemetry/log.js';
 import { StartLine } from './telemetry/start-line.js';
 import { isClusterWorker, listenToWorkers, reportToPrimary } from './telemetry/metrics/cluster.js';
@@ -120,6 +121,7 @@ export function createRuntime(registry: CircuitBreakerRegistry, environment: Env
       metrics.remove(breaker);
     },
     onFailure: (breaker, context) => events.onFailure(breaker, context),
+    onHangingCalls: (breaker, calls) => log.warn(describeHangingCalls(breaker, calls)),
     onProbe: (breaker, context) => events.onProbe(breaker, context),
     onTransition: (breaker, transition, context) => {
       const span = events.onTransition(breaker, transition, context);

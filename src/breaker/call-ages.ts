@@ -13,10 +13,15 @@ export class CallAges {
   readonly #from = new Array<number>(SLOTS).fill(-Infinity);
   readonly #to = new Array<number>(SLOTS).fill(-Infinity);
 
-  /** @param startedAt NaN for a call that is slow by design, whose age says nothing */
-  started(startedAt: number): void {
-    if (startedAt >= this.#to[0]!) this.#begin(startedAt);
+  /**
+   * @param startedAt NaN for a call that is slow by design, whose age says nothing
+   * @returns whether this is the first call for a while
+   */
+  started(startedAt: number): boolean {
+    const isFirst = startedAt >= this.#to[0]!;
+    if (isFirst) this.#begin(startedAt);
     if (startedAt >= this.#from[0]!) this.#counts[0]!++;
+    return isFirst;
   }
 
   ended(startedAt: number): void {

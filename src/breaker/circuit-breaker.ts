@@ -2,13 +2,13 @@ import { resolveConfig, type BreakerConfig } from './config.js';
 import { diagnostics } from './diagnostics.js';
 import { CallAges } from './call-ages.js';
 import { isOwnTrouble, isUnreachable } from './classification.js';
-import { CircuitOpenError, ConfigError, withoutStack } from './errors.js';
+import { AbandonedError, CircuitOpenError, ConfigError, withoutStack } from './errors.js';
 import { eventLoop, type LoopWatch } from './event-loop-stalls.js';
 import { errorOf, noteOf, type FailureNote } from './failure-note.js';
 import { formatPercent, formatSeconds } from './format.js';
 import type { BreakerObserver, DurationRecorder, Transition } from './observer.js';
 import type { BreakerOptions } from './options.js';
-import { Patience } from './patience.js';
+import { NO_EVIDENCE, Patience, RATE_ONLY, type Abandonment } from './patience.js';
 import {
   ANSWERED,
   COUNTED,
@@ -50,6 +50,9 @@ const realSeams: BreakerSeams = {
 const GOOD_ANSWER_MS = 1_000;
 // One error object that several calls of a client end with is one failure of its target, where they end so close together.
 const SAME_ERROR_MS = 50;
+// A call that has waited for so long hangs. It is told of once in so long.
+const HANGING_MS = 60_000;
+const TELL_OF_HANGING_EVERY_MS = 60 * 60_000;
 // An opening lasts this share of the time for which the circuit has not been closed.
 const SHARE_OF_OUTAGE = 0.25;
 
@@ -122,6 +125,9 @@ export class CircuitBreaker implements PermitIssuer {
   #answered: Permit[] | undefined;
   #answeredAt: number[] | undefined;
   #ages: CallAges | undefined;
+  // In flight, and they no longer wait: a good answer has begun.
+  #answeredInFlight = 0;
+  #hangingToldUntil = -Infinity;
   /** @internal Whether the target has ever answered. */
   hasAnswered = false;
   #untold: Change[] | undefined;
@@ -429,9 +435,32 @@ export class CircuitBreaker implements PermitIssuer {
     return this.#window.calls > 0 || this.tally.inFlight > 0 || now - this.#calledAt < this.#config.window;
   }
 
+  /**
+   * Tells, once an hour, of `minimumCalls` calls or more that have waited for a minute: with a call, and with a scrape.
+   * Where calls that hang are never given up, and no `slowCallDuration` is set, nothing else would show them.
+   *
+   * @internal
+   */
+  tellOfHangingCalls(now = this.#seams.now()): void {
+    if (now < this.#hangingToldUntil || this.#ages === undefined) return;
+    const { minimumCalls, slowCallDuration } = this.#config;
+    if (slowCallDuration !== undefined) return;
+    const calls = this.#ages.olderThan(HANGING_MS, now) - this.#answeredInFlight;
+    if (calls < minimumCalls) return;
+    this.#hangingToldUntil = now + TELL_OF_HANGING_EVERY_MS;
+    this.#tellObserver((observer) => observer.onHangingCalls?.(this, calls));
+  }
+
+  #ended(permit: Permit): void {
+    this.tally.inFlight--;
+    if ((permit.flags & ANSWERED) !== 0) this.#answeredInFlight--;
+    this.#ages?.ended(permit.startedAt);
+  }
+
   /** @internal The first good part of an answer came: good headers, a first reply. */
   settleAnswered(permit: Permit): void {
     this.hasAnswered = true;
+    this.#answeredInFlight++;
     const isProbe = this.#state === HALF_OPEN && this.#counts(permit);
     if (!isProbe && this.#patience === undefined) return;
     const now = this.#seams.now();
@@ -444,12 +473,10 @@ export class CircuitBreaker implements PermitIssuer {
 
   /** @internal */
   settleSuccess(permit: Permit): void {
-    const { tally } = this;
-    tally.inFlight--;
-    tally.success++;
+    this.tally.success++;
+    this.#ended(permit);
     this.hasAnswered = true;
     const now = this.#seams.now();
-    this.#ages?.ended(permit.startedAt);
     if (this.#durations !== undefined) this.#recordDuration(this.#durations, now - permit.startedAt);
     // The time to a good answer, never to the end of its body.
     if ((permit.flags & ANSWERED) === 0) this.#patience?.answered(permit.startedAt, now);
@@ -513,16 +540,14 @@ export class CircuitBreaker implements PermitIssuer {
   }
 
   /** @internal */
-  settleFailure(permit: Permit, cause: unknown, retryAfterMs?: number): void {
+  settleFailure(permit: Permit, cause: unknown, retryAfterMs?: number, rateOnly = false): void {
     const verdict = this.#judge(cause);
     if (verdict === false) return this.settleSuccess(permit);
     const now = this.#seams.now();
     if (verdict === 'ignored' || this.#isSameFailure(permit, cause, now)) return this.settleIgnored(permit);
 
-    const { tally } = this;
-    tally.inFlight--;
-    tally.failure++;
-    this.#ages?.ended(permit.startedAt);
+    this.tally.failure++;
+    this.#ended(permit);
     if (this.#durations !== undefined) this.#recordDuration(this.#durations, now - permit.startedAt);
     // Ignore 0 and NaN: NaN would never expire.
     const wait = retryAfterMs! > 0 ? Math.min(retryAfterMs!, this.#config.maxOpenDuration) : 0;
@@ -532,10 +557,13 @@ export class CircuitBreaker implements PermitIssuer {
     }
     const note = noteOf(cause);
     if (note?.status !== undefined) this.hasAnswered = true;
-    this.#consecutiveSuccesses = 0;
-    this.#consecutiveFailures++;
-    const isEvidence = (permit.flags & EVIDENCE) !== 0;
-    this.#unreachable = (this.#consecutiveFailures === 1 || this.#unreachable) && (isEvidence || isUnreachable(cause));
+    if (rateOnly && this.#state === HALF_OPEN) return this.#releaseProbe(permit);
+    if (!rateOnly) {
+      this.#consecutiveSuccesses = 0;
+      this.#consecutiveFailures++;
+      const says = (permit.flags & EVIDENCE) !== 0 || isUnreachable(cause);
+      this.#unreachable = says && (this.#consecutiveFailures === 1 || this.#unreachable);
+    }
     this.#lastFailure = note;
     this.#tellObserver((observer) => observer.onFailure?.(this, permit.context));
     if (this.#state === CLOSED) this.#window.record(now, true, this.#isSlow(permit, now));
@@ -564,21 +592,21 @@ export class CircuitBreaker implements PermitIssuer {
   }
 
   /** @internal */
-  settleTimeout(permit: Permit, cause: unknown): void {
+  settleTimeout(permit: Permit, cause: unknown, rateOnly = false): void {
     const { countTimeouts, isFailure } = this.#config;
     const now = this.#seams.now();
     const slowest = this.#patience?.slowest ?? -1;
+    this.#patience?.waited(permit.startedAt, now);
     const counts =
       isFailure !== undefined || (countTimeouts && !this.#seams.loop.excuses(permit.startedAt, now, slowest));
-    if (counts) this.settleFailure(permit, cause);
+    if (counts) this.settleFailure(permit, cause, undefined, rateOnly);
     else this.settleIgnored(permit);
   }
 
   /** @internal */
   settleIgnored(permit: Permit): void {
-    this.tally.inFlight--;
     this.tally.ignored++;
-    this.#ages?.ended(permit.startedAt);
+    this.#ended(permit);
     if (!this.#counts(permit)) return;
     if (this.#state === HALF_OPEN) this.#releaseProbe(permit);
     else if (this.#slowCalls !== undefined) this.#endWithoutVerdict(this.#slowCalls, permit);
@@ -593,9 +621,32 @@ export class CircuitBreaker implements PermitIssuer {
     this.#tripIfSlow(now, permit.context);
   }
 
-  /** @internal The caller gave up before any good answer. */
-  settleAbandoned(permit: Permit, _cause: unknown): void {
-    this.settleIgnored(permit);
+  /** @internal The caller gave up; before a good answer, time decides what that means. */
+  settleAbandoned(permit: Permit, cause: unknown): void {
+    if ((permit.flags & ANSWERED) !== 0) return this.settleSuccess(permit);
+    const now = this.#seams.now();
+    const abandonment = this.#judgeAbandoned(permit, now);
+    if (abandonment === NO_EVIDENCE) return this.settleIgnored(permit);
+    const error = withoutStack(() => new AbandonedError(now - permit.startedAt, cause));
+    this.settleTimeout(permit, error, abandonment === RATE_ONLY);
+  }
+
+  #judgeAbandoned(permit: Permit, now: number): Abandonment {
+    const patience = this.#patience;
+    const { abandonedAfter } = this.#config;
+    if (patience === undefined || abandonedAfter === 'off') return NO_EVIDENCE;
+    const abandonment = patience.abandoned(permit.startedAt, now, abandonedAfter);
+    if (abandonment === NO_EVIDENCE || !this.#counts(permit)) return abandonment;
+    return this.#wouldOpen(now) && patience.mayBeStarting(abandonedAfter) ? NO_EVIDENCE : abandonment;
+  }
+
+  /** Whether one more failure would open the circuit. */
+  #wouldOpen(now: number): boolean {
+    const { failureThreshold, minimumCalls, failureRateThreshold } = this.#config;
+    if (this.#state === HALF_OPEN || this.#consecutiveFailures + 1 >= failureThreshold) return true;
+    this.#window.rotate(now);
+    const calls = this.#window.calls + 1;
+    return calls >= minimumCalls && this.#window.failures + 1 >= calls * failureRateThreshold;
   }
 
   /** As `tryAcquire`, for a call of which nobody outside gets the permit. */
@@ -651,7 +702,7 @@ export class CircuitBreaker implements PermitIssuer {
     if (this.#timed && now >= loop.due) loop.callBegins(now);
     // NaN is slower than nothing and older than nothing: every comparison with it is false.
     if (longRunning) return NaN;
-    this.#ages?.started(now);
+    if (this.#ages?.started(now)) this.tellOfHangingCalls(now);
     return now;
   }
 

@@ -99,6 +99,20 @@ export class CircuitOpenError extends Error {
   }
 }
 
+/** What a call failed with whose caller gave up waiting and did not say so. */
+export class AbandonedError extends Error {
+  static {
+    nameErrors(this);
+  }
+  readonly code = 'ERR_ABANDONED';
+
+  /** @param cause what the caller gave as its reason, where it gave any */
+  constructor(waitedMs: number, cause: unknown) {
+    const message = `given up after ${formatSeconds(waitedMs)} without an answer`;
+    super(message, cause === undefined ? undefined : { cause });
+  }
+}
+
 /** An error made without walking the stack, at a fifth of the cost. */
 export function withoutStack<E extends Error>(make: () => E): E {
   const limit = Error.stackTraceLimit;

@@ -28,6 +28,8 @@ export interface BreakerObserver<Breaker> {
   onFailure?(breaker: Breaker, context: unknown): void;
   /** A call goes out although the circuit is not closed: a probe, or one that mode `observe` lets through. */
   onProbe?(breaker: Breaker, context: unknown): void;
+  /** So many calls at least have waited for a minute, and no rule says how long is too long. Told once an hour. */
+  onHangingCalls?(breaker: Breaker, calls: number): void;
   /** @param context what the call that caused it was acquired with */
   onTransition(breaker: Breaker, transition: Transition, context: unknown): void;
   /** @param enforced false where mode `observe`, or panic, let the call through all the same */

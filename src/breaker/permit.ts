@@ -93,7 +93,13 @@ export class Permit {
     this.breaker.settleIgnored(this);
   }
 
-  /** @internal The caller gave up before any good answer had begun. `cause` is what it gave up with. */
+  /**
+   * The caller gave up and did not say that time ran out. After a good answer has begun that is a success. Before, it is a
+   * timeout where the caller has waited for `abandonedAfter` at least and the target has been silent for longer than it
+   * ever is; else, and where nobody knows when the call began, it says nothing of the target.
+   *
+   * @param cause what the caller gave as its reason: the `cause` of the failure, whose code is `ERR_ABANDONED`
+   */
   abandon(cause?: unknown): void {
     if (this.settled) return;
     this.settled = true;

@@ -1,4 +1,5 @@
 import type { BreakerConfig } from '../../src/breaker/config.js';
+import { NaivePatience } from './naive-patience.js';
 
 type Outcome = 'success' | 'failure' | 'ignored';
 
@@ -54,6 +55,9 @@ export class NaiveCircuit {
   #closedAt = -Infinity;
   #troubleBefore = 0;
 
+  // Where it is known of each call when it began.
+  #patience: NaivePatience | undefined;
+
   constructor(
     public config: BreakerConfig,
     private readonly now: () => number,
@@ -79,12 +83,55 @@ export class NaiveCircuit {
   /** A good answer to a call begins. */
   answer(call: NaiveCall): void {
     if (call.answeredAt !== undefined) return;
+    this.#patience?.answered(startOf(call), this.now());
     call.answeredAt = this.now();
     call.holdsSlot = false;
   }
 
+  /** From now on. */
+  timeCalls(): void {
+    this.#patience = new NaivePatience();
+  }
+
+  timeout(call: NaiveCall): void {
+    this.#patience?.waited(startOf(call), this.now());
+    this.end(call, 'failure');
+  }
+
+  /** Its caller gives it up. */
+  abandon(call: NaiveCall): void {
+    if (call.answeredAt !== undefined) return this.end(call, 'success');
+    const { abandonedAfter } = this.config;
+    const patience = this.#patience;
+    if (patience === undefined || abandonedAfter === 'off') return this.end(call, 'ignored');
+    patience.waited(startOf(call), this.now());
+    const said = patience.judge(startOf(call), this.now(), abandonedAfter);
+    const tooEarly = this.#hasSay(call) && patience.mayBeStarting(abandonedAfter) && this.#oneMoreWouldOpen();
+    if (said === 'nothing' || tooEarly) this.end(call, 'ignored');
+    else if (said === 'timeout') this.end(call, 'failure');
+    else this.#endForRateOnly(call);
+  }
+
+  #endForRateOnly(call: NaiveCall): void {
+    this.inFlight = this.inFlight.filter((other) => other !== call);
+    this.totals.failure++;
+    if (!this.#hasSay(call) || this.state !== 'closed') return;
+    this.#ended.push({ slot: this.#slot(), failed: true, slow: this.#isSlow(call), noVerdict: false });
+    this.#openIfFailing();
+  }
+
+  #oneMoreWouldOpen(): boolean {
+    const { failureThreshold, minimumCalls, failureRateThreshold } = this.config;
+    if (this.state === 'half_open' || this.failuresInARow + 1 >= failureThreshold) return true;
+    const calls = this.#judged().length + 1;
+    return (
+      calls >= minimumCalls && this.#judged().filter(({ failed }) => failed).length + 1 >= calls * failureRateThreshold
+    );
+  }
+
   /** @param unreachable what a failure says: that no connection could be made */
   end(call: NaiveCall, outcome: Outcome, holdMs = 0, unreachable = false): void {
+    if (outcome === 'success' && call.answeredAt === undefined) this.#patience?.answered(startOf(call), this.now());
     this.inFlight = this.inFlight.filter((other) => other !== call);
     this.totals[outcome]++;
     const hold = Math.min(holdMs, this.config.maxOpenDuration);
@@ -114,16 +161,18 @@ export class NaiveCircuit {
     } else if (this.state === 'half_open') {
       this.#openedUnreachable = unreachable;
       this.#open();
-    } else {
-      const { failureThreshold, minimumCalls, failureRateThreshold } = this.config;
-      const recent = this.#judged();
-      const failures = recent.filter((ended) => ended.failed).length;
-      const tooMany = recent.length >= minimumCalls && failures >= recent.length * failureRateThreshold;
-      if (this.failuresInARow >= failureThreshold || tooMany) {
-        this.#openedUnreachable = failed && this.#allUnreachable;
-        this.#open();
-      } else this.#openIfSlow();
-    }
+    } else this.#openIfFailing();
+  }
+
+  #openIfFailing(): void {
+    const { failureThreshold, minimumCalls, failureRateThreshold } = this.config;
+    const recent = this.#judged();
+    const failures = recent.filter((ended) => ended.failed).length;
+    const tooMany = recent.length >= minimumCalls && failures >= recent.length * failureRateThreshold;
+    if (this.failuresInARow >= failureThreshold || tooMany) {
+      this.#openedUnreachable = this.failuresInARow > 0 && this.#allUnreachable;
+      this.#open();
+    } else this.#openIfSlow();
   }
 
   /** A connection was made. */
@@ -329,4 +378,8 @@ export class NaiveCircuit {
     this.#allUnreachable = true;
     this.#ended = [];
   }
+}
+
+function startOf(call: NaiveCall): number | undefined {
+  return call.longRunning ? undefined : call.startedAt;
 }

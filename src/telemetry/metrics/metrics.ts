@@ -142,6 +142,7 @@ export class BreakerMetrics {
 
   /** What there is to tell of each breaker now: copies, which do not change while they are written down. */
   numbers(): BreakerNumbers[] {
+    this.#lookForHangingCalls();
     return Array.from(this.#durations, ([breaker, durations]) => ({
       labels: labelsOf(breaker),
       stateCode: breaker.stateCode,
@@ -184,7 +185,13 @@ export class BreakerMetrics {
     this.#attachment = undefined;
   }
 
+  // A target whose calls all hang gets no further call that could tell.
+  #lookForHangingCalls(): void {
+    for (const breaker of this.#durations.keys()) breaker.tellOfHangingCalls();
+  }
+
   #observe(result: BatchObservableResult, instruments: readonly Observable[]): void {
+    this.#lookForHangingCalls();
     for (const [breaker, durations] of this.#durations) {
       if (!this.#hasRoomFor(breaker)) continue;
       const labels = labelsOf(breaker);

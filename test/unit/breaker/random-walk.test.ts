@@ -36,6 +36,10 @@ const WALKS: readonly (readonly [what: string, options: BreakerOptions])[] = [
     },
   ],
   ['openings that grow, and slow calls', { ...common, initialOpenDuration: 50, slowCallDuration: 60, minimumCalls: 4 }],
+  [
+    'callers that give up, and timed calls',
+    { ...common, failureThreshold: 3, failureRateThreshold: 0.6, slowCallDuration: 300, abandonedAfter: 40 },
+  ],
   ['mode observe', { ...common, mode: 'observe', failureThreshold: 3, slowCallDuration: 60 }],
 ];
 
@@ -51,12 +55,17 @@ class Walk {
   readonly #random: () => number;
 
   readonly #options: BreakerOptions;
+  /** Whether callers give up, on a target that is silent now and then. */
+  readonly #givesUp: boolean;
+  #isSilent = false;
 
   constructor(options: BreakerOptions, seed: number) {
     this.#options = options;
     this.#random = seededRandom(seed);
     this.#breaker = new CircuitBreaker('walker', options, this.#clock);
     this.#model = new NaiveCircuit(this.#breaker.config, this.#clock.now, this.#clock.random);
+    this.#givesUp = options.abandonedAfter !== undefined;
+    if (this.#givesUp) this.#both((circuit) => circuit.timeCalls());
     this.#breaker.onTransition(({ from, to }) => this.seen.add(`${from} to ${to}`));
   }
 
@@ -64,7 +73,7 @@ class Walk {
     const dice = this.#random();
     this.#clock.chance = this.#random();
     if (dice < 0.4 && this.#underWay.length < 12) this.#acquire();
-    else if (dice < 0.8) this.#settle();
+    else if (dice < 0.8) this.#givesUp ? this.#answerOrGiveUp() : this.#settle();
     else if (dice < 0.805) this.#both((circuit) => circuit.signOfLife());
     else if (dice < 0.8055) this.#both((circuit) => circuit.closeBySignOfLife());
     else if (dice < 0.997) this.#clock.advance(Math.floor(this.#random() * 40));
@@ -106,6 +115,30 @@ class Walk {
     if (!(answer instanceof CircuitOpenError)) this.#underWay.push([answer, expected as NaiveCall]);
   }
 
+  #answerOrGiveUp(): void {
+    if (this.#underWay.length === 0) return;
+    if (this.#random() < 0.005) this.#isSilent = !this.#isSilent;
+    const dice = this.#random();
+    // Whoever came last is answered, so that good answers are quick ones.
+    const isAnswered = !this.#isSilent && dice < 0.6;
+    const at = isAnswered ? this.#underWay.length - 1 : Math.floor(this.#random() * this.#underWay.length);
+    const [[permit, call]] = this.#underWay.splice(at, 1) as [[Permit, NaiveCall]];
+    if (isAnswered && dice < 0.5) {
+      permit.success();
+      this.#model.end(call, 'success');
+    } else if (isAnswered && call.answeredAt === undefined) {
+      permit.answered();
+      this.#model.answer(call);
+      this.#underWay.unshift([permit, call]);
+    } else if (dice < 0.97) {
+      permit.abandon();
+      this.#model.abandon(call);
+    } else {
+      permit.timeout('too late');
+      this.#model.timeout(call);
+    }
+  }
+
   #settle(): void {
     if (this.#underWay.length === 0) return;
     const [[permit, call]] = this.#underWay.splice(Math.floor(this.#random() * this.#underWay.length), 1) as [
@@ -132,8 +165,7 @@ class Walk {
       permit.failure('busy', holdMs);
       this.#model.end(call, 'failure', holdMs);
     } else {
-      if (dice < 0.95) permit.abandon();
-      else permit.ignore();
+      permit.ignore();
       this.#model.end(call, 'ignored');
     }
     // Settling again is never heard.

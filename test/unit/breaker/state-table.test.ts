@@ -12,6 +12,7 @@ const OPTIONS = {
   halfOpenMaxCalls: 2,
   openDuration: 100,
   halfOpenTimeout: 50,
+  abandonedAfter: 10,
 } as const;
 
 /** A circuit somewhere in its life, with one call under way that it let through, and one from before its last change. */
@@ -24,15 +25,21 @@ interface Scene {
   readonly late: Permit;
 }
 
+function timedBreaker() {
+  const made = breakerWithClock(OPTIONS);
+  made.breaker.timeCalls();
+  return made;
+}
+
 function closed(): Scene {
-  const { breaker, clock } = breakerWithClock(OPTIONS);
+  const { breaker, clock } = timedBreaker();
   const late = breaker.acquire();
   breaker.reset();
   return { breaker, clock, late, call: breaker.acquire() };
 }
 
 function open(): Scene {
-  const { breaker, clock } = breakerWithClock(OPTIONS);
+  const { breaker, clock } = timedBreaker();
   const late = breaker.acquire();
   const call = breaker.acquire();
   openCircuit(breaker);
@@ -56,7 +63,7 @@ const STATES: Readonly<Record<string, () => Scene>> = {
   'closed, one failure left': () => after(closed(), ({ breaker }) => fail(breaker, 2)),
   open,
   'open, unreachable': () => {
-    const { breaker, clock } = breakerWithClock(OPTIONS);
+    const { breaker, clock } = timedBreaker();
     const late = breaker.acquire();
     const call = breaker.acquire();
     for (let failure = 0; failure < 3; failure++) breaker.recordEvidence('failure', new Error('refused'));
@@ -108,6 +115,19 @@ const EVENTS: Readonly<Record<string, (scene: Scene) => Answer | void>> = {
     return breaker.tryAcquire();
   },
   'given up': ({ call }) => call.abandon(),
+  'given up at last': ({ clock, call }) => {
+    clock.advance(OPTIONS.abandonedAfter);
+    call.abandon();
+  },
+  'answered and given up': ({ clock, call }) => {
+    call.answered();
+    clock.advance(OPTIONS.abandonedAfter);
+    call.abandon();
+  },
+  'late given up at last': ({ clock, late }) => {
+    clock.advance(OPTIONS.abandonedAfter);
+    late.abandon();
+  },
   'late answered': ({ late }) => late.answered(),
   'no connection': ({ breaker }) => breaker.recordEvidence('failure', new Error('refused')),
   'sign of life': ({ breaker }) => breaker.signOfLife(),
@@ -148,6 +168,9 @@ closed                      | answered               | closed    | -            
 closed                      | answered, then broken  | closed    | -                  |  0  1  0  0 -1 | 1 0 | -
 closed                      | answered a second ago  | closed    | permit             |  0  0  0  0  1 | 0 0 | -
 closed                      | given up               | closed    | -                  |  0  0  1  0 -1 | 0 0 | -
+closed                      | given up at last       | closed    | -                  |  0  1  0  0 -1 | 1 0 | -
+closed                      | answered and given up  | closed    | -                  |  1  0  0  0 -1 | 0 1 | -
+closed                      | late given up at last  | closed    | -                  |  0  1  0  0 -1 | 0 0 | -
 closed                      | late answered          | closed    | -                  |  0  0  0  0  0 | 0 0 | -
 closed                      | no connection          | closed    | -                  |  0  1  0  0  0 | 1 0 | -
 closed                      | sign of life           | closed    | -                  |  0  0  0  0  0 | 0 0 | -
@@ -174,6 +197,9 @@ closed, one failure left    | answered               | closed    | -            
 closed, one failure left    | answered, then broken  | open      | -                  |  0  1  0  0 -1 | 3 0 | 100
 closed, one failure left    | answered a second ago  | closed    | permit             |  0  0  0  0  1 | 2 0 | -
 closed, one failure left    | given up               | closed    | -                  |  0  0  1  0 -1 | 2 0 | -
+closed, one failure left    | given up at last       | closed    | -                  |  0  0  1  0 -1 | 2 0 | -
+closed, one failure left    | answered and given up  | closed    | -                  |  1  0  0  0 -1 | 0 1 | -
+closed, one failure left    | late given up at last  | closed    | -                  |  0  1  0  0 -1 | 2 0 | -
 closed, one failure left    | late answered          | closed    | -                  |  0  0  0  0  0 | 2 0 | -
 closed, one failure left    | no connection          | open      | -                  |  0  1  0  0  0 | 3 0 | 100
 closed, one failure left    | sign of life           | closed    | -                  |  0  0  0  0  0 | 2 0 | -
@@ -200,6 +226,9 @@ open                        | answered               | open      | -            
 open                        | answered, then broken  | open      | -                  |  0  1  0  0 -1 | 3 0 | 100
 open                        | answered a second ago  | half_open | permit             |  0  0  0  0  1 | 3 0 | -
 open                        | given up               | open      | -                  |  0  0  1  0 -1 | 3 0 | 100
+open                        | given up at last       | open      | -                  |  0  1  0  0 -1 | 3 0 | 90
+open                        | answered and given up  | open      | -                  |  1  0  0  0 -1 | 3 0 | 90
+open                        | late given up at last  | open      | -                  |  0  1  0  0 -1 | 3 0 | 90
 open                        | late answered          | open      | -                  |  0  0  0  0  0 | 3 0 | 100
 open                        | no connection          | open      | -                  |  0  0  0  0  0 | 3 0 | 100
 open                        | sign of life           | open      | -                  |  0  0  0  0  0 | 3 0 | 100
@@ -226,6 +255,9 @@ open, unreachable           | answered               | open      | -            
 open, unreachable           | answered, then broken  | open      | -                  |  0  1  0  0 -1 | 3 0 | 100
 open, unreachable           | answered a second ago  | half_open | permit             |  0  0  0  0  1 | 3 0 | -
 open, unreachable           | given up               | open      | -                  |  0  0  1  0 -1 | 3 0 | 100
+open, unreachable           | given up at last       | open      | -                  |  0  1  0  0 -1 | 3 0 | 90
+open, unreachable           | answered and given up  | open      | -                  |  1  0  0  0 -1 | 3 0 | 90
+open, unreachable           | late given up at last  | open      | -                  |  0  1  0  0 -1 | 3 0 | 90
 open, unreachable           | late answered          | open      | -                  |  0  0  0  0  0 | 3 0 | 100
 open, unreachable           | no connection          | open      | -                  |  0  0  0  0  0 | 3 0 | 100
 open, unreachable           | sign of life           | open      | -                  |  0  0  0  0  0 | 3 0 | 0
@@ -251,7 +283,10 @@ open, time is up            | late hold              | open      | -            
 open, time is up            | answered               | open      | -                  |  0  0  0  0  0 | 3 0 | 0
 open, time is up            | answered, then broken  | open      | -                  |  0  1  0  0 -1 | 3 0 | 0
 open, time is up            | answered a second ago  | half_open | permit             |  0  0  0  0  1 | 3 0 | -
-open, time is up            | given up               | open      | -                  |  0  0  1  0 -1 | 3 0 | 0
+open, time is up            | given up               | open      | -                  |  0  1  0  0 -1 | 3 0 | 0
+open, time is up            | given up at last       | open      | -                  |  0  1  0  0 -1 | 3 0 | -10
+open, time is up            | answered and given up  | open      | -                  |  1  0  0  0 -1 | 3 0 | -10
+open, time is up            | late given up at last  | open      | -                  |  0  1  0  0 -1 | 3 0 | -10
 open, time is up            | late answered          | open      | -                  |  0  0  0  0  0 | 3 0 | 0
 open, time is up            | no connection          | open      | -                  |  0  0  0  0  0 | 3 0 | 0
 open, time is up            | sign of life           | open      | -                  |  0  0  0  0  0 | 3 0 | 0
@@ -277,7 +312,10 @@ open by hand                | late hold              | open      | -            
 open by hand                | answered               | open      | -                  |  0  0  0  0  0 | 3 0 | -
 open by hand                | answered, then broken  | open      | -                  |  0  1  0  0 -1 | 3 0 | -
 open by hand                | answered a second ago  | open      | rejected open      |  0  0  0  1  0 | 3 0 | -
-open by hand                | given up               | open      | -                  |  0  0  1  0 -1 | 3 0 | -
+open by hand                | given up               | open      | -                  |  0  1  0  0 -1 | 3 0 | -
+open by hand                | given up at last       | open      | -                  |  0  1  0  0 -1 | 3 0 | -
+open by hand                | answered and given up  | open      | -                  |  1  0  0  0 -1 | 3 0 | -
+open by hand                | late given up at last  | open      | -                  |  0  1  0  0 -1 | 3 0 | -
 open by hand                | late answered          | open      | -                  |  0  0  0  0  0 | 3 0 | -
 open by hand                | no connection          | open      | -                  |  0  0  0  0  0 | 3 0 | -
 open by hand                | sign of life           | open      | -                  |  0  0  0  0  0 | 3 0 | -
@@ -304,6 +342,9 @@ half-open                   | answered               | half_open | -            
 half-open                   | answered, then broken  | open      | -                  |  0  1  0  0 -1 | 4 0 | 100
 half-open                   | answered a second ago  | half_open | permit             |  0  0  0  0  1 | 0 1 | -
 half-open                   | given up               | half_open | -                  |  0  0  1  0 -1 | 3 0 | -
+half-open                   | given up at last       | half_open | -                  |  0  0  1  0 -1 | 3 0 | -
+half-open                   | answered and given up  | half_open | -                  |  1  0  0  0 -1 | 0 1 | -
+half-open                   | late given up at last  | half_open | -                  |  0  1  0  0 -1 | 3 0 | -
 half-open                   | late answered          | half_open | -                  |  0  0  0  0  0 | 3 0 | -
 half-open                   | no connection          | half_open | -                  |  0  0  0  0  0 | 3 0 | -
 half-open                   | sign of life           | half_open | -                  |  0  0  0  0  0 | 3 0 | -
@@ -330,6 +371,9 @@ half-open, at its limit     | answered               | half_open | -            
 half-open, at its limit     | answered, then broken  | open      | -                  |  0  1  0  0 -1 | 4 0 | 100
 half-open, at its limit     | answered a second ago  | half_open | permit             |  0  0  0  0  1 | 0 1 | -
 half-open, at its limit     | given up               | half_open | -                  |  0  0  1  0 -1 | 3 0 | -
+half-open, at its limit     | given up at last       | half_open | -                  |  0  0  1  0 -1 | 3 0 | -
+half-open, at its limit     | answered and given up  | half_open | -                  |  1  0  0  0 -1 | 0 1 | -
+half-open, at its limit     | late given up at last  | half_open | -                  |  0  1  0  0 -1 | 3 0 | -
 half-open, at its limit     | late answered          | half_open | -                  |  0  0  0  0  0 | 3 0 | -
 half-open, at its limit     | no connection          | half_open | -                  |  0  0  0  0  0 | 3 0 | -
 half-open, at its limit     | sign of life           | half_open | -                  |  0  0  0  0  0 | 3 0 | -
@@ -356,6 +400,9 @@ half-open, one success left | answered               | half_open | -            
 half-open, one success left | answered, then broken  | open      | -                  |  0  1  0  0 -1 | 1 0 | 100
 half-open, one success left | answered a second ago  | closed    | permit             |  0  0  0  0  1 | 0 0 | -
 half-open, one success left | given up               | half_open | -                  |  0  0  1  0 -1 | 0 1 | -
+half-open, one success left | given up at last       | open      | -                  |  0  1  0  0 -1 | 1 0 | 100
+half-open, one success left | answered and given up  | closed    | -                  |  1  0  0  0 -1 | 0 0 | -
+half-open, one success left | late given up at last  | half_open | -                  |  0  1  0  0 -1 | 0 1 | -
 half-open, one success left | late answered          | half_open | -                  |  0  0  0  0  0 | 0 1 | -
 half-open, one success left | no connection          | half_open | -                  |  0  0  0  0  0 | 0 1 | -
 half-open, one success left | sign of life           | half_open | -                  |  0  0  0  0  0 | 0 1 | -
