@@ -89,6 +89,11 @@ export abstract class Attachment {
     return this.#patches !== undefined && this.guard.refuses(target);
   }
 
+  /** A handshake with a target has ended well: the way to a probe, where its circuit is open since none could be made. */
+  signOfLife(target: Target): void {
+    if (this.#patches !== undefined) this.guard.signOfLife(target);
+  }
+
   /** A permit for what a target has shown without being called: a connection that could not be made. */
   evidence(target: Target): Permit {
     return this.#patches === undefined ? UNGUARDED : this.guard.evidence(target);

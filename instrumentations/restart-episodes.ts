@@ -22,22 +22,32 @@ export function noteAnswer(connection: object): void {
   answeredIn.set(connection, serial);
 }
 
+/** Whether the reset of a connection is part of a restart of its server, and so nothing new, as `restartOf` has it. */
+export function isPartOfRestart(target: object, connection: object | null | undefined, reused = false): boolean {
+  return restartOf(target, connection, reused) !== undefined;
+}
+
 /**
- * Whether the reset of a connection is part of a restart of its server, and so nothing new: connections that had answered
- * before are reset together, or one by one as they are taken from a pool. One that has answered since the first of these
- * resets tells of another one.
+ * Whether the reset of a connection is the first of a restart of its server, or a further one: connections that had
+ * answered before are reset together, or one by one as they are taken from a pool. One that has answered since the first
+ * of these resets tells of another one.
  *
  * @param target whose connections these are; anything that lasts as long as it is called
  * @param reused whether it must have answered before, also where nobody noted that
+ * @returns nothing where it is no part of one
  */
-export function isPartOfRestart(target: object, connection: object | null | undefined, reused = false): boolean {
+export function restartOf(
+  target: object,
+  connection: object | null | undefined,
+  reused = false,
+): 'first' | 'further' | undefined {
   const answered = (connection && answeredIn.get(connection)) ?? (reused ? -1 : undefined);
-  if (answered === undefined) return false;
+  if (answered === undefined) return undefined;
   const at = now();
   const episode = episodes.get(target);
   if (episode === undefined || at >= episode.until) {
     episodes.set(target, { until: at + EPISODE_MS, serial: ++serial });
-    return true;
+    return 'first';
   }
-  return answered < episode.serial;
+  return answered < episode.serial ? 'further' : undefined;
 }

@@ -6,6 +6,7 @@ import type { Entry } from '../client-call.js';
 import { harmless } from '../harmless.js';
 import { hiddenProperty } from '../hidden-property.js';
 import { Patches } from '../patches.js';
+import { noteAnswer } from '../restart-episodes.js';
 import { ConnectionCall, StatementCall } from './pg-call.js';
 import { begins, cleansUp, mayBegin, textOf } from './statement.js';
 
@@ -167,7 +168,7 @@ export function patchClient(patches: Patches, { prototype, Query }: ClientClass,
     'handleError',
     (handleError) =>
       function (this: Submittable, error, connection) {
-        statements.get(this)?.fail(error);
+        statementFailed(this, error);
         handleError.call(this, error, connection);
       },
   );
@@ -182,13 +183,12 @@ export function patchClient(patches: Patches, { prototype, Query }: ClientClass,
       },
   );
 
-  if (prototype.getTransactionStatus !== undefined) return;
   patches.replace(
     prototype,
     '_handleReadyForQuery',
     (handleReadyForQuery) =>
       function (this: Client, message) {
-        statuses.set(this, message?.status);
+        readyForQuery(attachment, this, message?.status);
         handleReadyForQuery.call(this, message);
       },
   );
@@ -232,10 +232,22 @@ const connectionFailed = harmless('Watching a pg connection failed', (client: Cl
   takeCarried(client)?.onFailed(client, error),
 );
 
+/** The server has answered: the end of a handshake, or of a statement. */
+const readyForQuery = harmless(
+  'Watching a pg connection failed',
+  (attachment: Attachment, client: Client, status: string | undefined) => {
+    noteAnswer(client);
+    if (client.getTransactionStatus === undefined) statuses.set(client, status);
+    if (client._connecting) attachment.signOfLife(targetOf(client));
+  },
+);
+
 const connectionEnded = harmless('Watching a pg connection failed', (client: Client, error: unknown) => {
   if (client._ending) giveBack(client);
   else if (client._connecting) connectionFailed(client, error);
-  else takeCarried(client)?.onLost(error);
+  else takeCarried(client)?.onLost(client, error);
+  // A pool tells their callers before pg tells them.
+  for (const query of pending(client)) statements.get(query)?.onError(error);
 });
 
 /** @returns the call to watch, or why it must not be made; nothing where it goes ahead unwatched */
@@ -274,6 +286,10 @@ const statementSent = harmless('Watching a pg statement failed', (client: Client
   }
   call.sent();
 });
+
+const statementFailed = harmless('Watching a pg statement failed', (query: Submittable, error: unknown) =>
+  statements.get(query)?.onError(error),
+);
 
 const watchQueued = harmless(
   'Watching a pg statement failed',
@@ -355,7 +371,7 @@ function watch(query: Submittable, call: StatementCall, standard: Submittable): 
     (handleError) =>
       function (this: Submittable, error, connection) {
         unwatch(own);
-        call.fail(error);
+        call.onError(error);
         handleError.call(this, error, connection);
       },
   );

@@ -1,7 +1,8 @@
 import type { Verdict } from '../../src/breaker/verdict.js';
-import { verdictOfPgError } from '../../src/outcomes/postgresql.js';
+import { isLostConnection, verdictOfPgError } from '../../src/outcomes/postgresql.js';
 import type { Attachment } from '../attachment.js';
 import { ClientCall } from '../client-call.js';
+import { restartOf } from '../restart-episodes.js';
 import { targetOf, type Client } from './client.js';
 import { textOf } from './statement.js';
 
@@ -30,8 +31,9 @@ export class ConnectionCall extends ClientCall {
   }
 
   /** The connection was there, and was lost before a statement came. */
-  onLost(error: unknown): void {
-    this.end(verdictOfPgError(error), error);
+  onLost(client: Client, error: unknown): void {
+    if (this.isOver) return;
+    this.end(verdictOnConnection(this.permit.breaker, client, error), error);
   }
 
   protected override verdictOf(error: unknown): Verdict {
@@ -56,9 +58,24 @@ export class StatementCall extends ClientCall {
     return ['pg.query', verb].filter(Boolean).join(':') + (database === undefined ? '' : ` ${database}`);
   }
 
-  protected override verdictOf(error: unknown): Verdict {
-    return verdictOfPgError(error);
+  onError(error: unknown): void {
+    if (isOwnEnd(error)) this.abandon(error);
+    else this.fail(error);
   }
+
+  protected override verdictOf(error: unknown): Verdict {
+    return verdictOnConnection(this.permit.breaker, this.client, error);
+  }
+}
+
+/** A restart of the server ends all its connections, and is one failure of it. */
+function verdictOnConnection(target: object, client: Client, error: unknown): Verdict {
+  return isLostConnection(error) && restartOf(target, client, true) === 'further' ? 'ignored' : verdictOfPgError(error);
+}
+
+/** The application ended the client, and what was under way with it. */
+function isOwnEnd(error: unknown): boolean {
+  return (error as Partial<Error> | undefined)?.message === 'Connection terminated';
 }
 
 /** A pool whose patience ends just destroys the socket: no end came from the server, and no error. */

@@ -13,6 +13,19 @@ export function verdictOfPgError(error: unknown, connecting = false): Verdict {
   return findInChain(error, (part) => verdictOfItself(part, connecting)) ?? 'ignored';
 }
 
+/** Whether an error of a connection that was there says that it is no more: reset, closed, or its server going down. */
+export function isLostConnection(error: unknown): boolean {
+  return findInChain(error, (part) => isLossItself(part) || undefined) ?? false;
+}
+
+function isLossItself(error: object): boolean {
+  return LOSSES.has(readText(error, 'code')) || readText(error, 'message') === TERMINATED;
+}
+
+const TERMINATED = 'Connection terminated unexpectedly';
+// admin_shutdown, crash_shutdown
+const LOSSES: ReadonlySet<string> = new Set(['ECONNRESET', 'EPIPE', '57P01', '57P02']);
+
 /**
  * What an error itself says that may be one of PostgreSQL; `undefined` where it is not.
  *
@@ -50,7 +63,7 @@ function verdictOfItself(error: object, connecting: boolean): Verdict | undefine
 
 // pg's own errors have no code. Those it makes where its own side is the reason are not among them.
 const MESSAGES: ReadonlyMap<string, Verdict> = new Map([
-  ['Connection terminated unexpectedly', 'failure'],
+  [TERMINATED, 'failure'],
   ['There was an error establishing an SSL connection', 'failure'],
   ['Query read timeout', 'timeout'],
   ['timeout expired', 'timeout'],

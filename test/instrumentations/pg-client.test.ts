@@ -104,6 +104,17 @@ describe('pg: Client', () => {
       expect(calls).to.have.length(1);
     });
 
+    it('lets the event loop turn under a caller that tries again at once', async () => {
+      breaker.forceOpen();
+      let turned = false;
+      setImmediate(() => (turned = true));
+      while (!turned) expect(isCircuitOpenError(await rejectionOf(client.query('SELECT 1')))).to.equal(true);
+      turned = false;
+      setImmediate(() => (turned = true));
+      const other = new pg.Client(server.url);
+      while (!turned) expect(isCircuitOpenError(await rejectionOf(other.connect()))).to.equal(true);
+    });
+
     it('leads the stack of a rejected promise to whoever asked', async () => {
       breaker.forceOpen();
       const error = (await rejectionOf(client.query('SELECT 1'))) as Error;
@@ -178,7 +189,8 @@ describe('pg: Client', () => {
       const sleeping = [60, 61].map((seconds) => rejectionOf(piped.query('SELECT pg_sleep($1)', [seconds])));
       await client.query('SELECT pg_terminate_backend($1)', [(piped as unknown as { processID: number }).processID]);
       await Promise.all(sleeping);
-      expect(counts()).to.deep.equal(only({ success: 6, ignored: 1, failure: 2 }));
+      // One connection was lost: one failure, however many queries were under way.
+      expect(counts()).to.deep.equal(only({ success: 6, ignored: 2, failure: 1 }));
     });
   });
 
@@ -324,6 +336,26 @@ describe('pg: Client', () => {
       const errors = await Promise.all([begun, inserted].map(rejectionOf));
       expect(errors.map(isCircuitOpenError)).to.deep.equal([true, true]);
       expect((await client.query('SELECT n FROM t')).rows).to.deep.equal([]);
+    });
+
+    it('rejects what is sent before the caller of a rejected BEGIN can know of it', async () => {
+      await client.query('CREATE TEMP TABLE t (n int)');
+      breaker.forceOpen();
+      let isTold = false;
+      const begun = rejectionOf(client.query('BEGIN')).finally(() => (isTold = true));
+      breaker.reset();
+      await Promise.resolve();
+      expect(isTold).to.equal(false);
+      expect(isCircuitOpenError(await rejectionOf(client.query('INSERT INTO t VALUES (1)')))).to.equal(true);
+      await begun;
+      expect((await client.query('SELECT n FROM t')).rows).to.deep.equal([]);
+    });
+
+    it('lets through what comes after a BEGIN that pg itself does not take', async () => {
+      breaker.forceOpen();
+      expect(() => query('BEGIN', [], 'no function')).to.throw(TypeError);
+      breaker.reset();
+      await client.query('SELECT 1');
     });
 
     const cleaning = [

@@ -94,8 +94,8 @@ describe('pg: the server is killed and comes back', () => {
     expect(calls.failure + calls.ignored).to.equal(answers.failed);
     expect(pool.waitingCount).to.equal(0);
     expect(pool.totalCount).to.equal(pool.idleCount).and.to.be.at.most(10);
-    // So many at once share one turn of the loop; what each costs is the benchmark's affair.
-    expect(median(rejectedIn)).to.be.below(100);
+    // They come after a turn of the loop, which so many share on a busy machine; what each costs is the benchmark's affair.
+    expect(median(rejectedIn)).to.be.below(2_000);
   });
 
   it('lets a transaction that was open when the circuit opened roll back, and another one commit', async () => {
@@ -136,6 +136,71 @@ describe('pg: the server is killed and comes back', () => {
     client.release(true);
     expect(pool.totalCount).to.equal(0);
     expect(guard.only.stats().calls).to.deep.include({ success: 1, failure: 1, inFlight: 0 });
+    await server.start();
+  });
+
+  for (const [how, end] of Object.entries({
+    'is killed': (it: PostgresServer) => it.kill(),
+    'shuts down': (it: PostgresServer) => it.shutDown(),
+  })) {
+    it(`takes the loss of all connections for one failure where the server ${how}, and of later ones for one each`, async () => {
+      // Enough to open the circuit, were each of them one.
+      const underWay = async (count: number) => {
+        await Promise.all(Array.from({ length: count }, () => pool.query('SELECT 1')));
+        return Array.from({ length: count }, () => rejectionOf(pool.query('SELECT pg_sleep(60)')));
+      };
+      const all = await underWay(10);
+      const breaker = guard.only;
+      expect(pool.totalCount).to.equal(10);
+      await end(server);
+      for (const error of await Promise.all(all)) expect(verdictOfPgError(error)).to.equal('failure');
+      expect(breaker.state).to.equal('closed');
+      expect(breaker.stats().calls).to.deep.include({ failure: 1, ignored: 9, inFlight: 0 });
+      await server.start();
+      const three = await underWay(3);
+      await end(server);
+      await Promise.all(three);
+      expect(breaker.stats().calls).to.deep.include({ failure: 4, ignored: 9, inFlight: 0 });
+      await server.start();
+    });
+  }
+
+  it('hears a sign of life in a connection that was begun before the circuit opened', async () => {
+    await pool.query('SELECT 1');
+    const breaker = guard.only;
+    const client = new pg.Client(server.url);
+    const connected = client.connect();
+    for (let call = 0; call < breaker.config.failureThreshold; call++) {
+      breaker.acquire().failure(Object.assign(new Error('refused'), { code: 'ECONNREFUSED' }));
+    }
+    const openUntil = breaker.stats().openUntil!.getTime();
+    await connected;
+    expect(breaker.stats().openUntil!.getTime()).to.be.below(openUntil);
+    await client.end();
+  });
+
+  it('takes the end of a client with a statement under way for no word on the server', async () => {
+    const client = new pg.Client(server.url);
+    await client.connect();
+    const sleeping = rejectionOf(client.query('SELECT pg_sleep(60)'));
+    await client.end();
+    expect(await sleeping).to.have.property('message', 'Connection terminated');
+    expect(guard.only.stats().calls).to.deep.include({ success: 1, failure: 0, ignored: 1, inFlight: 0 });
+  });
+
+  it('has judged a lost statement when its caller hears of it', async () => {
+    await pool.query('SELECT 1');
+    const breaker = guard.only;
+    let failures = -1;
+    const heard = new Promise<void>((resolve) =>
+      pool.query('SELECT pg_sleep(60)', () => {
+        failures = breaker.stats().calls.failure;
+        resolve();
+      }),
+    );
+    await server.kill();
+    await heard;
+    expect(failures).to.equal(1);
     await server.start();
   });
 

@@ -155,6 +155,14 @@ describe('pg: Pool', () => {
       expect(guard.only).to.equal(breaker);
     });
 
+    it('lets the event loop turn under a caller that tries again at once', async () => {
+      breakerOf().forceOpen();
+      const pool = poolOf();
+      let turned = false;
+      setImmediate(() => (turned = true));
+      while (!turned) expect(isCircuitOpenError(await rejectionOf(pool.query('SELECT 1')))).to.equal(true);
+    });
+
     it('leads the stack of a rejected promise to whoever asked', async () => {
       breakerOf().forceOpen();
       const pool = poolOf();
