@@ -23,7 +23,7 @@ import { log } from './telemetry/log.js';
 import { StartLine } from './telemetry/start-line.js';
 import { isClusterWorker, listenToWorkers, reportToPrimary } from './telemetry/metrics/cluster.js';
 import { BreakerMetrics, type BreakerNumbers } from './telemetry/metrics/metrics.js';
-import { createPrometheusPage } from './telemetry/metrics/prometheus-page.js';
+import { createPrometheusPage, loadPrometheusPage } from './telemetry/metrics/prometheus-page.js';
 import { GRACE_OF_WORKERS_MS, MetricsPublisher, type OwnExporter } from './telemetry/metrics/metrics-publisher.js';
 import { createLogEvents } from './telemetry/events/log-events.js';
 import { SpanCapture } from './telemetry/events/span-capture.js';
@@ -288,6 +288,7 @@ export async function openOwnExporter(
   source: LiveSource & Pick<Runtime, 'numbers' | 'spans' | 'explain'>,
 ): Promise<(OwnExporter & { readonly url: string }) | undefined> {
   const { prometheusHost, prometheusPort, adminToken, health } = environment;
+  await loadPrometheusPage();
   const page = createPrometheusPage(source.numbers);
   // Loaded where it is used: most services bring an exporter of their own, and nobody may ever look at the console.
   const { startConsole } = require('./console/server.js') as typeof Server;

@@ -51,7 +51,7 @@ describe('panic under the preload', () => {
 
   it('rejects nothing while all targets fail, says so once, and heeds a threshold that changes', async () => {
     const file = join(temporaryDirectory(), 'rules.yaml');
-    writeFileSync(file, 'defaults: { openDuration: 1m }\n');
+    writeFileSync(file, 'defaults: { openDuration: 1m, initialOpenDuration: 1m }\n');
     const { port, stop } = await serve((_, response) => response.end());
     const app = await startCaller(file);
 
@@ -77,7 +77,7 @@ describe('panic under the preload', () => {
     const health = (await (await fetch(new URL('/healthz', address))).json()) as object;
     expect(health).to.include({ healthy: false, open: 5 }).and.have.property('panic').that.contains('of 5 unrelated');
 
-    writeFileSync(file, 'panicThreshold: 1\ndefaults: { openDuration: 1m }\n');
+    writeFileSync(file, 'panicThreshold: 1\ndefaults: { openDuration: 1m, initialOpenDuration: 1m }\n');
     await app.prints('stderr', /new rules from .* are in force/);
     app.child.send({ port, times: 1 });
     await app.prints('stdout', all('ERR_CIRCUIT_OPEN'));

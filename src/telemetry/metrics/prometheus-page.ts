@@ -1,6 +1,7 @@
 import { ValueType } from '@opentelemetry/api';
 import type { DataPoint, MetricData, MetricProducer } from '@opentelemetry/sdk-metrics';
 import { PACKAGE } from '../../version.js';
+import { loadInPieces } from '../load-in-pieces.js';
 import { DURATION_BOUNDS } from './durations.js';
 import { DURATION, OBSERVED, type BreakerNumbers } from './metrics.js';
 
@@ -17,6 +18,11 @@ export interface PrometheusPage {
 
 // Half a millisecond of work.
 const BREAKERS_AT_A_TIME = 5;
+
+/** Loads what the page needs, so that the event loop of an application that runs by now never stands for long. */
+export async function loadPrometheusPage(): Promise<void> {
+  for (const name of ['@opentelemetry/sdk-metrics', '@opentelemetry/exporter-prometheus']) await loadInPieces(name);
+}
 
 /**
  * Loads OpenTelemetry's metrics SDK and its Prometheus exporter, which a service with a provider of its own never needs

@@ -95,7 +95,9 @@ describe('A guard with fewer breakers than targets', () => {
 
   function guardFor(maxBreakers: number): void {
     registry = new CircuitBreakerRegistry();
-    guard = new Guard(registry, new RuleSet([checkedSection('rules', { maxBreakers })]));
+    // No probe comes before the test is over.
+    const defaults = { openDuration: 60_000, initialOpenDuration: 60_000 };
+    guard = new Guard(registry, new RuleSet([checkedSection('rules', { maxBreakers, defaults })]));
   }
 
   const host = (name: string): Target => ({ system: 'http', scheme: 'http', host: name, port: 80 });
