@@ -31,9 +31,7 @@ describe('the servers that tests start', () => {
 
   it('are told with the command that installs them where this system has no apt', () => {
     const path = temporaryDirectory();
-    writeProgram(path, 'brew');
-    writeProgram(path, 'prometheus');
-    writeProgram(path, 'promtool');
+    for (const name of ['brew', 'curl', 'prometheus', 'promtool']) writeProgram(path, name);
     const { status, stdout, stderr } = runServers({
       PATH: path,
       SERVERS_CACHE: temporaryDirectory(),

@@ -1,5 +1,6 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { needProgram } from '../support/programs.js';
 
 export interface RunningCommand {
   readonly output: { stdout: string; stderr: string };
@@ -15,7 +16,8 @@ const running = new Set<RunningCommand>();
 export function startCommand(command: string, cwd: string, env: NodeJS.ProcessEnv = {}): RunningCommand {
   const child = spawn('sh', ['-e', '-c', command], {
     cwd,
-    env: { ...process.env, OTEL_EXPORTER_PROMETHEUS_PORT: '0', ...env },
+    // Documents call curl, which may be in the cache of this project only.
+    env: { ...needProgram('curl').env, OTEL_EXPORTER_PROMETHEUS_PORT: '0', ...env },
     stdio: ['ignore', 'pipe', 'pipe'],
     detached: true,
   });

@@ -74,6 +74,14 @@ export const FOR_TESTS: readonly Need[] = [
     apt: ['chromium'],
     elsewhere: { brew: 'chromium', dnf: 'chromium', apk: 'chromium', pacman: 'chromium', zypper: 'chromium' },
   },
+  {
+    // Commands of the documents are run as they stand.
+    name: 'curl',
+    programs: [['curl']],
+    version: '--version',
+    apt: ['curl'],
+    elsewhere: { brew: 'curl', dnf: 'curl', apk: 'curl', pacman: 'curl', zypper: 'curl' },
+  },
 ];
 
 /** What `.ci/run` needs beside: to check the model of a fleet, Spin writes a program in C. */
