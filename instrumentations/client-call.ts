@@ -1,3 +1,4 @@
+import { reportOnce } from '../src/breaker/diagnostics.js';
 import type { Span } from '@opentelemetry/api';
 import { CircuitOpenError, UNGUARDED, type Permit } from '../src/guard/guard.js';
 import type { Verdict } from '../src/breaker/verdict.js';
@@ -5,7 +6,6 @@ import type { Target } from '../src/target.js';
 import type { CallContext } from '../src/telemetry/events/call-context.js';
 import { mark } from '../src/telemetry/events/span-events.js';
 import type { Attachment } from './attachment.js';
-import { reportOnce } from './harmless.js';
 
 /** How a call comes in. Written once for each kind of call: an object made for each call would be one too many. */
 export interface Entry {
@@ -105,7 +105,12 @@ export abstract class ClientCall implements CallContext {
 
   /** Its caller got what it asked for. */
   succeed(): void {
-    this.end('success');
+    if (this.#permit.settled) return;
+    try {
+      this.#permit.success();
+    } catch (fault) {
+      this.#stepAside(fault);
+    }
   }
 
   /** It ended with this error: `verdictOf` says what that means. */
@@ -143,7 +148,12 @@ export abstract class ClientCall implements CallContext {
 
   /** It was never made: its arguments were wrong, or nobody needed it. */
   forgo(): void {
-    this.end('ignored');
+    if (this.#permit.settled) return;
+    try {
+      this.#permit.ignore();
+    } catch (fault) {
+      this.#stepAside(fault);
+    }
   }
 
   /** Ends it where the client knows the verdict. @param retryAfterMs with a failure: how long the target asks to be left alone */

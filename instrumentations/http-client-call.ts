@@ -1,6 +1,6 @@
+import { reportOnce } from '../src/breaker/diagnostics.js';
 import { settleByStatus, type HeaderReader } from '../src/outcomes/http.js';
 import { ClientCall } from './client-call.js';
-import { reportOnce } from './harmless.js';
 
 /** A call whose answer is one of HTTP: its headers decide a bad one, its end a good one. */
 export abstract class HttpClientCall extends ClientCall {

@@ -1,6 +1,7 @@
 import { channel, type Channel, type ChannelListener } from 'node:diagnostics_channel';
 import Module = require('node:module');
-import { diagnostics } from '../src/breaker/diagnostics.js';
+
+import { harmless } from './harmless.js';
 
 type AnyFunction = (this: unknown, ...args: never[]) => unknown;
 
@@ -79,15 +80,6 @@ export class Patches {
   }
 }
 
-/** Runs what only looks at a client: what it looks at must go on. */
-export function observe(client: string, look: () => unknown): void {
-  try {
-    look();
-  } catch (error) {
-    diagnostics.report(`Watching ${client} failed`, error);
-  }
-}
-
 function copyShape(replacement: AnyFunction, original: AnyFunction): void {
   for (const key of ['name', 'length']) {
     Object.defineProperty(replacement, key, Object.getOwnPropertyDescriptor(original, key) ?? {});
@@ -121,12 +113,19 @@ function hookLoad(): void {
   const load = internals._load;
   internals._load = function (this: unknown, request, parent, isMain) {
     const exports = Reflect.apply(load, this, [request, parent, isMain]);
-    // Resolving again costs a look into Node's cache, so only requests that can mean one of the files get there.
-    const relevant = [...loadHooks].filter((hook) => mayMean(request, hook));
-    if (relevant.length > 0) tellHooks(relevant, internals, request, parent, isMain, exports);
+    if (loadHooks.size > 0) notice(internals, request, parent, isMain, exports);
     return exports;
   };
 }
+
+const notice = harmless(
+  'Watching for client libraries failed',
+  (internals: ModuleInternals, request: string, parent: unknown, isMain: boolean, exports: unknown) => {
+    // Resolving again costs a look into Node's cache, so only requests that can mean one of the files get there.
+    const relevant = [...loadHooks].filter((hook) => mayMean(request, hook));
+    if (relevant.length > 0) tellHooks(relevant, internals, request, parent, isMain, exports);
+  },
+);
 
 function mayMean(request: string, { names }: LoadHook): boolean {
   return names.some((name) => request.endsWith(name));

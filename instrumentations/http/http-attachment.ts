@@ -15,6 +15,8 @@ type Refusal = CircuitOpenError | AnswerSocket;
 
 const calls = hiddenProperty<HttpCall>();
 
+const GUARDING_FAILED = 'Guarding an http request failed';
+
 /**
  * Guards `http` and `https`.
  *
@@ -38,7 +40,7 @@ export class HttpAttachment extends Attachment {
 
     /** @returns what the request gets instead, where it must not go on */
     const admit = harmless(
-      'Guarding an http request failed',
+      GUARDING_FAILED,
       (
         req: Request,
         targetOf: (req: Request, options?: AgentArguments[0], port?: unknown) => Target,
@@ -56,13 +58,14 @@ export class HttpAttachment extends Attachment {
       },
     );
 
-    /** The path that Node takes when an agent cannot make a socket: `error`, then `close`. */
-    function refuse(req: Request, refusal: Refusal): void {
+    /** The path that Node takes when an agent cannot make a socket: `error`, then `close`. @returns whether it is taken */
+    const refuse = harmless(GUARDING_FAILED, (req: Request, refusal: Refusal): boolean => {
       deferRejection(() => {
         if (refusal instanceof AnswerSocket) onSocket.call(req, refusal);
         else onSocket.call(req, null, req.destroyed ? undefined : refusal);
       });
-    }
+      return true;
+    });
 
     const guardAgent = (owner: AgentLike): void => {
       if (guarded.has(owner)) return;
@@ -74,8 +77,7 @@ export class HttpAttachment extends Attachment {
           function (this: AgentLike, ...args) {
             const [req, options, port] = args;
             const refusal = admit(req, targetFromOptions, options, port);
-            if (refusal === undefined) return Reflect.apply(addRequest, this, args);
-            refuse(req, refusal);
+            if (refusal === undefined || !refuse(req, refusal)) return Reflect.apply(addRequest, this, args);
           },
       );
     };
@@ -88,13 +90,13 @@ export class HttpAttachment extends Attachment {
 
     // The second door, for requests that have not passed the first: those with a `createConnection` of their own, and the
     // first one through an agent that is none of Node's. Their socket is there already, or could not be had.
-    function admitLate(req: Request): Refusal | undefined {
+    const admitLate = harmless(GUARDING_FAILED, (req: Request): Refusal | undefined => {
       // One that was given up before has no socket to wait for and nothing to tell.
       if (req.destroyed || calls.get(req) !== undefined) return undefined;
       const refusal = admit(req, targetFromHost);
       guardAgentOf(req);
       return refusal;
-    }
+    });
 
     patches.replace(
       request,
@@ -102,10 +104,9 @@ export class HttpAttachment extends Attachment {
       (original) =>
         function (this: Request, socket, error) {
           const refusal = socket && !error ? admitLate(this) : undefined;
-          if (refusal === undefined) return original.call(this, socket, error);
+          if (refusal === undefined || !refuse(this, refusal)) return original.call(this, socket, error);
           // It was made for nothing.
           socket?.destroy();
-          refuse(this, refusal);
         },
     );
 
@@ -133,7 +134,8 @@ export class HttpAttachment extends Attachment {
       'destroy',
       (destroy) =>
         function (this: Request, error?: Error) {
-          if (!this.destroyed) calls.get(this)?.onDestroy(error);
+          const call = calls.get(this);
+          if (call !== undefined && !this.destroyed) noteDestroy(call, error);
           return destroy.call(this, error);
         },
     );
@@ -164,7 +166,7 @@ interface Message extends http.IncomingMessage {
 
 /** Tells a call what its request emits. The event must reach its listeners. */
 const watch = harmless(
-  'Watching an http request failed',
+  GUARDING_FAILED,
   (call: HttpCall, event: string | symbol, argument: unknown) => {
     if (event === 'response') call.onResponse(argument as http.IncomingMessage);
     else if (event === 'upgrade') call.succeed();
@@ -172,7 +174,10 @@ const watch = harmless(
     else if (event === 'error') call.onError(argument);
     else if (event === 'close') call.onClose();
   },
+  (call) => call.forgo(),
 );
+
+const noteDestroy = harmless(GUARDING_FAILED, (call: HttpCall, error: unknown) => call.onDestroy(error));
 
 function targetFromOptions(req: Request, options: AgentArguments[0] | undefined, legacyPort: unknown): Target {
   if (typeof options !== 'object') return targetOf(req, String(options), Number(legacyPort));

@@ -2,7 +2,8 @@ import { withoutStack } from '../../src/breaker/errors.js';
 import { CircuitOpenError } from '../../src/guard/guard.js';
 import type { Attachment } from '../attachment.js';
 import type { Entry } from '../client-call.js';
-import { harmless, reportOnce } from '../harmless.js';
+import { reportOnce } from '../../src/breaker/diagnostics.js';
+import { harmless } from '../harmless.js';
 import { refusesByItself, type Client } from './client.js';
 import {
   asksSentinel,

@@ -82,8 +82,9 @@ export class UndiciCall extends HttpClientCall {
   }
 
   /** It is being sent. */
-  start(): void {
+  start(controller?: Controller): void {
     this.#started = true;
+    this.controller = controller;
     this.#socket = this.dispatcher && this.socketOf(this.dispatcher);
   }
 
@@ -114,12 +115,12 @@ export class UndiciCall extends HttpClientCall {
     this.succeed();
   }
 
-  override fail(error: unknown): void {
+  onError(error: unknown): void {
     if (this.isOver) return;
     if (this.controller?.aborted === true) this.abort(this.controller.reason);
     if (this.#isAbort(error)) this.leave(this.#reason ?? this.options.signal?.reason ?? error);
     else if (this.#isOfBody(error) || this.#isPartOfRestart(error)) this.forgo();
-    else super.fail(error);
+    else this.fail(error);
   }
 
   /** Its caller ended it: because time ran out, since it had what it wanted, or for reasons of its own. */
@@ -196,13 +197,43 @@ type Watching = {
   readonly [Method in keyof Handler]-?: (this: Watch, ...args: Parameters<Required<Handler>[Method]>) => unknown;
 };
 
+export const WATCHING_FAILED = 'Watching an undici request failed';
+const forgo = (call: UndiciCall): void => call.forgo();
+
+const noteLeaving = harmless(WATCHING_FAILED, (call: UndiciCall, reason: unknown) => call.leave(reason), forgo);
+const start = harmless(WATCHING_FAILED, (call: UndiciCall, controller?: Controller) => call.start(controller), forgo);
+const noteAbort = harmless(WATCHING_FAILED, (call: UndiciCall, reason: unknown) => call.abort(reason));
+const noteError = harmless(WATCHING_FAILED, (call: UndiciCall, error: unknown) => call.onError(error), forgo);
+const answer = harmless(
+  WATCHING_FAILED,
+  (call: UndiciCall, status: number, headers: RawHeaders, reasonPhrase?: string) =>
+    call.answer(status, rawHeader(headers), reasonPhrase),
+  forgo,
+);
+const answerParsed = harmless(
+  WATCHING_FAILED,
+  (call: UndiciCall, status: number, headers: Headers, reasonPhrase?: string) =>
+    call.answer(status, parsedHeader(headers), reasonPhrase),
+  forgo,
+);
+const upgrade = harmless(
+  WATCHING_FAILED,
+  (call: UndiciCall, status: number, headers: RawHeaders | null) => call.upgrade(status, rawHeader(headers)),
+  forgo,
+);
+const upgradeParsed = harmless(
+  WATCHING_FAILED,
+  (call: UndiciCall, status: number, headers: Headers) => call.upgrade(status, parsedHeader(headers)),
+  forgo,
+);
+
 // Arguments are named, not spread: these run for every request, some for every chunk.
 const watching: Watching = {
   onConnect(abort, context) {
     const { call } = this;
-    call.start();
+    start(call);
     const watchedAbort: Abort = (reason) => {
-      call.abort(reason);
+      noteAbort(call, reason);
       abort(reason);
     };
     // Clients send no context, and a handler may count its arguments.
@@ -211,11 +242,11 @@ const watching: Watching = {
       : this.handler.onConnect!(watchedAbort, context);
   },
   onUpgrade(status, headers, socket) {
-    this.call.upgrade(status, rawHeader(headers));
+    upgrade(this.call, status, headers);
     return this.handler.onUpgrade!(status, headers, socket);
   },
   onHeaders(status, headers, resume, statusText) {
-    this.call.answer(status, rawHeader(headers), statusText);
+    answer(this.call, status, headers, statusText);
     return this.handler.onHeaders!(status, headers, resume, statusText);
   },
   onData(chunk) {
@@ -226,21 +257,20 @@ const watching: Watching = {
     return this.handler.onComplete!(trailers);
   },
   onError(error) {
-    this.call.fail(error);
+    noteError(this.call, error);
     return this.handler.onError!(error);
   },
 
   onRequestStart(controller, context) {
-    this.call.start();
-    this.call.controller = controller;
+    start(this.call, controller);
     return this.handler.onRequestStart!(controller, context);
   },
   onRequestUpgrade(controller, status, headers, socket) {
-    this.call.upgrade(status, parsedHeader(headers));
+    upgradeParsed(this.call, status, headers);
     return this.handler.onRequestUpgrade!(controller, status, headers, socket);
   },
   onResponseStart(controller, status, headers, statusText) {
-    this.call.answer(status, parsedHeader(headers), statusText);
+    answerParsed(this.call, status, headers, statusText);
     return this.handler.onResponseStart!(controller, status, headers, statusText);
   },
   onResponseData(controller, chunk) {
@@ -251,8 +281,8 @@ const watching: Watching = {
     return this.handler.onResponseEnd!(controller, trailers);
   },
   onResponseError(controller, error) {
-    if (controller?.aborted === true) this.call.abort(controller.reason);
-    this.call.fail(error);
+    if (controller?.aborted === true) noteAbort(this.call, controller.reason);
+    noteError(this.call, error);
     return this.handler.onResponseError!(controller, error);
   },
 
@@ -327,9 +357,9 @@ const OWN_HANDLERS: ReadonlySet<string> = new Set([
  *
  * undici's own handlers are told early how to abort, and then again by undici, which they survive; others may not.
  */
-export const hearOfLeaving = harmless('Watching an undici request failed', (handler: Handler, call: UndiciCall) => {
+export const hearOfLeaving = harmless(WATCHING_FAILED, (handler: Handler, call: UndiciCall) => {
   if (!call.isWaiting) return;
-  const leave: Abort = (reason) => call.leave(reason);
+  const leave: Abort = (reason) => noteLeaving(call, reason);
   if (isOfFetch(handler)) {
     if (handler.onRequestStart === undefined) handler.onConnect?.(leave);
     else handler.onRequestStart({ aborted: false, reason: undefined, abort: leave } as Controller);

@@ -6,7 +6,16 @@ import { Attachment } from '../attachment.js';
 import { harmless } from '../harmless.js';
 import { hiddenProperty } from '../hidden-property.js';
 import type { Patches } from '../patches.js';
-import { CALL, hearOfLeaving, isWatched, UndiciCall, watch, type DispatchOptions, type Handler } from './handler.js';
+import {
+  CALL,
+  hearOfLeaving,
+  isWatched,
+  UndiciCall,
+  watch,
+  WATCHING_FAILED,
+  type DispatchOptions,
+  type Handler,
+} from './handler.js';
 import { refuse } from './refusal.js';
 
 // Captured at load: the fake timers of an application's tests must not keep the door ajar.
@@ -117,7 +126,7 @@ function watchRequests(patches: Patches, onMade: (request: object) => void): voi
   const complete = harmless(WATCHING_FAILED, ({ request }: RequestMessage) => requests.get(request)?.succeed());
   const failed = harmless(WATCHING_FAILED, ({ request, error }: RequestMessage) => {
     // Once aborted, its handler has heard of its end and hears no more.
-    if (!request.aborted) requests.get(request)?.fail(error);
+    if (!request.aborted) requests.get(request)?.onError(error);
   });
   watchChannel(patches, 'undici:request:create', undefined, made);
   watchChannel(patches, 'undici:request:trailers', complete);
@@ -125,7 +134,6 @@ function watchRequests(patches: Patches, onMade: (request: object) => void): voi
 }
 
 const GUARDING_FAILED = 'Guarding an undici request failed';
-const WATCHING_FAILED = 'Watching an undici request failed';
 
 /** What undici publishes. */
 interface RequestMessage {

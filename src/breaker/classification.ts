@@ -1,3 +1,4 @@
+import { reportOnce } from './diagnostics.js';
 import type { BreakerConfig } from './config.js';
 import type { Verdict } from './verdict.js';
 
@@ -35,16 +36,20 @@ export const classification: Classification = { ...plainClassification };
 export function verdictOf(error: unknown, config: BreakerConfig, signal?: AbortSignal): Verdict {
   try {
     return classification.classify(error, config, signal);
-  } catch {
+  } catch (fault) {
+    reportOnce(JUDGING_FAILED, fault);
     return 'failure';
   }
 }
+
+const JUDGING_FAILED = 'Judging the error of a call failed';
 
 /** As `Classification.hasGivenUp`; never throws. */
 export function hasGivenUp(error: unknown, signal?: AbortSignal): boolean {
   try {
     return classification.hasGivenUp(error, signal);
-  } catch {
+  } catch (fault) {
+    reportOnce(JUDGING_FAILED, fault);
     return false;
   }
 }
@@ -54,7 +59,8 @@ export function askedWaitOf(error: unknown, config: BreakerConfig): number | und
   if (!config.honorRetryAfter) return undefined;
   try {
     return classification.askedWait(error, config);
-  } catch {
+  } catch (fault) {
+    reportOnce(JUDGING_FAILED, fault);
     return undefined;
   }
 }
@@ -72,7 +78,8 @@ export function isUnreachable(cause: unknown): boolean {
 function holds(predicate: (cause: unknown) => boolean, cause: unknown): boolean {
   try {
     return predicate(cause);
-  } catch {
+  } catch (fault) {
+    reportOnce(JUDGING_FAILED, fault);
     return false;
   }
 }

@@ -4,3 +4,16 @@
  * The core knows no logger; whoever composes it puts one here. Left alone, it is silent.
  */
 export const diagnostics: { report: (message: string, error: unknown) => void } = { report: () => {} };
+
+const said = new Set<string>();
+
+/**
+ * Reports a fault of ours, the first of its kind: an application that makes a million calls wants one line, not a million.
+ *
+ * @param what failed: "Guarding an http request failed"
+ */
+export function reportOnce(what: string, error: unknown): void {
+  if (said.has(what)) return;
+  said.add(what);
+  diagnostics.report(`${what}; calls go through without it`, error);
+}

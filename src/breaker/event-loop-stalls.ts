@@ -1,4 +1,5 @@
 import { AsyncResource } from 'node:async_hooks';
+import { reportOnce } from './diagnostics.js';
 
 /** What the event loop of this thread can be asked, so that tests can answer in its place. */
 export interface LoopSeams {
@@ -94,16 +95,27 @@ export class LoopWatch {
     return Math.max(elapsed - TICK, elapsed - (this.seams.idle() - this.#idle));
   }
 
+  // A timer of ours: nobody else would catch what it throws.
   readonly #tick = (): void => {
-    const now = this.seams.now();
+    try {
+      this.#look(this.seams.now());
+    } catch (error) {
+      this.#stop();
+      reportOnce('Watching the event loop failed', error);
+    }
+  };
+
+  #look(now: number): void {
     const stood = this.#stoodBefore(now);
     if (stood >= STALL) this.#note({ from: now - stood, to: now });
     if (now < this.#ticksUntil) this.#nextTick(now);
-    else {
-      this.#ticking = false;
-      this.due = -Infinity;
-    }
-  };
+    else this.#stop();
+  }
+
+  #stop(): void {
+    this.#ticking = false;
+    this.due = -Infinity;
+  }
 
   #nextTick(now: number): void {
     this.#tickedAt = now;

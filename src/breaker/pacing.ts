@@ -1,3 +1,5 @@
+import { reportOnce } from './diagnostics.js';
+
 /** Clock and timers, so that tests can move them. */
 export interface PacingSeams {
   /** Milliseconds that only ever grow. */
@@ -90,5 +92,10 @@ const pacer = new Pacer();
  * @param atOnce this many rejections in a turn are called back before this returns; default none
  */
 export function deferRejection(callback: () => void, atOnce?: number): void {
-  pacer.defer(callback, atOnce);
+  try {
+    pacer.defer(callback, atOnce);
+  } catch (error) {
+    reportOnce('Pacing rejected calls failed', error);
+    setImmediate(callback);
+  }
 }

@@ -1,6 +1,6 @@
 import { context as contexts, createContextKey } from '@opentelemetry/api';
 import type { CircuitBreaker } from '../breaker/circuit-breaker.js';
-import { diagnostics } from '../breaker/diagnostics.js';
+import { reportOnce } from '../breaker/diagnostics.js';
 import { CircuitOpenError } from '../breaker/errors.js';
 import { EVIDENCE, SHARES_ERRORS, UNGUARDED, type Permit } from '../breaker/permit.js';
 import type { CircuitBreakerRegistry } from '../breaker/registry.js';
@@ -47,7 +47,6 @@ const refuses: Question<boolean> = (breakers, target) => breakers.existing(targe
 /** The only way in for instrumentations: target → rule → breaker → permit. No answer of it ever throws. */
 export class Guard {
   readonly #breakers: BreakerCache;
-  #broken = false;
 
   constructor(registry: CircuitBreakerRegistry, rules: RuleSet) {
     this.#breakers = new BreakerCache(registry, rules);
@@ -137,8 +136,7 @@ export class Guard {
     try {
       return question(this.#breakers, target, context, longRunning);
     } catch (error) {
-      if (!this.#broken) diagnostics.report('The guard failed; calls go through unguarded where it does', error);
-      this.#broken = true;
+      reportOnce('The guard failed', error);
       return otherwise;
     }
   }

@@ -1,5 +1,5 @@
 import { SpanKind, trace, type Span, type SpanContext, type Tracer, type TracerProvider } from '@opentelemetry/api';
-import { diagnostics } from '../../breaker/diagnostics.js';
+import { diagnostics, reportOnce } from '../../breaker/diagnostics.js';
 import { OTEL_INSTRUMENTATIONS } from '../../target.js';
 import { PACKAGE } from '../../version.js';
 import type { SdkSpan } from './sdk-span.js';
@@ -44,15 +44,11 @@ export class SpanCapture {
     if (tracer === undefined) return false;
     const owner = ownerOf(tracer as { startSpan: StartSpan }, 'startSpan');
     const { startSpan } = owner;
-    const remember = (span: Span) => (this.#last = span);
-    const feed = (span: Span) => {
-      if (this.#feeds !== undefined && span.isRecording()) this.#feed(span);
-    };
+    const note = this.#note.bind(this);
 
     const watched: StartSpan = function (this: Tracer, name, options, context) {
       const span = startSpan.call(this, name, options, context);
-      if (options?.kind === SpanKind.CLIENT) remember(span);
-      feed(span);
+      note(span, options?.kind);
       return span;
     };
     owner.startSpan = watched;
@@ -93,6 +89,16 @@ export class SpanCapture {
     this.#unwatch?.();
     this.#unwatch = this.#last = undefined;
     this.#stopWatchingEnd();
+  }
+
+  /** Somebody has started a span, and must not notice a fault of ours. */
+  #note(span: Span, kind: SpanKind | undefined): void {
+    try {
+      if (kind === SpanKind.CLIENT) this.#last = span;
+      if (this.#feeds !== undefined && span.isRecording()) this.#feed(span);
+    } catch (error) {
+      reportOnce('Watching the spans of other instrumentations failed', error);
+    }
   }
 
   /** For spans that record; those of the SDK tell, once they have ended, what they recorded. */
