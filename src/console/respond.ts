@@ -16,9 +16,11 @@ export const SECURITY_HEADERS: Readonly<Record<string, string>> = {
 };
 
 // Whoever asks and never reads leaves the answer with us.
-const MAX_WAITING_BYTES = 48 * 1024 * 1024;
+const MAX_WAITING_BYTES = 64 * 1024 * 1024;
+// A slow reader is none who never reads.
+const TIME_TO_READ_MS = 5_000;
 /** Answers that were given and not yet taken, the oldest first. */
-const waiting = new Map<ServerResponse, Buffer>();
+const waiting = new Map<ServerResponse, { readonly bytes: Buffer; readonly since: number }>();
 const failures = new LimitedLog('error');
 
 export const JSON_TYPE = 'application/json; charset=utf-8';
@@ -32,23 +34,24 @@ export function send(
 ): void {
   const bytes = typeof body === 'string' ? Buffer.from(body) : body;
   response.writeHead(status, { ...SECURITY_HEADERS, 'content-type': type, 'content-length': bytes.length, ...headers });
-  waiting.set(response, bytes);
+  waiting.set(response, { bytes, since: performance.now() });
   response.once('close', () => waiting.delete(response));
   makeRoom(response);
   // Node leaves the body out of an answer to HEAD by itself.
   response.end(bytes);
 }
 
-/** Ends the connections that have had their answers for longest, where too much waits to be sent. */
+/** Ends the connections that have had their answers for longest and do not take them, where too much waits to be sent. */
 function makeRoom(newest: ServerResponse): void {
+  const now = performance.now();
   // Of an answer that several share there is one copy.
   let total = 0;
-  for (const bytes of new Set(waiting.values())) total += bytes.length;
-  for (const [response, bytes] of waiting) {
-    if (total <= MAX_WAITING_BYTES || response === newest) return;
+  for (const bytes of new Set(Array.from(waiting.values(), (one) => one.bytes))) total += bytes.length;
+  for (const [response, { bytes, since }] of waiting) {
+    if (total <= MAX_WAITING_BYTES || response === newest || now - since < TIME_TO_READ_MS) return;
     waiting.delete(response);
     response.destroy();
-    if (![...waiting.values()].includes(bytes)) total -= bytes.length;
+    if (![...waiting.values()].some((other) => other.bytes === bytes)) total -= bytes.length;
   }
 }
 
