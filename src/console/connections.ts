@@ -7,23 +7,27 @@ const MAX_CONNECTIONS = 100;
 /**
  * The connections of the port: so many at most, each with one request at a time.
  *
- * Whoever holds connections and says nothing must not keep others out: for a new one, the one that has been idle for longest
- * makes room; where none is idle, the one that has had its answer for longest and does not take it.
+ * Whoever holds connections and says nothing must not keep others out. For a new one, the oldest that has never asked for
+ * anything makes room, then the one that has been idle for longest, as scrapers keep them; then the one that has had its
+ * answer for longest and does not take it.
  */
 export class Connections {
-  /** Those without a request, the one that has been idle for longest first. */
+  /** Those that have not asked for anything yet, the oldest first. */
+  readonly #silent = new Set<Socket>();
+  /** Those that have had an answer, the one that has been idle for longest first. */
   readonly #idle = new Set<Socket>();
   /** The oldest request first. */
   readonly #busy = new Map<Socket, ServerResponse>();
   readonly #next = new Map<Socket, () => void>();
 
   add(socket: Socket): void {
-    if (this.#idle.size + this.#busy.size >= MAX_CONNECTIONS && !this.#makeRoom()) {
+    if (this.#silent.size + this.#idle.size + this.#busy.size >= MAX_CONNECTIONS && !this.#makeRoom()) {
       socket.destroy();
       return;
     }
-    this.#idle.add(socket);
+    this.#silent.add(socket);
     socket.once('close', () => {
+      this.#silent.delete(socket);
       this.#idle.delete(socket);
       this.#busy.delete(socket);
       this.#next.delete(socket);
@@ -50,6 +54,7 @@ export class Connections {
   }
 
   #begin(socket: Socket, response: ServerResponse): void {
+    this.#silent.delete(socket);
     this.#idle.delete(socket);
     this.#busy.set(socket, response);
     const end = () => {
@@ -65,7 +70,7 @@ export class Connections {
   }
 
   #makeRoom(): boolean {
-    let least = this.#idle.values().next().value;
+    let least = this.#silent.values().next().value ?? this.#idle.values().next().value;
     if (least === undefined) {
       for (const [socket, response] of this.#busy) {
         if (!response.writableEnded) continue;
@@ -74,6 +79,7 @@ export class Connections {
       }
     }
     if (least === undefined) return false;
+    this.#silent.delete(least);
     this.#idle.delete(least);
     this.#busy.delete(least);
     least.destroy();
