@@ -38,32 +38,39 @@ export function findConflicts(sections: readonly RulesSection[]): Finding[] {
   const byDefault = conflictOf(sections);
   const defaults = sections.flatMap(({ config }) => (config.defaults === undefined ? [] : [config.defaults]));
   if (byDefault !== undefined) {
-    const key = defaults.some(({ maxOpenDuration }) => maxOpenDuration !== undefined)
-      ? 'maxOpenDuration'
-      : 'openDuration';
-    findings.push({ ...byDefault, path: ['defaults', key] });
+    const key = defaults.some((options) => options[byDefault.option] !== undefined) ? byDefault.option : 'openDuration';
+    findings.push({ ...byDefault.finding, path: ['defaults', key] });
   }
   for (const { config } of sections) {
     config.rules?.forEach((rule, index) => {
       const conflict = conflictOf(sections, rule);
       // Inherited from the defaults as it is, it has been told already.
-      const key = CONFLICTING.find((option) => rule[option] !== undefined);
-      if (conflict !== undefined && key !== undefined) findings.push({ ...conflict, path: ['rules', index, key] });
+      if (conflict === undefined) return;
+      const key = ([conflict.option, 'openDuration', 'preset'] as const).find((option) => rule[option] !== undefined);
+      if (key !== undefined) findings.push({ ...conflict.finding, path: ['rules', index, key] });
     });
   }
   return findings;
 }
 
-const CONFLICTING = ['maxOpenDuration', 'openDuration', 'preset'] as const;
+// What has to fit to openDuration.
+const FITTING = ['initialOpenDuration', 'maxOpenDuration'] as const;
 
-function conflictOf(sections: readonly RulesSection[], rule?: Rule): Omit<Finding, 'path'> | undefined {
+interface Conflict {
+  readonly option: (typeof FITTING)[number];
+  readonly finding: Omit<Finding, 'path'>;
+}
+
+function conflictOf(sections: readonly RulesSection[], rule?: Rule): Conflict | undefined {
   // Nothing else can conflict, and most rules have none.
   const given = [rule, ...sections.map(({ config }) => config.defaults)];
-  if (given.every((options) => options?.maxOpenDuration === undefined)) return undefined;
+  if (given.every((options) => FITTING.every((option) => options?.[option] === undefined))) return undefined;
   for (const system of listOf(rule?.match.system) ?? SYSTEMS) {
     const options: BreakerOptions = optionsOf(sections, system, rule);
-    const [problem] = checkOptions(options);
-    if (problem !== undefined) return problem;
+    for (const { path, ...finding } of checkOptions(options)) {
+      const option = FITTING.find((fitting) => fitting === path);
+      if (option !== undefined) return { option, finding };
+    }
   }
   return undefined;
 }

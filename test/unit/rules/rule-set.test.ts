@@ -19,6 +19,36 @@ describe('RuleSet', () => {
     expect(rules.resolve(target('postgresql://db/x')).config).to.include({ preset: 'database', openDuration: 10_000 });
   });
 
+  it('lets automatic breakers open for 200 ms at first, and for openDuration where that is shorter', () => {
+    const initial = (config: RulesConfig) => rulesOf(config).resolve(target(API)).config.initialOpenDuration;
+    expect([
+      initial({}),
+      initial({ defaults: { openDuration: '7s' } }),
+      initial({ rules: [{ match: {}, preset: 'llmService' }] }),
+      initial({ defaults: { openDuration: 50 } }),
+      initial({ defaults: { initialOpenDuration: '2s' } }),
+    ]).to.deep.equal([200, 200, 200, 50, 2_000]);
+  });
+
+  it('says where that comes from', () => {
+    const sourceOf = (config: RulesConfig) =>
+      rulesOf(config)
+        .explain(target(API))
+        .options.find(({ key }) => key === 'initialOpenDuration')!.source;
+    expect(sourceOf({})).to.equal('default of automatic breakers');
+    expect(sourceOf({ defaults: { initialOpenDuration: '2s' } })).to.equal('defaults of rules');
+  });
+
+  it('does not take an initialOpenDuration that is longer than the openDuration it meets', () => {
+    const match = { host: 'api.example.com' };
+    const long = { initialOpenDuration: '2s' };
+    const says = /it is longer than openDuration \(1 s\)/;
+    expect(() => rulesOf({ rules: [{ match, ...long, openDuration: '1s' }] })).to.throw(says);
+    expect(() => rulesOf({ defaults: long, rules: [{ match, openDuration: '1s' }] })).to.throw(says);
+    expect(() => rulesOf({ defaults: { openDuration: '1s' }, rules: [{ match, ...long }] })).to.throw(says);
+    expect(() => rulesOf({ defaults: { ...long, openDuration: '1s' } })).to.throw(says);
+  });
+
   // From the weakest to the strongest.
   const PRECEDENCE: readonly [
     says: string,
