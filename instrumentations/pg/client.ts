@@ -1,6 +1,5 @@
 import { deferRejection } from '../../src/breaker/pacing.js';
 import { CircuitOpenError } from '../../src/guard/guard.js';
-import type { Target } from '../../src/target.js';
 import type { Attachment } from '../attachment.js';
 import type { Entry } from '../client-call.js';
 import { harmless } from '../harmless.js';
@@ -8,6 +7,7 @@ import { hiddenProperty } from '../hidden-property.js';
 import { Patches } from '../patches.js';
 import { noteAnswer } from '../restart-episodes.js';
 import { ConnectionCall, StatementCall } from './pg-call.js';
+import { targetOf, type Address } from './pg-target.js';
 import { begins, cleansUp, mayBegin, textOf } from './statement.js';
 
 type Callback = (error: unknown, ...results: unknown[]) => void;
@@ -21,10 +21,7 @@ interface Submittable {
 }
 
 /** A `pg.Client`, with what its types do not say; fields that only some versions have are optional. */
-export interface Client {
-  readonly host: string;
-  readonly port: number;
-  readonly database: string | undefined;
+export interface Client extends Address {
   readonly connection: { readonly stream?: { readonly readableEnded?: boolean } };
   readonly _Promise: PromiseConstructor;
   readonly _connecting: boolean;
@@ -67,7 +64,6 @@ const carried = hiddenProperty<ConnectionCall | undefined>();
 // Until pg has made a query of it.
 const submitting = hiddenProperty<StatementCall | undefined>();
 const statements = hiddenProperty<StatementCall>();
-const targets = hiddenProperty<Target>();
 // Of versions that do not keep it themselves.
 const statuses = hiddenProperty<string | undefined>();
 // A BEGIN was rejected, and its caller cannot know yet.
@@ -192,21 +188,6 @@ export function patchClient(patches: Patches, { prototype, Query }: ClientClass,
         handleReadyForQuery.call(this, message);
       },
   );
-}
-
-/** Where a client connects to. */
-export function targetOf(client: Client): Target {
-  let target = targets.get(client);
-  if (target === undefined) targets.set(client, (target = toTarget(client)));
-  return target;
-}
-
-export function toTarget({ host, port, database }: Pick<Client, 'host' | 'port' | 'database'>): Target {
-  const system = 'postgresql';
-  // As pg tells a directory with a socket from a host name.
-  return host?.startsWith('/')
-    ? { system, scheme: 'unix', host: `${host}/.s.PGSQL.${port}`, port: 0, database }
-    : { system, scheme: system, host: String(host).toLowerCase(), port, database };
 }
 
 const admitConnection = harmless(

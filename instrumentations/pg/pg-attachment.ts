@@ -2,10 +2,11 @@ import type { Guard } from '../../src/guard/guard.js';
 import { log } from '../../src/telemetry/log.js';
 import { Attachment } from '../attachment.js';
 import type { Patches } from '../patches.js';
-import { isClientClass, patchClient, type Client } from './client.js';
+import { isClientClass, patchClient } from './client.js';
+import type { Address } from './pg-target.js';
 import { isPoolClass, patchPool, type Pool } from './pool.js';
 
-type ConnectionParameters = new (options: object) => Pick<Client, 'host' | 'port' | 'database'>;
+type ConnectionParameters = new (options: object) => Address;
 
 /**
  * Guards `pg` and `pg-pool`, and with them everything built on these: cursors and streams, query builders, ORMs.
@@ -24,7 +25,7 @@ export class PgAttachment extends Attachment {
     let parameters: ConnectionParameters | undefined;
 
     /** What pg makes of a pool's options, connection strings and environment included. */
-    function resolve({ options, Client }: Pool): InstanceType<ConnectionParameters> | undefined {
+    function resolve({ options, Client }: Pool): Address | undefined {
       if (parameters === undefined || !isGuarded(Client.prototype)) return undefined;
       try {
         return new parameters(options);

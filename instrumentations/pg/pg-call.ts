@@ -3,8 +3,14 @@ import { isLostConnection, verdictOfPgError } from '../../src/outcomes/postgresq
 import type { Attachment } from '../attachment.js';
 import { ClientCall } from '../client-call.js';
 import { restartOf } from '../restart-episodes.js';
-import { targetOf, type Client } from './client.js';
+import { targetOf, type Address } from './pg-target.js';
 import { textOf } from './statement.js';
+
+/** What tells of the end of a client's calls. */
+interface Client extends Address {
+  readonly connection: { readonly stream?: { readonly readableEnded?: boolean } };
+  readonly _connectionTimeoutMillis?: number;
+}
 
 /** A checkout from a pool, or a connection: what comes before the first statement, which takes it over. */
 export class ConnectionCall extends ClientCall {

@@ -6,8 +6,9 @@ import type { Entry } from '../client-call.js';
 import { harmless } from '../harmless.js';
 import { hiddenProperty } from '../hidden-property.js';
 import type { Patches } from '../patches.js';
-import { carry, giveBack, toTarget, type Client } from './client.js';
+import { carry, giveBack, type Client } from './client.js';
 import { ConnectionCall } from './pg-call.js';
+import { toTarget, type Address } from './pg-target.js';
 
 type Done = (error: unknown, client?: Client, release?: () => void) => void;
 
@@ -73,7 +74,7 @@ export function patchPool(
   patches: Patches,
   { prototype }: PoolClass,
   attachment: Attachment,
-  resolve: (pool: Pool) => Parameters<typeof toTarget>[0] | undefined,
+  resolve: (pool: Pool) => Address | undefined,
 ): void {
   function targetOf(pool: Pool): Target {
     let target = targets.get(pool);
