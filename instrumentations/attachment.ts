@@ -1,6 +1,6 @@
 import { trace, type Span } from '@opentelemetry/api';
 import { whenOpenFor } from '../src/outcomes/when-open.js';
-import { UNGUARDED, type Guard, type Permit } from '../src/guard/guard.js';
+import { UNGUARDED, type CircuitOpenError, type Guard, type Permit } from '../src/guard/guard.js';
 import { getRuntime } from '../src/runtime.js';
 import type { Target } from '../src/target.js';
 import { log } from '../src/telemetry/log.js';
@@ -92,6 +92,21 @@ export abstract class Attachment {
   /** A handshake with a target has ended well: the way to a probe, where its circuit is open since none could be made. */
   signOfLife(target: Target): void {
     if (this.#patches !== undefined) this.guard.signOfLife(target);
+  }
+
+  /** Whether calls to a target go on waiting in their client's own queue while its circuit is open. */
+  letsWait(target: Target): boolean {
+    return this.#patches === undefined || this.guard.letsWait(target);
+  }
+
+  /** Why a call that was let through must not go on waiting: its circuit has opened meanwhile. */
+  rejection(target: Target): CircuitOpenError | undefined {
+    return this.#patches === undefined ? undefined : this.guard.rejection(target);
+  }
+
+  /** A client has the connection that all its calls wait for. */
+  connected(target: Target): void {
+    if (this.#patches !== undefined) this.guard.closeBySignOfLife(target);
   }
 
   /** A permit for what a target has shown without being called: a connection that could not be made. */

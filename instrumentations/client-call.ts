@@ -1,6 +1,6 @@
 import { reportOnce } from '../src/breaker/diagnostics.js';
 import type { Span } from '@opentelemetry/api';
-import { CircuitOpenError, UNGUARDED, type Permit } from '../src/guard/guard.js';
+import { CircuitOpenError, UNGUARDED, type Admission, type Guard, type Permit } from '../src/guard/guard.js';
 import type { Verdict } from '../src/breaker/verdict.js';
 import type { Target } from '../src/target.js';
 import type { CallContext } from '../src/telemetry/events/call-context.js';
@@ -15,6 +15,8 @@ export interface Entry {
   readonly longRunning?: boolean;
   /** It came before, with `begin()`, and asks only now. */
   readonly begun?: boolean;
+  /** It would wait for a connection: while the circuit is not closed it is rejected, and never a probe. */
+  readonly neverProbe?: boolean;
 }
 
 const ORDINARY: Entry = {};
@@ -63,10 +65,7 @@ export abstract class ClientCall implements CallContext {
     if (!attachment.isAttached) return undefined;
     try {
       if (!entry.begun) this.span = attachment.callSpan();
-      const { guard } = attachment;
-      const admission = entry.must
-        ? guard.pass(target, this, entry.longRunning)
-        : guard.enter(target, this, entry.longRunning);
+      const admission = ask(attachment.guard, target, this, entry);
       if (admission instanceof CircuitOpenError) return admission;
       this.#permit = admission;
     } catch (error) {
@@ -184,4 +183,10 @@ export abstract class ClientCall implements CallContext {
       // Whatever is broken there has been reported.
     }
   }
+}
+
+function ask(guard: Guard, target: Target, call: ClientCall, entry: Entry): Admission {
+  if (entry.must) return guard.pass(target, call, entry.longRunning);
+  if (entry.neverProbe) return guard.enterUnlessOpen(target, call, entry.longRunning);
+  return guard.enter(target, call, entry.longRunning);
 }

@@ -26,12 +26,15 @@ export interface Client {
   readonly commandQueue?: CommandQueue;
   /** Sent before the connection broke, and to be sent again. */
   readonly prevCommandQueue?: CommandQueue | null;
+  /** The socket. */
+  readonly stream?: object;
   sendCommand(command: Command, stream?: unknown, node?: unknown): unknown;
   setStatus(status: string, argument?: unknown): void;
   nodes(role?: string): Client[];
   emit(event: string | symbol, ...args: unknown[]): boolean;
   _readyCheck(callback: unknown): void;
   silentEmit(event: string, argument?: unknown): boolean | undefined;
+  flushQueue(error: Error, options?: unknown): void;
 }
 
 interface ClientOptions {
@@ -44,6 +47,9 @@ interface ClientOptions {
   readonly name?: string;
   readonly role?: string;
   readonly connectionName?: string | null;
+  /** Whether commands may wait for a connection; by default they may. */
+  readonly enableOfflineQueue?: boolean;
+  readonly maxRetriesPerRequest?: number | null;
 }
 
 interface StartupNode {

@@ -1,12 +1,10 @@
-import type { Verdict } from '../../src/breaker/verdict.js';
-import { connectionClosed, verdictOfConnection } from '../../src/outcomes/redis.js';
+import { connectionClosed, isLimitOfRetries, verdictOfConnection } from '../../src/outcomes/redis.js';
 import type { Attachment } from '../attachment.js';
 import { harmless } from '../harmless.js';
 import type { Patches } from '../patches.js';
-import type { Client, CommandQueue } from './client.js';
-import { kindOf } from './command.js';
+import type { Client } from './client.js';
 import { adopt, connectionOf, type Connection } from './connection.js';
-import { callOf } from './redis-call.js';
+import { mayWait, rejectWaiting } from './waiting.js';
 
 const STATUS_BEFORE_READY: ReadonlySet<string> = new Set(['connecting', 'connect', 'disconnecting']);
 const ASKS_SENTINELS_AGAIN = 'All sentinels are unreachable. Retrying';
@@ -52,6 +50,16 @@ export class ConnectionWatch {
           }
         },
     );
+    const onFlush = harmless(WATCHING_FAILED, (client: Client, error: Error) => this.#onFlush(client, error));
+    this.patches.replace(
+      prototype,
+      'flushQueue',
+      (flushQueue) =>
+        function (this: Client, error, options) {
+          onFlush(this, error);
+          return flushQueue.call(this, error, options);
+        },
+    );
     this.patches.replace(
       prototype,
       'silentEmit',
@@ -95,11 +103,15 @@ export class ConnectionWatch {
     if (next === 'connecting') {
       connection.lastError = undefined;
       connection.closedByUs = false;
+    } else if (next === 'ready') {
+      connection.begin(client.stream);
+      // Before what waits is sent: a circuit that opened since there was no connection would have no other way to learn it.
+      if (!connection.internal) this.attachment.connected(connection.target);
     } else if (next === 'close' || next === 'end') {
       connection.inMulti = false;
       connection.closedByUs ||= manuallyClosing === true;
       const lost = STATUS_BEFORE_READY.has(status) || (status === 'ready' && isTimedOut(connection.lastError));
-      if (lost && !connection.closedByUs && !connection.internal) this.#settleLost(client, connection);
+      if (lost && !connection.closedByUs && !connection.internal) this.#isLost(client, connection);
       connection.lastError = undefined;
     }
   }
@@ -108,53 +120,25 @@ export class ConnectionWatch {
     const connection = connectionOf(client);
     connection.lastError = error;
     // Sentinels are asked again and again within one attempt to connect.
-    if (error.message.startsWith(ASKS_SENTINELS_AGAIN) && !client.manuallyClosing) this.#settleLost(client, connection);
+    if (error.message.startsWith(ASKS_SENTINELS_AGAIN) && !client.manuallyClosing) this.#isLost(client, connection);
   }
 
-  #settleLost(client: Client, { target, lastError }: Connection): void {
+  #onFlush(client: Client, error: Error): void {
+    if (isLimitOfRetries(error)) connectionOf(client).gaveUpWith = error;
+  }
+
+  /** An attempt to connect has failed: one failure, whatever waits for it. */
+  #isLost(client: Client, connection: Connection): void {
+    const { target, lastError } = connection;
     const verdict = verdictOfConnection(lastError);
     if (verdict === 'ignored') return;
-    const cause = lastError ?? connectionClosed();
-    const waited = settleQueued(client, verdict, cause);
-    if (!waited) this.attachment.evidence(target).settle(verdict, cause);
-    if (this.attachment.refuses(target)) rejectQueued(client, cause);
+    this.attachment.evidence(target).settle(verdict, lastError ?? connectionClosed());
+    if (mayWait(this.attachment, client)) return;
+    const rejection = this.attachment.rejection(target);
+    if (rejection !== undefined) rejectWaiting(client, rejection);
   }
 }
 
 function isTimedOut(error: Error | undefined): boolean {
   return error !== undefined && verdictOfConnection(error) === 'timeout';
-}
-
-function queuesOf({ offlineQueue, commandQueue, prevCommandQueue }: Client): CommandQueue[] {
-  return [offlineQueue, commandQueue, prevCommandQueue].filter((queue) => queue !== undefined && queue !== null);
-}
-
-/** A connection could not be made: what waits for it has failed so far. @returns whether anything did wait */
-function settleQueued(client: Client, verdict: Verdict, cause: Error): boolean {
-  let waited = false;
-  for (const queue of queuesOf(client)) {
-    for (let index = 0; index < queue.length; index++) {
-      const call = callOf(queue.peekAt(index)!.command);
-      if (call === undefined || call.isOver) continue;
-      call.lose(verdict, cause);
-      waited = true;
-    }
-  }
-  return waited;
-}
-
-/**
- * The circuit is open and the connection lost: whoever still waits in a queue, counted as failed already, gets the reason
- * now, as `maxRetriesPerRequest` would have it in the end. Otherwise those who called just before the circuit opened would
- * hang for as long as the outage lasts, while those after them are answered at once.
- */
-function rejectQueued(client: Client, cause: Error): void {
-  for (const queue of queuesOf(client)) {
-    for (let left = queue.length; left > 0; left--) {
-      const item = queue.shift()!;
-      // What never was a call stays; so does a MULTI, since what follows it would be executed without it.
-      if (callOf(item.command) === undefined || kindOf(item.command) === 'multi') queue.push(item);
-      else item.command.reject(cause);
-    }
-  }
 }

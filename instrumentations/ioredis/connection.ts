@@ -1,6 +1,7 @@
 import type { CircuitOpenError } from '../../src/guard/guard.js';
 import type { Target } from '../../src/target.js';
 import { hiddenProperty } from '../hidden-property.js';
+import { isPartOfRestart, noteAnswer } from '../restart-episodes.js';
 import { isClustersOwn, targetOf, type Client } from './client.js';
 
 /** What is to be known of a client between its commands. */
@@ -13,12 +14,31 @@ export class Connection {
   refusedMulti: CircuitOpenError | undefined = undefined;
   closedByUs = false;
   lastError: Error | undefined = undefined;
+  /** What the client has told its commands when its own patience was at an end, which is so until it is ready again. */
+  gaveUpWith: Error | undefined = undefined;
+  /** The socket of the connection that was ready last. */
+  socket: object | undefined = undefined;
+  /** Whether the loss of that connection is part of a restart that is known; looked at when somebody needs to know. */
+  #isRestart: boolean | undefined = undefined;
 
   /** @param internal made by a cluster or by sentinels' users for their own needs: no target of calls */
   constructor(
     readonly target: Target,
     public internal: boolean,
   ) {}
+
+  /** The client is ready: what was is over. */
+  begin(socket: object | undefined): void {
+    this.gaveUpWith = undefined;
+    this.socket = socket;
+    this.#isRestart = undefined;
+    if (socket !== undefined) noteAnswer(socket);
+  }
+
+  /** Whether the connection was lost as others to its server were, by a restart. @param breaker whose connections these are */
+  isLostByRestart(breaker: object): boolean {
+    return (this.#isRestart ??= isPartOfRestart(breaker, this.socket));
+  }
 }
 
 const connections = hiddenProperty<Connection>();

@@ -1,4 +1,5 @@
 import { withoutStack } from '../../src/breaker/errors.js';
+import { deferRejection } from '../../src/breaker/pacing.js';
 import { CircuitOpenError } from '../../src/guard/guard.js';
 import type { Attachment } from '../attachment.js';
 import type { Entry } from '../client-call.js';
@@ -16,12 +17,17 @@ import {
 } from './command.js';
 import { connectionOf } from './connection.js';
 import { Batch, callOf, calls, RedisCall } from './redis-call.js';
+import { errorFor, mayWait } from './waiting.js';
 
-// Captured at load: the fake timers of an application's tests must not hold rejections back.
-const nextTick = process.nextTick.bind(process);
+// Captured at load: the fake timers of an application's tests must not hold us up.
 const { queueMicrotask } = globalThis;
 
+const ORDINARY: Entry = {};
 const BLOCKING: Entry = { longRunning: true };
+const WAITING: Entry = { must: true };
+const WAITING_TO_BLOCK: Entry = { must: true, longRunning: true };
+const GIVEN_UP: Entry = { neverProbe: true };
+const GIVEN_UP_TO_BLOCK: Entry = { neverProbe: true, longRunning: true };
 
 /** What passes `sendCommand` of one class of clients: asks for each call once, and refuses those that must not be made. */
 export class Gate {
@@ -37,7 +43,7 @@ export class Gate {
     try {
       const refusal = this.#ask(client, command);
       if (refusal === undefined) return false;
-      refuse(command, refusal);
+      refuse(client, command, refusal);
       return true;
     } catch (error) {
       reportOnce('Guarding a Redis command failed', error);
@@ -93,12 +99,21 @@ export class Gate {
 
   #enter(client: Client, call: RedisCall): CircuitOpenError | undefined {
     const { target, refusedMulti } = connectionOf(client);
-    const refusal = call.enter(target, call.blocking ? BLOCKING : undefined);
+    const refusal = call.enter(target, this.#entryOf(client, call));
     // A blocking command is no probe. Where a service has no others, its circuit would stay half-open for ever.
-    if (call.blocking) this.#probe(client);
+    if (call.blocking && client.status === 'ready') this.#probe(client);
     if (refusal !== undefined || refusedMulti === undefined) return refusal;
     call.forgo();
     return copyOf(refusedMulti);
+  }
+
+  /** Only a connection shows how its server is: without one, calls are no probes, which would hang in the client's queue. */
+  #entryOf(client: Client, { blocking }: RedisCall): Entry {
+    if (client.status === 'ready') return blocking ? BLOCKING : ORDINARY;
+    if (mayWait(this.attachment, client)) return blocking ? WAITING_TO_BLOCK : WAITING;
+    // It connects when it has a command to send, and not before.
+    if (client.status === 'wait') return blocking ? BLOCKING : ORDINARY;
+    return blocking ? GIVEN_UP_TO_BLOCK : GIVEN_UP;
   }
 
   /** Sends calls of our own through a client, for as long as its circuit waits for one. */
@@ -144,10 +159,8 @@ function passes(client: Client, command: Command, kind: CommandKind): boolean {
 function beginMulti(client: Client, refusal: CircuitOpenError | undefined): void {
   const connection = connectionOf(client);
   connection.inMulti = refusal === undefined;
-  if (refusal === undefined) return;
   // Until its caller hears of it, what is sent would be executed outside the transaction it was meant for.
-  connection.refusedMulti = refusal;
-  nextTick(() => (connection.refusedMulti = undefined));
+  if (refusal !== undefined) connection.refusedMulti = refusal;
 }
 
 function endMulti(client: Client): CircuitOpenError | undefined {
@@ -156,11 +169,17 @@ function endMulti(client: Client): CircuitOpenError | undefined {
   return connection.refusedMulti && copyOf(connection.refusedMulti);
 }
 
-/** On a later tick, as an error of the server would come: rejected at once, OpenTelemetry's span would never end. */
-function refuse(command: Command, error: CircuitOpenError): void {
-  nextTick(() => {
-    const { name, args } = command;
-    command.reject(Object.assign(error, { command: { name, args } }));
+/** Rejects the command when the event loop has turned: at once, OpenTelemetry's span would never end. */
+function refuse(client: Client, command: Command, refusal: CircuitOpenError): void {
+  const connection = connectionOf(client);
+  const { name, args } = command;
+  Object.assign(refusal, { command: { name, args } });
+  const error = errorFor(client, refusal);
+  // Without us it would wait, and what rejects before its time must not end the process.
+  if (error !== refusal) command.promise.catch(ignoreError);
+  deferRejection(() => {
+    if (connection.refusedMulti === refusal) connection.refusedMulti = undefined;
+    command.reject(error);
   });
 }
 

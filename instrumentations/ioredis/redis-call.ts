@@ -1,5 +1,11 @@
-import { verdictOfRedisError, verdictOfResults, type Circumstances } from '../../src/outcomes/redis.js';
-import type { CircuitOpenError } from '../../src/guard/guard.js';
+import {
+  isLimitOfRetries,
+  isLossOfConnection,
+  verdictOfRedisError,
+  verdictOfResults,
+  type Circumstances,
+} from '../../src/outcomes/redis.js';
+import { CircuitOpenError, type Permit } from '../../src/guard/guard.js';
 import type { Verdict } from '../../src/breaker/verdict.js';
 import type { Attachment } from '../attachment.js';
 import { ClientCall } from '../client-call.js';
@@ -28,9 +34,9 @@ export class RedisCall extends ClientCall {
     return verdictOfRedisError(error, this.#circumstances());
   }
 
-  /** What it waited for could not be had: a connection. */
-  lose(verdict: Verdict, cause: Error): void {
-    this.end(verdict, cause);
+  override fail(error: unknown): void {
+    weigh(this, this.permit, error);
+    super.fail(error);
   }
 
   /** Takes over `resolve` and `reject` of its command until the command settles. */
@@ -73,8 +79,9 @@ export class RedisCall extends ClientCall {
 
   #endWith(results: [Error | null, unknown?][]): void {
     const verdict = judgeResults(results, this.#circumstances());
-    if (verdict === undefined) this.forgo();
-    else this.end(...verdict);
+    if (verdict === undefined) return this.forgo();
+    weigh(this, this.permit, verdict[1]);
+    this.end(...verdict);
   }
 
   #circumstances(): Circumstances {
@@ -128,6 +135,22 @@ const giveBack = harmless(
     if (owner.reject === watched.reject) owner.reject = original.reject;
   },
 );
+
+/** Without a connection, the failed attempts to get one speak for the target, and not each call that waited for it. */
+const weigh = harmless(
+  'Weighing the error of a Redis command failed',
+  ({ client }: RedisCall, permit: Permit, error) => {
+    if (client.status === 'ready' || permit.settled) return;
+    if (isToldAlready(client, permit.breaker, error)) permit.withhold();
+    else permit.becomeEvidence();
+  },
+);
+
+/** Whether an error only repeats what is known: that the client cannot connect, or that its server was restarted. */
+function isToldAlready(client: Client, breaker: object, error: unknown): boolean {
+  if (error instanceof CircuitOpenError || isLimitOfRetries(error)) return true;
+  return isLossOfConnection(error) && connectionOf(client).isLostByRestart(breaker);
+}
 
 const isOwnLimit = harmless('Reading the answer of a blocking Redis command failed', ranIntoOwnLimit);
 const judgeResults = harmless('Judging a Redis pipeline failed', verdictOfResults);

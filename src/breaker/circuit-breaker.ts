@@ -283,6 +283,16 @@ export class CircuitBreaker implements PermitIssuer {
   }
 
   /**
+   * As `tryAcquire`, for a call that would wait for its connection and so show nothing soon: never a probe.
+   *
+   * @internal
+   */
+  acquireUnlessOpen(context?: unknown, longRunning = false, flags = 0): Permit | CircuitOpenError {
+    if (this.#config.mode === 'off' || this.#state === CLOSED) return this.tryAcquire(context, longRunning, flags);
+    return this.#reject(this.#seams.now(), context, longRunning);
+  }
+
+  /**
    * A target has shown without being called that it could not be reached: a connection that could not be made. One event
    * and one failure; while the circuit is not closed it says nothing new.
    *
@@ -544,7 +554,8 @@ export class CircuitBreaker implements PermitIssuer {
     const verdict = this.#judge(cause);
     if (verdict === false) return this.settleSuccess(permit);
     const now = this.#seams.now();
-    if (verdict === 'ignored' || this.#isSameFailure(permit, cause, now)) return this.settleIgnored(permit);
+    if (verdict === 'ignored') return this.settleIgnored(permit);
+    if (this.#counts(permit) && this.#isSameFailure(permit, cause, now)) return this.settleIgnored(permit);
 
     this.tally.failure++;
     this.#ended(permit);
@@ -558,11 +569,11 @@ export class CircuitBreaker implements PermitIssuer {
     const note = noteOf(cause);
     if (note?.status !== undefined) this.hasAnswered = true;
     if (rateOnly && this.#state === HALF_OPEN) return this.#releaseProbe(permit);
+    const isUnreached = (permit.flags & EVIDENCE) !== 0 || isUnreachable(cause);
     if (!rateOnly) {
       this.#consecutiveSuccesses = 0;
       this.#consecutiveFailures++;
-      const says = (permit.flags & EVIDENCE) !== 0 || isUnreachable(cause);
-      this.#unreachable = says && (this.#consecutiveFailures === 1 || this.#unreachable);
+      this.#unreachable = isUnreached && (this.#consecutiveFailures === 1 || this.#unreachable);
     }
     this.#lastFailure = note;
     this.#tellObserver((observer) => observer.onFailure?.(this, permit.context));
@@ -575,7 +586,7 @@ export class CircuitBreaker implements PermitIssuer {
       const reason = `the target asked to wait ${formatSeconds(retryAfterMs!)}`;
       this.#open(now, openFor, reason, note, cause, permit.context);
     } else if (this.#state === HALF_OPEN) {
-      this.#openedUnreachable = isUnreachable(cause);
+      this.#openedUnreachable = isUnreached;
       this.#open(now, this.#nextOpenDuration(now), 'a probe failed', note, cause, permit.context);
     } else {
       this.#tripIfOver(now, permit.context, cause);
@@ -714,10 +725,22 @@ export class CircuitBreaker implements PermitIssuer {
     if (enforced) tally[open ? 'rejectedOpen' : 'rejectedHalfOpen']++;
     else tally[open ? 'unenforcedOpen' : 'unenforcedHalfOpen']++;
 
+    const rejection = this.#rejection(now);
+    this.#tellObserver((observer) => observer.onRejection(this, rejection, enforced, context));
+    return enforced ? rejection : this.#admit(now, NO_VERDICT, context, longRunning, 0);
+  }
+
+  /** @internal What a call is told that was let through, and now ends since the circuit is open. Counts nothing. */
+  get rejection(): CircuitOpenError {
+    return this.#rejection(this.#seams.now());
+  }
+
+  #rejection(now: number): CircuitOpenError {
+    const open = this.#state === OPEN;
     const state = open ? 'open' : 'half_open';
     // Opened by hand, nothing says when to come back: the ordinary open time is as good an advice as any.
-    const wait = Number.isFinite(this.#openUntil) ? this.#openUntil - now : this.#config.openDuration;
-    const rejection = withoutStack(
+    const wait = Number.isFinite(this.#openUntil) ? Math.max(0, this.#openUntil - now) : this.#config.openDuration;
+    return withoutStack(
       () =>
         new CircuitOpenError(
           this.name,
@@ -728,8 +751,6 @@ export class CircuitBreaker implements PermitIssuer {
           this.#opener?.code,
         ),
     );
-    this.#tellObserver((observer) => observer.onRejection(this, rejection, enforced, context));
-    return enforced ? rejection : this.#admit(now, NO_VERDICT, context, longRunning, 0);
   }
 
   /** One error for all rejections of an opening. */

@@ -1,6 +1,6 @@
 import { askedWaitOf, hasGivenUp, verdictOf } from './classification.js';
 import type { BreakerConfig } from './config.js';
-import type { CircuitState, StateCode } from './state.js';
+import { CLOSED, type CircuitState, type StateCode } from './state.js';
 import type { Verdict } from './verdict.js';
 
 // A permit of this generation is of no generation that a circuit can have: its outcome is counted and gives no verdict.
@@ -104,6 +104,16 @@ export class Permit {
     if (this.settled) return;
     this.settled = true;
     this.breaker.settleAbandoned(this, cause);
+  }
+
+  /** @internal From now on its outcome is counted and gives no verdict: what it shows has been told. A probe keeps its say. */
+  withhold(): void {
+    if (this.breaker.stateCode === CLOSED) this.generation = NO_VERDICT;
+  }
+
+  /** @internal Its failure will say that no connection to the target could be had. */
+  becomeEvidence(): void {
+    this.flags |= EVIDENCE;
   }
 
   /** @internal Settles by a verdict; `cause` is what it was given on. */

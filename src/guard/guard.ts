@@ -5,6 +5,7 @@ import { CircuitOpenError } from '../breaker/errors.js';
 import { EVIDENCE, SHARES_ERRORS, UNGUARDED, type Permit } from '../breaker/permit.js';
 import type { CircuitBreakerRegistry } from '../breaker/registry.js';
 import { CLOSED } from '../breaker/state.js';
+import { letsWaitWhenOpen } from '../outcomes/when-open.js';
 import type { Explanation, RuleSet } from '../rules/rule-set.js';
 import type { Target } from '../target.js';
 import { BreakerCache } from './breaker-cache.js';
@@ -39,6 +40,21 @@ const takesEvidence: Question<Permit> = (breakers, target) => {
 const seesLife: Question<void> = (breakers, target) => breakers.existing(target)?.signOfLife();
 
 const closesByLife: Question<void> = (breakers, target) => breakers.existing(target)?.closeBySignOfLife();
+
+const mayEnterUnlessOpen: Question<Admission> = (breakers, target, context, longRunning) =>
+  isSuppressed()
+    ? UNGUARDED
+    : (breakers.of(target, context)?.acquireUnlessOpen(context, longRunning, SHARES_ERRORS) ?? UNGUARDED);
+
+const letsWait: Question<boolean> = (breakers, target) => {
+  const breaker = breakers.of(target);
+  return breaker === undefined || letsWaitWhenOpen(breaker.config);
+};
+
+const isRejectedLate: Question<CircuitOpenError | undefined> = (breakers, target) => {
+  const breaker = breakers.existing(target);
+  return breaker?.isRejecting ? breaker.rejection : undefined;
+};
 
 const mayProbe: Question<Permit> = (breakers, target, context) => breakers.of(target)?.tryProbe(context) ?? UNGUARDED;
 
@@ -95,6 +111,21 @@ export class Guard {
   /** As `signOfLife`, of a client that has made all its calls wait for this one connection: the circuit closes. */
   closeBySignOfLife(target: Target): void {
     this.#ask(closesByLife, undefined, target);
+  }
+
+  /** As `enter`, for a call that would wait for a connection: it is rejected rather than made a probe. */
+  enterUnlessOpen(target: Target, context?: unknown, longRunning = false): Admission {
+    return this.#ask(mayEnterUnlessOpen, UNGUARDED, target, context, longRunning);
+  }
+
+  /** Whether calls to a target go on waiting in their client's own queue while its circuit is open. */
+  letsWait(target: Target): boolean {
+    return this.#ask(letsWait, true, target);
+  }
+
+  /** Why a call that was let through must not go on waiting: its circuit has opened meanwhile. Counts nothing. */
+  rejection(target: Target): CircuitOpenError | undefined {
+    return this.#ask(isRejectedLate, undefined, target);
   }
 
   /** A permit to probe a target with a call of our own, where a half-open circuit has room for one; else `UNGUARDED`. */

@@ -43,11 +43,8 @@ const NOT_WRITABLE_MESSAGES: ReadonlySet<string> = new Set([
   "Stream isn't writeable and enableOfflineQueue options is false",
   "Cluster isn't ready and enableOfflineQueue options is false",
 ]);
-const FAILURE_NAMES: ReadonlySet<string> = new Set([
-  'MaxRetriesPerRequestError',
-  'ClusterAllFailedError',
-  'ParserError',
-]);
+const LIMIT_OF_RETRIES = 'MaxRetriesPerRequestError';
+const FAILURE_NAMES: ReadonlySet<string> = new Set([LIMIT_OF_RETRIES, 'ClusterAllFailedError', 'ParserError']);
 const TIMEOUT_MESSAGE = /^(Command timed out|Socket timeout\. )/;
 // ioredis asks for a report whenever it cannot read what came; each parser has its own words before that.
 const FAILURE_MESSAGE = /^All sentinels are unreachable|\. Please report this\.?$/;
@@ -116,6 +113,16 @@ export function verdictOfResults(
     if (verdict === 'success') best = 'success';
   }
   return [best, undefined];
+}
+
+/** Whether a command ended since its connection was lost; the server may be as well as ever. */
+export function isLossOfConnection(error: unknown): boolean {
+  return CLOSED_MESSAGES.has((error as Error).message);
+}
+
+/** Whether a command ended since the client had tried to connect as often as it is to. */
+export function isLimitOfRetries(error: unknown): boolean {
+  return (error as Error).name === LIMIT_OF_RETRIES;
 }
 
 /** The reason of a connection that ended without one. */

@@ -11,3 +11,8 @@ export function whenOpenFor(
   if (config.whenOpen !== undefined) return config.whenOpen;
   return client === 'undici' && RESPONDS_TO_UNDICI.has(config.preset) ? 'respond' : 'throw';
 }
+
+/** Whether a client that keeps calls in a queue of its own may go on doing so: by default, what it heals by itself stays healed. */
+export function letsWaitWhenOpen({ whenOpen }: { readonly whenOpen?: WhenOpen }): boolean {
+  return whenOpen !== 'throw';
+}

@@ -113,7 +113,9 @@ for (const { major, name } of MAJORS) {
       );
       expect(results).to.have.length(2);
       expect(await rejection(cluster.multi().get('key').exec())).to.be.instanceOf(CircuitOpenError);
-      expect(await rejection(cluster.nodes()[0]!.dbsize())).to.be.instanceOf(CircuitOpenError);
+      // A node that was not needed so far has no connection yet, and would wait for one.
+      const node = cluster.nodes().find(({ status }) => status === 'ready')!;
+      expect(await rejection(node.dbsize())).to.be.instanceOf(CircuitOpenError);
       expect(calls().rejected).to.equal(4);
     });
 
@@ -136,13 +138,13 @@ for (const { major, name } of MAJORS) {
       // A cluster connects to a node when it has a command for it; these will wait until one of all nodes answers.
       const waiting = Promise.allSettled(['a', 'b', 'c', 'd', 'e'].map((key) => cluster.get(key)));
       await opened;
-      // They are told when the circuit opens, and not when the cluster is back.
-      expect((await waiting).map(({ status }) => status)).to.deep.equal(Array(5).fill('rejected'));
-      expect(await rejection(cluster.get('key'))).to.be.instanceOf(CircuitOpenError);
+      const late = cluster.get('key');
       await servers.restart();
-      while (breaker().state !== 'closed') {
-        await cluster.get('key').catch(() => new Promise((resolve) => setImmediate(resolve)));
-      }
+      // A cluster of ioredis waits for as long as it takes.
+      expect((await waiting).map(({ status }) => status)).to.deep.equal(Array(5).fill('fulfilled'));
+      await late;
+      expect(breaker().state).to.equal('closed');
+      expect(calls().rejected).to.equal(0);
       expect(guard.breakers.listNames()).to.deep.equal([servers.target]);
       expect(calls().inFlight).to.equal(0);
     });
@@ -199,24 +201,25 @@ for (const { major, name } of MAJORS) {
     }
 
     it('has one breaker for a group, through a failover', async () => {
-      const redis = connect({ failoverDetector: true });
+      // Not with its `failoverDetector`: where that acts while the client connects, the client ends for good.
+      const redis = connect();
       await redis.set('key', 'value');
       expect(guard.breakers.listNames()).to.deep.equal([breaker().name]);
       const broke = opened();
       await master.kill();
       await broke;
-      expect(await rejection(redis.get('key'))).to.be.instanceOf(CircuitOpenError);
-
-      // The sentinel makes a master of the replica by itself, and the client finds it by itself.
-      while (breaker().state !== 'closed') {
-        await redis.ping().catch(() => new Promise((resolve) => setImmediate(resolve)));
-      }
+      // The sentinel makes a master of the replica by itself, the client finds it by itself, and who waits is answered.
+      expect(await redis.ping()).to.equal('PONG');
+      expect(breaker().state).to.equal('closed');
       expect(await redis.set('key', 'elsewhere')).to.equal('OK');
       expect(guard.breakers.listNames()).to.deep.equal([breaker().name]);
       expect(breaker().stats().calls.inFlight).to.equal(0);
     });
 
     it('takes it for failures that no sentinel answers', async () => {
+      instrumentation.disable();
+      guard = new TestGuard({ ...OPTIONS, whenOpen: 'throw' });
+      instrumentation = new IoredisBreakerInstrumentation({}, guard);
       const redis = connect();
       await redis.ping();
       const broke = opened();

@@ -321,7 +321,16 @@ for (const { major, name } of MAJORS) {
         expect(breaker().stats().calls).to.include({ success: 1, failure: 0, ignored: 0, rejected: 2 });
       });
 
-      it('rejects instead of queueing', async () => {
+      it('lets a command wait for a connection as its client would', async () => {
+        await openByHand();
+        const lazy = clients.redis(server.port, { lazyConnect: true });
+        expect(await lazy.get('nothing')).to.equal(null);
+        expect(breaker().state).to.equal('open');
+        expect(breaker().stats().calls).to.include({ success: 2, rejected: 0 });
+      });
+
+      it('rejects instead of queueing where a rule says so', async () => {
+        guardWith({ whenOpen: 'throw' });
         await openByHand();
         const lazy = clients.redis(server.port, { lazyConnect: true });
         expect(await rejection(lazy.get('key'))).to.be.instanceOf(CircuitOpenError);

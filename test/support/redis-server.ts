@@ -207,12 +207,18 @@ export class RedisServer {
 export class RedisCluster {
   private constructor(readonly nodes: readonly RedisServer[]) {}
 
-  static async start(): Promise<RedisCluster> {
+  /** @param settings of redis.conf, of all nodes */
+  static async start(settings: Settings = {}): Promise<RedisCluster> {
     const nodes: RedisServer[] = [];
     for (let node = 0; node < 3; node++) {
       const busPort = String(await freePort());
       nodes.push(
-        await RedisServer.start({ 'cluster-enabled': 'yes', 'cluster-port': busPort, 'cluster-node-timeout': '500' }),
+        await RedisServer.start({
+          'cluster-enabled': 'yes',
+          'cluster-port': busPort,
+          'cluster-node-timeout': '500',
+          ...settings,
+        }),
       );
     }
     const [first] = nodes as [RedisServer, ...RedisServer[]];

@@ -1,0 +1,13 @@
+// A queue of BullMQ, with a worker beside it.
+'use strict';
+
+const { Queue, Worker } = require('bullmq');
+
+const connection = { host: '127.0.0.1', port: Number(process.env.OUTAGE_PORT) };
+const queue = new Queue('jobs', { connection });
+const worker = new Worker('jobs', async () => {}, { connection });
+for (const emitter of [queue, worker]) emitter.on('error', () => {});
+
+exports.start = () => worker.waitUntilReady();
+exports.call = () => queue.add('job', {});
+exports.arrived = async () => Number(await (await queue.client).get('bull:jobs:id'));

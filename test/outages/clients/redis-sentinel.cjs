@@ -1,0 +1,13 @@
+// A client of ioredis that asks a sentinel for its master, with its defaults.
+'use strict';
+
+const { Redis } = require(process.env.OUTAGE_PACKAGE ?? 'ioredis');
+
+const redis = new Redis({
+  sentinels: [{ host: '127.0.0.1', port: Number(process.env.OUTAGE_PORT) }],
+  name: 'mymaster',
+});
+redis.on('error', () => {});
+
+exports.call = () => redis.incr('calls');
+exports.arrived = async () => Number(await redis.get('calls'));
