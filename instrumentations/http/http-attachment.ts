@@ -1,5 +1,6 @@
 import http = require('node:http');
 import { deferRejection } from '../../src/breaker/pacing.js';
+import { ownerOf } from '../../src/breaker/values.js';
 import type { CircuitOpenError, Guard } from '../../src/guard/guard.js';
 import { targetOfUrl, type Target } from '../../src/target.js';
 import { Attachment } from '../attachment.js';
@@ -201,10 +202,4 @@ function targetFromHost(req: Request): Target {
   const named = URL.canParse(url) ? targetOfUrl(new URL(url)) : undefined;
   if (named?.host === host) return targetOf(req, host, named.port);
   return targetOf(req, host, req.protocol === 'https:' ? 443 : 80);
-}
-
-function ownerOf<Key extends string>(object: Record<Key, unknown>, key: Key): Record<Key, never> & AgentLike {
-  let owner: object = object;
-  while (!Object.hasOwn(owner, key)) owner = Object.getPrototypeOf(owner) as object;
-  return owner as Record<Key, never> & AgentLike;
 }

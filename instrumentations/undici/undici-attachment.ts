@@ -1,5 +1,6 @@
 import { channel, type Channel } from 'node:diagnostics_channel';
 import { EventEmitter } from 'node:events';
+import { isNonCallable } from '../../src/breaker/values.js';
 import type { Guard } from '../../src/guard/guard.js';
 import { targetOfUrl, type Target } from '../../src/target.js';
 import { Attachment } from '../attachment.js';
@@ -216,7 +217,7 @@ function admit(
   handler: Handler,
 ): UndiciCall | 'refused' | undefined {
   // undici has an error of its own for these.
-  if (!isObject(options) || !isObject(handler) || dispatcher.closed || dispatcher.destroyed) return undefined;
+  if (!isNonCallable(options) || !isNonCallable(handler) || dispatcher.closed || dispatcher.destroyed) return undefined;
   const inherited = options[CALL];
   if (inherited === NOBODYS) return undefined;
   const target = targetOf(copy, dispatcher, options);
@@ -292,13 +293,9 @@ function withCall(options: DispatchOptions, call: UndiciCall): DispatchOptions {
   return { [CALL]: call, ...options };
 }
 
-function isObject(value: unknown): value is object {
-  return typeof value === 'object' && value !== null;
-}
-
 /** The prototype that a dispatcher, or another prototype, has its `dispatch` from, if it is one of undici's. */
 function dispatcherBase(object: unknown): Dispatcher | undefined {
-  for (let proto = object; isObject(proto); proto = Object.getPrototypeOf(proto)) {
+  for (let proto = object; isNonCallable(proto); proto = Object.getPrototypeOf(proto)) {
     // Agents that have a `dispatch` of their own dispatch through it again. Mocks are never asked: theirs are own properties.
     if (Object.hasOwn(proto, 'dispatch') && Object.hasOwn(proto, 'closed') && Object.hasOwn(proto, 'destroyed')) {
       return proto as Dispatcher;

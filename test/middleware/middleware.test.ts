@@ -76,7 +76,7 @@ for (const framework of frameworks) {
     it('opens on 5xx answers and then answers 503 with Retry-After and a code, without running the route', async () => {
       for (let call = 0; call < 2; call++) expect((await get('/work?status=503')).status).to.equal(503);
       expect(guard.breaker.state).to.equal('open');
-      expect(rejectionOf(guard.breaker).cause).to.include({ code: 'ERR_HTTP_STATUS', statusCode: 503 });
+      expect(rejectionOf(guard.breaker).cause).to.include({ name: 'HttpStatusError', status: 503 });
       const answer = await get('/work?status=200');
       expect(answer.status).to.equal(503);
       expect(answer.headers.get('retry-after')).to.equal('60');
@@ -94,8 +94,9 @@ for (const framework of frameworks) {
       }
       expect(guard.breaker.state).to.equal('open');
       const { cause } = rejectionOf(guard.breaker);
-      if (framework.showsErrors) expect(cause).to.equal(error);
-      else expect(cause).to.include({ code: 'ERR_HTTP_STATUS', statusCode: 500 });
+      // Its name and message, never the object: it is another caller's.
+      if (framework.showsErrors) expect(cause).to.include({ name: error.name, message: error.message });
+      else expect(cause).to.include({ name: 'HttpStatusError', status: 500 });
     });
 
     it('gives no verdict on a request whose client went away', async () => {
@@ -263,7 +264,7 @@ describe('circuitBreakerMiddleware', () => {
     await app.request(new Request('http://localhost/gone', { signal: gone.signal }));
     expect(guard.breaker.stats().calls).to.include({ success: 1, ignored: 1, inFlight: 0 });
     for (let call = 0; call < 2; call++) expect((await app.request('/throw')).status).to.equal(500);
-    expect(rejectionOf(guard.breaker).cause).to.equal(error);
+    expect(rejectionOf(guard.breaker).cause).to.include({ name: error.name, message: error.message });
     const answer = await app.request('/');
     expect([answer.status, answer.headers.get('retry-after')]).to.deep.equal([503, '60']);
   });

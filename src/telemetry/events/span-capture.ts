@@ -1,5 +1,6 @@
 import { SpanKind, trace, type Span, type SpanContext, type Tracer, type TracerProvider } from '@opentelemetry/api';
 import { diagnostics, reportOnce } from '../../breaker/diagnostics.js';
+import { ownerOf } from '../../breaker/values.js';
 import { OTEL_INSTRUMENTATIONS } from '../../target.js';
 import { PACKAGE } from '../../version.js';
 import type { SdkSpan } from './sdk-span.js';
@@ -156,11 +157,4 @@ function realTracer(): Tracer | undefined {
 // By shape: the class of another copy of the API, such as that for ES modules, is another one.
 function delegateOf(provider: TracerProvider & { getDelegate?(): TracerProvider }): TracerProvider {
   return provider.getDelegate?.() ?? provider;
-}
-
-/** The prototype that a method stands on. */
-function ownerOf<Key extends string, Owner extends Record<Key, unknown>>(object: Owner, key: Key): Owner {
-  let owner = object;
-  while (!Object.hasOwn(owner, key)) owner = Object.getPrototypeOf(owner) as Owner;
-  return owner;
 }

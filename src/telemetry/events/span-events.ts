@@ -12,6 +12,7 @@ import type { BreakerObserver, Transition } from '../../breaker/observer.js';
 import type { CircuitBreaker } from '../../breaker/circuit-breaker.js';
 import type { CircuitOpenError } from '../../breaker/errors.js';
 import { CLOSED } from '../../breaker/state.js';
+import { isNonCallable } from '../../breaker/values.js';
 import { PACKAGE } from '../../version.js';
 import { ATTRIBUTE, EVENT, type EventName } from '../names.js';
 import type { CallContext } from './call-context.js';
@@ -214,7 +215,7 @@ function writeOwnSpan(breaker: CircuitBreaker, parent: Span | undefined, event: 
 
 /** The span of the call; where nobody has said what call it is, the active one. */
 function spanOf(context: unknown): Span | undefined {
-  return isObject(context) && 'span' in context ? (context as CallContext).span : trace.getActiveSpan();
+  return isNonCallable(context) && 'span' in context ? (context as CallContext).span : trace.getActiveSpan();
 }
 
 /**
@@ -226,10 +227,6 @@ function standOn(context: unknown): Span | undefined {
   if (known === undefined || known.isRecording()) return known;
   const active = recording(trace.getActiveSpan());
   return active?.spanContext().traceId === known.spanContext().traceId ? active : undefined;
-}
-
-function isObject(value: unknown): value is object {
-  return typeof value === 'object' && value !== null;
 }
 
 function recording(span: Span | undefined): Span | undefined {
