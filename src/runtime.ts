@@ -201,7 +201,9 @@ export function createRuntime(registry: CircuitBreakerRegistry, environment: Env
       reporters.push(listenToThreads());
       if (!inCluster) reporters.push(listenToWorkers(isOnOurOwn));
       stops.push(...reporters.map((reporter) => () => reporter.stop()));
-      const own = () => openOwnExporter(environment, { registry, panic, ...history(), spans, numbers, explain });
+      const { clients: attachedClients } = startLine;
+      const own = () =>
+        openOwnExporter(environment, { registry, panic, ...history(), spans, numbers, explain, attachedClients });
       publisher.start(own, inCluster ? GRACE_OF_WORKERS_MS : undefined);
       if (!inCluster) return;
       const tell = async () => [{ worker: '', breakers: ownNumbers() }, ...(await reports())];
@@ -285,7 +287,7 @@ export function configure(config: RulesConfig): void {
 /** Opens the port of the preload: metrics and, behind them, the console. @internal */
 export async function openOwnExporter(
   environment: Environment,
-  source: LiveSource & Pick<Runtime, 'numbers' | 'spans' | 'explain'>,
+  source: LiveSource & Pick<Runtime, 'numbers' | 'spans' | 'explain' | 'attachedClients'>,
 ): Promise<(OwnExporter & { readonly url: string }) | undefined> {
   const { prometheusHost, prometheusPort, adminToken, health } = environment;
   await loadPrometheusPage();

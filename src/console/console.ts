@@ -23,6 +23,8 @@ export interface ConsoleSource extends LiveSource {
   readonly health: HealthRule;
   /** Without it, the console is read-only. */
   readonly adminToken: string | undefined;
+  /** Clients that have been patched so far. */
+  readonly attachedClients: ReadonlySet<string>;
   /** What the rules know of a breaker. */
   readonly explain: (breaker: CircuitBreaker) => Explanation | undefined;
 }
@@ -45,7 +47,12 @@ export function createConsole(source: ConsoleSource): Console {
 
   const breakers = new SharedAnswer(() =>
     jsonList(
-      { now: new Date().toISOString(), service: source.service, ...registry.stateCounts() },
+      {
+        now: new Date().toISOString(),
+        service: source.service,
+        guarding: [...source.attachedClients],
+        ...registry.stateCounts(),
+      },
       'breakers',
       // All there are now: they may change while this is written.
       Array.from(registry),

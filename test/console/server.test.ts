@@ -47,7 +47,9 @@ describe('console server', () => {
       await start();
       openCircuit(service.breaker(PAYMENTS));
       succeed(service.breaker('redis://cache:6379', { mode: 'observe' }));
+      service.runtime.attached('ioredis');
       const { status, text } = await get('/breakers');
+      expect(JSON.parse(text)).to.have.deep.property('guarding', ['ioredis']);
       const { breakers, open, closed } = JSON.parse(text) as { breakers: BreakerView[]; open: number; closed: number };
       expect([status, open, closed]).to.deep.equal([200, 1, 1]);
       expect(breakers.map(({ name, state, mode }) => [name, state, mode])).to.deep.equal([
@@ -224,6 +226,13 @@ describe('console server', () => {
       expect(await act('enforce')).to.deep.equal([200, 'open', 'open', 'enforce']);
       expect(await act('reset')).to.deep.equal([200, 'closed', 'closed', 'enforce']);
       expect((await post('/breakers/unknown/open', bearer(TOKEN))).status).to.equal(404);
+    });
+
+    it('say so where a circuit is opened whose mode rejects no call', async () => {
+      await start({ OTEL_BREAKER_ADMIN_TOKEN: TOKEN });
+      service.breaker(PAYMENTS, { mode: 'observe' });
+      const { text } = await post(`${AT_PAYMENTS}/open`, bearer(TOKEN));
+      expect(JSON.parse(text)).to.include({ note: 'The circuit is open, and rejects no call: its mode is observe' });
     });
 
     it('are refused without the right token, and from pages of other origins even with it', async () => {

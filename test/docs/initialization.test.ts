@@ -51,7 +51,7 @@ describe('docs/initialization.md', () => {
     it(`guards by: ${content.trim()}`, async () => {
       const { code, stdout, stderr } = await runCommand(content, pageDirectory(page), env);
       expectGuarded({ stdout, stderr });
-      expect(stderr).to.match(/^otel-breaker: circuit "http:.*" opened: 5 consecutive failures .*; next probe in .*$/m);
+      expect(stderr).to.match(/^otel-breaker: circuit ".*" opened: \d+ consecutive failures .*; next probe in .*$/m);
       expect(code).to.equal(0);
     });
   }
