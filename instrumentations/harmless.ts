@@ -17,7 +17,12 @@ export function harmless<This, Args extends unknown[], Result>(
       return Reflect.apply(ours, this, args);
     } catch (error) {
       reportOnce(what, error);
+    }
+    try {
       return otherwise?.(args[0]);
+    } catch {
+      // Whatever is broken there has been reported.
+      return undefined;
     }
   };
 }

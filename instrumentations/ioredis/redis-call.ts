@@ -66,7 +66,7 @@ export class RedisCall extends ClientCall {
     const { resolve, reject } = pipeline;
     pipeline.resolve = (results) => {
       giveBack(pipeline, watched, { resolve, reject });
-      this.#endWith(results);
+      endPipeline(this, results);
       resolve.call(pipeline, results);
     };
     pipeline.reject = (error) => {
@@ -77,9 +77,8 @@ export class RedisCall extends ClientCall {
     const watched = { resolve: pipeline.resolve, reject: pipeline.reject };
   }
 
-  #endWith(results: [Error | null, unknown?][]): void {
-    const verdict = judgeResults(results, this.#circumstances());
-    if (verdict === undefined) return this.forgo();
+  endWith(results: [Error | null, unknown?][]): void {
+    const verdict = verdictOfResults(results, this.#circumstances());
     weigh(this, this.permit, verdict[1]);
     this.end(...verdict);
   }
@@ -153,7 +152,11 @@ function isToldAlready(client: Client, breaker: object, error: unknown): boolean
 }
 
 const isOwnLimit = harmless('Reading the answer of a blocking Redis command failed', ranIntoOwnLimit);
-const judgeResults = harmless('Judging a Redis pipeline failed', verdictOfResults);
+const endPipeline = harmless(
+  'Judging a Redis pipeline failed',
+  (call: RedisCall, results: [Error | null, unknown?][]) => call.endWith(results),
+  (call) => call.forgo(),
+);
 
 /** A MULTI that the server did not accept begins nothing. */
 const endMulti = harmless('Following a Redis transaction failed', (client: Client, command: Command) => {

@@ -101,11 +101,7 @@ export function patchClient(patches: Patches, { prototype, Query }: ClientClass,
         const admission = admitConnection(attachment, this);
         if (admission === undefined) return connect.call(this, callback);
         if (admission instanceof CircuitOpenError) return deferRejection(() => callback(admission));
-        const ended = (error: unknown) => {
-          if (error) connectionFailed(this, error);
-          // That of a pool is told by its first statement.
-          else if (!admission.isOfPool) takeCarried(this)?.succeed();
-        };
+        const ended = connectionSettled.bind(undefined, this, admission);
         try {
           // pg calls it as a method of the client.
           connect.call(this, function (this: unknown, error, ...results) {
@@ -209,13 +205,28 @@ const admitConnection = harmless(
   },
 );
 
-const connectionFailed = harmless('Watching a pg connection failed', (client: Client, error: unknown) =>
-  takeCarried(client)?.onFailed(client, error),
+const WATCHING_FAILED = 'Watching a pg connection failed';
+const forgoCarried = (client: Client): void => takeCarried(client)?.forgo();
+
+const connectionFailed = harmless(
+  WATCHING_FAILED,
+  (client: Client, error: unknown) => takeCarried(client)?.onFailed(client, error),
+  forgoCarried,
+);
+
+const connectionSettled = harmless(
+  WATCHING_FAILED,
+  (client: Client, call: ConnectionCall, error: unknown) => {
+    if (error) connectionFailed(client, error);
+    // That of a pool is told by its first statement.
+    else if (!call.isOfPool) takeCarried(client)?.succeed();
+  },
+  forgoCarried,
 );
 
 /** The server has answered: the end of a handshake, or of a statement. */
 const readyForQuery = harmless(
-  'Watching a pg connection failed',
+  WATCHING_FAILED,
   (attachment: Attachment, client: Client, status: string | undefined) => {
     noteAnswer(client);
     if (client.getTransactionStatus === undefined) statuses.set(client, status);
@@ -223,7 +234,7 @@ const readyForQuery = harmless(
   },
 );
 
-const connectionEnded = harmless('Watching a pg connection failed', (client: Client, error: unknown) => {
+const connectionEnded = harmless(WATCHING_FAILED, (client: Client, error: unknown) => {
   if (client._ending) giveBack(client);
   else if (client._connecting) connectionFailed(client, error);
   else takeCarried(client)?.onLost(client, error);

@@ -216,10 +216,15 @@ export function patchPool(
   );
 }
 
+/** @returns how many checkouts wait before this one */
+const arrive = harmless('Guarding a checkout of pg-pool failed', (pool: Pool, checkout: ConnectionCall) => {
+  arriving.set(pool, checkout);
+  return pool._pendingQueue.length;
+});
+
 /** Runs pg-pool's own `connect` and remembers whose checkout it queued. */
 function checkOut(pool: Pool, checkout: ConnectionCall, connect: () => unknown): unknown {
-  const waiting = pool._pendingQueue.length;
-  arriving.set(pool, checkout);
+  const waiting = arrive(pool, checkout);
   try {
     return connect();
   } catch (error) {
@@ -227,7 +232,7 @@ function checkOut(pool: Pool, checkout: ConnectionCall, connect: () => unknown):
     checkout.forgo();
     throw error;
   } finally {
-    checkedOut(pool, checkout, waiting);
+    if (waiting !== undefined) checkedOut(pool, checkout, waiting);
   }
 }
 

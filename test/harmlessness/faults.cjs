@@ -12,8 +12,9 @@ const ROOMS = /^(instrumentations|src\/(guard|breaker|rules|outcomes|telemetry))
 const NOT_ASKED =
   /^(instrumentations\/hidden-property|instrumentations\/undici\/refusal|src\/breaker\/diagnostics|src\/telemetry\/log)\.js$/;
 
-// `read` takes whatever a hostile getter throws, and so a fault of its own; the others assign a field.
-const INFALLIBLE = /^(read|#endTurn|#endPacedTurn)$/;
+// `read` takes whatever a hostile getter throws, and so a fault of its own; the others assign a field, or
+// call the client's own function between two that are tried.
+const INFALLIBLE = /^(read|#endTurn|#endPacedTurn|takeCarried|checkOut)$/;
 
 /** Names of the functions, by their numbers: `instrumentations/http/http-call.js:42 onResponse`. */
 const names = [];
@@ -86,7 +87,7 @@ function isHandedOn(call) {
   const callee = call.expression.getText();
   return (
     (/\.replace$/.test(callee) && call.arguments.length === 3) ||
-    /(deferRejection|nextTick|queueMicrotask)\)?$/.test(callee)
+    /(deferRejection|nextTick|queueMicrotask)\)?$|^connect\.call$/.test(callee)
   );
 }
 
