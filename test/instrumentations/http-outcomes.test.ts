@@ -508,7 +508,7 @@ describe('http outcomes', () => {
       await get(port);
       const { error } = await get(port);
       expect(error).to.include({ name: 'CircuitOpenError', breaker: origin, state: 'open' });
-      expect(error?.cause).to.include({ statusCode: 503 });
+      expect(error?.cause).to.include({ name: 'HttpStatusError', status: 503 });
     });
 
     const inOneHour = new Date(Date.now() + 3_600_000).toUTCString();

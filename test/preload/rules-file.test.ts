@@ -8,6 +8,8 @@ import { PRELOAD, runNode, spawnNode, type ChildResult } from '../support/child.
 import { removeTemporaryDirectories, temporaryDirectory } from '../support/files.js';
 
 const GOOD = 'rules:\n  - match: { host: api.example.com }\n    name: example\n';
+// An opening that lasts for the whole test, however slow the machine is.
+const DEFAULTS = 'defaults: { failureThreshold: 2, initialOpenDuration: 30s }\n';
 const BAD = 'rules:\n  - match: { host: api.example.com }\n    minimumCalls: 0\n    openDuraton: 1s\n';
 
 describe('the rules file under the preload', () => {
@@ -80,7 +82,7 @@ describe('the rules file under the preload', () => {
 
   it('decides what happens to calls, also after it has changed', async () => {
     const server = await listen();
-    const file = write('mode: observe\ndefaults: { failureThreshold: 2 }\n');
+    const file = write(`mode: observe\n${DEFAULTS}`);
     try {
       const child = spawnNode({
         nodeArgs: PRELOAD,
@@ -104,7 +106,7 @@ describe('the rules file under the preload', () => {
       child.send(portOf(server));
       // Observed, every call is made, however many have failed.
       await says('stdout', () => output, /500 500 500 500/);
-      writeFileSync(file, 'mode: enforce\ndefaults: { failureThreshold: 2 }\n');
+      writeFileSync(file, `mode: enforce\n${DEFAULTS}`);
       await says('stderr', () => log, /new rules from .* are in force/);
       child.send(portOf(server));
       await says('stdout', () => output, /ERR_CIRCUIT_OPEN ERR_CIRCUIT_OPEN ERR_CIRCUIT_OPEN ERR_CIRCUIT_OPEN/);
