@@ -155,6 +155,16 @@ export abstract class ClientCall implements CallContext {
     }
   }
 
+  /** It waited for its target, and its caller gets this rejection in the place of an answer. */
+  refuse(rejection: CircuitOpenError): void {
+    if (this.#permit.settled) return;
+    try {
+      this.#permit.reject(rejection);
+    } catch (fault) {
+      this.#stepAside(fault);
+    }
+  }
+
   /** Ends it where the client knows the verdict. @param retryAfterMs with a failure: how long the target asks to be left alone */
   protected end(verdict: Verdict, cause?: unknown, retryAfterMs?: number): void {
     if (this.#permit.settled) return;

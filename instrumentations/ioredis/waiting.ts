@@ -33,8 +33,13 @@ export function rejectWaiting(client: Client, rejection: CircuitOpenError): void
     for (let left = queue.length; left > 0; left--) {
       const item = queue.shift()!;
       // What never was a call stays; so does a MULTI, since what follows it would be executed without it.
-      if (callOf(item.command) === undefined || kindOf(item.command) === 'multi') queue.push(item);
-      else item.command.reject(errorFor(client, rejection));
+      const call = callOf(item.command);
+      if (call === undefined || kindOf(item.command) === 'multi') {
+        queue.push(item);
+      } else {
+        call.refuse(rejection);
+        item.command.reject(errorFor(client, rejection));
+      }
     }
   }
 }

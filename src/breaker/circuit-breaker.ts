@@ -623,6 +623,16 @@ export class CircuitBreaker implements PermitIssuer {
     else if (this.#slowCalls !== undefined) this.#endWithoutVerdict(this.#slowCalls, permit);
   }
 
+  /** @internal The call waited for its target, and is rejected now rather than when it asked. */
+  settleRejected(permit: Permit, rejection: CircuitOpenError): void {
+    this.tally[this.#state === HALF_OPEN ? 'rejectedHalfOpen' : 'rejectedOpen']++;
+    this.#ended(permit);
+    this.#tellObserver((observer) => observer.onRejection(this, rejection, true, permit.context));
+    if (!this.#counts(permit)) return;
+    if (this.#state === HALF_OPEN) this.#releaseProbe(permit);
+    else this.#slowCalls?.ended(permit);
+  }
+
   /** A slow call that was given up is a slow call, or calls that hang would be seen by those only who wait for ever. */
   #endWithoutVerdict(slowCalls: SlowCallWatch, permit: Permit): void {
     const now = this.#seams.now();

@@ -1,3 +1,4 @@
+import type { CircuitOpenError } from './errors.js';
 import { askedWaitOf, hasGivenUp, verdictOf } from './classification.js';
 import type { BreakerConfig } from './config.js';
 import { CLOSED, type CircuitState, type StateCode } from './state.js';
@@ -23,6 +24,7 @@ export interface PermitIssuer {
   settleFailure(permit: Permit, cause: unknown, retryAfterMs?: number): void;
   settleTimeout(permit: Permit, cause: unknown): void;
   settleIgnored(permit: Permit): void;
+  settleRejected(permit: Permit, rejection: CircuitOpenError): void;
   settleAbandoned(permit: Permit, cause: unknown): void;
   settleAnswered(permit: Permit): void;
 }
@@ -91,6 +93,13 @@ export class Permit {
     if (this.settled) return;
     this.settled = true;
     this.breaker.settleIgnored(this);
+  }
+
+  /** @internal It waited for its target without being sent, and its caller gets this rejection now. */
+  reject(rejection: CircuitOpenError): void {
+    if (this.settled) return;
+    this.settled = true;
+    this.breaker.settleRejected(this, rejection);
   }
 
   /**
