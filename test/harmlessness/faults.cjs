@@ -102,10 +102,8 @@ const load = Module._extensions['.js'];
 Module._extensions['.js'] = function (module, filename) {
   const file = relative(DIST, filename).split(sep).join('/');
   if (!ROOMS.test(file)) return load(module, filename);
-  let source = readFileSync(filename, 'utf8');
-  if (!NOT_ASKED.test(file)) source = instrument(source, file);
-  if (file === 'src/breaker/diagnostics.js') source += '\nglobalThis.__forgetReports = () => said.clear();';
-  module._compile(source, filename);
+  const source = readFileSync(filename, 'utf8');
+  module._compile(NOT_ASKED.test(file) ? source : instrument(source, file), filename);
 };
 
 module.exports = {
@@ -123,7 +121,7 @@ module.exports = {
   },
   /** Runs something while one function fails. */
   async withFault(id, run) {
-    globalThis.__forgetReports?.();
+    require(join(DIST, 'src/breaker/diagnostics.js')).forgetReports();
     active = id;
     try {
       return await run();

@@ -3,6 +3,7 @@ import { suppressTracing } from '@opentelemetry/core';
 import { AsyncLocalStorageContextManager } from '@opentelemetry/context-async-hooks';
 import { expect } from 'chai';
 import { CircuitBreakerRegistry } from '../../../src/breaker/registry.js';
+import { forgetReports } from '../../../src/breaker/diagnostics.js';
 import { CircuitOpenError, Guard, UNGUARDED, type Admission } from '../../../src/guard/guard.js';
 import { RuleSet } from '../../../src/rules/rule-set.js';
 import type { Target } from '../../../src/target.js';
@@ -146,6 +147,7 @@ describe('Guard', () => {
   });
 
   it('lets every call through where it fails itself, and says so once', () => {
+    forgetReports();
     const reports = captureDiagnostics();
     const bug = new Error('a bug in a rule');
     const rules = new (class extends RuleSet {
