@@ -234,7 +234,7 @@ for (const { major, name } of MAJORS) {
       await killed;
       await server.start();
       expect(await own).to.equal(1);
-      expect(breaker().stats().calls).to.include({ success: 1, rejected: 0, inFlight: 0 });
+      expect(breaker().stats().calls).to.include({ success: 1, rejected: 3, inFlight: 0 });
     });
 
     it('lets them wait in mode observe', async () => {
