@@ -130,7 +130,7 @@ export class Gate {
 
 const watch = harmless('Following a Redis command failed', (call: RedisCall, command: Command) => call.watch(command));
 
-function ignoreError(): void {}
+const ignoreError = harmless('Handling the promise of a Redis command failed', () => {});
 
 /** Whether no command of a client is asked for just now: ioredis refuses it by itself, or it belongs to a transaction. */
 function isUnasked(client: Client): boolean {

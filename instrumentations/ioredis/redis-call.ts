@@ -5,7 +5,7 @@ import {
   verdictOfResults,
   type Circumstances,
 } from '../../src/outcomes/redis.js';
-import { CircuitOpenError, type Permit } from '../../src/guard/guard.js';
+import { CircuitOpenError } from '../../src/guard/guard.js';
 import type { Verdict } from '../../src/breaker/verdict.js';
 import type { Attachment } from '../attachment.js';
 import { ClientCall } from '../client-call.js';
@@ -31,12 +31,8 @@ export class RedisCall extends ClientCall {
   }
 
   protected override verdictOf(error: unknown): Verdict {
+    this.#weigh(error);
     return verdictOfRedisError(error, this.#circumstances());
-  }
-
-  override fail(error: unknown): void {
-    weigh(this, this.permit, error);
-    super.fail(error);
   }
 
   /** Takes over `resolve` and `reject` of its command until the command settles. */
@@ -77,10 +73,19 @@ export class RedisCall extends ClientCall {
     const watched = { resolve: pipeline.resolve, reject: pipeline.reject };
   }
 
+  /** Its pipeline has these results. For `endPipeline`, since it throws where we fail. */
   endWith(results: [Error | null, unknown?][]): void {
-    const verdict = verdictOfResults(results, this.#circumstances());
-    weigh(this, this.permit, verdict[1]);
-    this.end(...verdict);
+    const [verdict, cause] = verdictOfResults(results, this.#circumstances());
+    if (cause !== undefined) this.#weigh(cause);
+    this.end(verdict, cause);
+  }
+
+  /** Without a connection, the failed attempts to get one speak for the target, and not each call that waited for it. */
+  #weigh(error: unknown): void {
+    const { client, permit } = this;
+    if (client.status === 'ready' || permit.settled) return;
+    if (isToldAlready(client, permit.breaker, error)) permit.withhold();
+    else permit.becomeEvidence();
   }
 
   #circumstances(): Circumstances {
@@ -132,16 +137,6 @@ const giveBack = harmless(
   (owner: { resolve: unknown; reject: unknown }, watched: Ends, original: Ends) => {
     if (owner.resolve === watched.resolve) owner.resolve = original.resolve;
     if (owner.reject === watched.reject) owner.reject = original.reject;
-  },
-);
-
-/** Without a connection, the failed attempts to get one speak for the target, and not each call that waited for it. */
-const weigh = harmless(
-  'Weighing the error of a Redis command failed',
-  ({ client }: RedisCall, permit: Permit, error) => {
-    if (client.status === 'ready' || permit.settled) return;
-    if (isToldAlready(client, permit.breaker, error)) permit.withhold();
-    else permit.becomeEvidence();
   },
 );
 

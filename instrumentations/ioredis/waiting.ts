@@ -29,6 +29,8 @@ export function errorFor(client: Client, rejection: CircuitOpenError): Error {
 
 /** The circuit is open and no connection could be made: whoever waits for one gets the reason now. */
 export function rejectWaiting(client: Client, rejection: CircuitOpenError): void {
+  // Made before any command is taken out: one that is out must end. One for all of them, as the client's own is.
+  const error = errorFor(client, rejection);
   for (const queue of queuesOf(client)) {
     for (let left = queue.length; left > 0; left--) {
       const item = queue.shift()!;
@@ -38,7 +40,7 @@ export function rejectWaiting(client: Client, rejection: CircuitOpenError): void
         queue.push(item);
       } else {
         call.refuse(rejection);
-        item.command.reject(errorFor(client, rejection));
+        item.command.reject(error);
       }
     }
   }

@@ -41,7 +41,10 @@ describe('A fault in any function of ours', function () {
   it('does not reach the application through ioredis', async () => {
     const server = await RedisServer.start();
     try {
-      const { tried, problems } = await find('ioredis', { REDIS_PORT: String(server.port) });
+      const { tried, problems } = await find('ioredis', {
+        REDIS_PORT: String(server.port),
+        DEAD_PORT: String(await findDeadPort()),
+      });
       expect(problems).to.deep.equal([]);
       expect(tried).to.be.above(200);
     } finally {

@@ -28,6 +28,8 @@ export interface Outage {
   readonly awayMs: number;
   readonly preload: boolean;
   readonly service: () => Promise<Service>;
+  /** Milliseconds for which calls are made before; default 1,500: the preload goes on loading for about a second. */
+  readonly beforeMs?: number;
   /** Milliseconds for which calls go on after the return; default 1,500. */
   readonly afterMs?: number;
 }
@@ -66,7 +68,7 @@ const PATIENCE_MS = 10_000;
 
 /** Runs a client in a process of its own while its server goes away, with the preload or without. */
 export async function runOutage(outage: Outage): Promise<Seen> {
-  const { client, pattern, everyMs = 20, awayMs, preload, afterMs = 1_500 } = outage;
+  const { client, pattern, everyMs = 20, awayMs, preload, beforeMs = 1_500, afterMs = 1_500 } = outage;
   const service = await outage.service();
   const child = spawnNode({
     program: CHILD,
@@ -86,7 +88,7 @@ export async function runOutage(outage: Outage): Promise<Seen> {
   };
   try {
     if ((await Promise.race([once(child, 'message'), dead])) === false) throw new Error(`Never began:\n${stderr}`);
-    await sleep(200);
+    await sleep(beforeMs);
     tell('away');
     await service.away();
     const from = performance.now();
