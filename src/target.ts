@@ -76,7 +76,7 @@ export function defaultPort(scheme: string): number | undefined {
 }
 
 /** Which package of OpenTelemetry makes the spans of a client, by which class. Its tracer has the name of the package. */
-export const OTEL_INSTRUMENTATIONS: ReadonlyMap<string, readonly [packageName: string, className: string]> = new Map(
+export const INSTRUMENTATION_SCOPES: ReadonlyMap<string, readonly [packageName: string, className: string]> = new Map(
   ROWS.flatMap(([, { instrumentations }]) => Object.entries(instrumentations)),
 );
 

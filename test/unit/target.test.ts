@@ -1,6 +1,6 @@
 import { expect } from 'chai';
 import {
-  OTEL_INSTRUMENTATIONS,
+  INSTRUMENTATION_SCOPES,
   SCHEMES,
   SYSTEMS,
   parseTarget,
@@ -77,7 +77,7 @@ describe('The table of systems', () => {
 
   it('has a preset for each system, and a package of OpenTelemetry for each client', () => {
     expect(SYSTEMS.map(presetOf)).to.deep.equal(['httpApi', 'cache', 'database']);
-    expect([...OTEL_INSTRUMENTATIONS.keys()]).to.have.members(['http', 'undici', 'ioredis', 'pg']);
+    expect([...INSTRUMENTATION_SCOPES.keys()]).to.have.members(['http', 'undici', 'ioredis', 'pg']);
   });
 
   it('knows no scheme that every object has', () => expect(parseTarget('constructor://host')).to.equal(undefined));

@@ -1,7 +1,7 @@
 import { SpanKind, trace, type Span, type SpanContext, type Tracer, type TracerProvider } from '@opentelemetry/api';
 import { diagnostics, reportOnce } from '../../breaker/diagnostics.js';
 import { ownerOf } from '../../breaker/values.js';
-import { OTEL_INSTRUMENTATIONS } from '../../target.js';
+import { INSTRUMENTATION_SCOPES } from '../../target.js';
 import { PACKAGE } from '../../version.js';
 import type { SdkSpan } from './sdk-span.js';
 
@@ -67,7 +67,7 @@ export class SpanCapture {
   claim(client: string): Span | undefined {
     const span = this.#last;
     const name = span?.instrumentationScope?.name;
-    if (name === undefined || name !== OTEL_INSTRUMENTATIONS.get(client)?.[0]) return undefined;
+    if (name === undefined || name !== INSTRUMENTATION_SCOPES.get(client)?.[0]) return undefined;
     this.#last = undefined;
     return span!.isRecording() && isOfThisCall(span!) ? span : undefined;
   }

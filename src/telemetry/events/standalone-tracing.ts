@@ -10,7 +10,7 @@ import {
   withoutLogsExporter,
   type TracesAskedBy,
 } from '../../environment.js';
-import { OTEL_INSTRUMENTATIONS } from '../../target.js';
+import { INSTRUMENTATION_SCOPES } from '../../target.js';
 import { hasDiagLogger, log } from '../log.js';
 
 /** Tracing that we set up for an application that has none. */
@@ -26,7 +26,7 @@ interface Instrumentation {
 const SDK = '@opentelemetry/sdk-node';
 
 /** Which instrumentation makes the spans of which client. Those that are installed are used. */
-const INSTRUMENTATIONS = [...OTEL_INSTRUMENTATIONS.values()];
+const INSTRUMENTATIONS = [...INSTRUMENTATION_SCOPES.values()];
 
 /** Files whose loading says that the application sets up tracing itself, as lines 2 and 3 of OpenTelemetry have them. */
 export const SDK_FILES: readonly string[] = ['sdk-node', 'sdk-trace-node', 'sdk-trace-base', 'sdk-trace'].flatMap(

@@ -2,6 +2,7 @@
 'use strict';
 
 const { Queue, Worker } = require('bullmq');
+const { Redis } = require('ioredis');
 
 const connection = { host: '127.0.0.1', port: Number(process.env.OUTAGE_PORT) };
 const queue = new Queue('jobs', { connection });
@@ -10,4 +11,4 @@ for (const emitter of [queue, worker]) emitter.on('error', () => {});
 
 exports.start = () => worker.waitUntilReady();
 exports.call = () => queue.add('job', {});
-exports.arrived = async () => Number(await (await queue.client).get('bull:jobs:id'));
+exports.arrived = async () => Number(await new Redis(connection).get('bull:jobs:id'));
