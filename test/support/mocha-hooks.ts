@@ -1,3 +1,6 @@
+// Loaded before Mocha's functions are there. It looks for them, and where it finds them, each instrumentation that a test
+// constructs would wrap `require` once more: after a thousand of them, what is required late overflows the stack.
+import '@opentelemetry/instrumentation';
 import { context, diag, metrics, propagation, trace } from '@opentelemetry/api';
 import { releaseDiagnostics } from './diagnostics.js';
 
