@@ -19,13 +19,21 @@ export interface PermitIssuer {
   readonly name: string;
   readonly config: BreakerConfig;
   readonly state: CircuitState;
+  /** @internal */
   readonly stateCode: StateCode;
+  /** @internal */
   settleSuccess(permit: Permit): void;
+  /** @internal */
   settleFailure(permit: Permit, cause: unknown, retryAfterMs?: number): void;
+  /** @internal */
   settleTimeout(permit: Permit, cause: unknown): void;
+  /** @internal */
   settleIgnored(permit: Permit): void;
+  /** @internal */
   settleRejected(permit: Permit, rejection: CircuitOpenError): void;
+  /** @internal */
   settleAbandoned(permit: Permit, cause: unknown): void;
+  /** @internal */
   settleAnswered(permit: Permit): void;
 }
 

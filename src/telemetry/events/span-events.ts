@@ -176,7 +176,7 @@ export class SpanEvents implements BreakerObserver<CircuitBreaker> {
   }
 }
 
-/** Client spans say which circuit they met, as long as it is not closed. Within other spans there may be several. */
+/** @internal Client spans say which circuit they met, as long as it is not closed. Within other spans there may be several. */
 export function mark(
   breaker: Pick<CircuitBreaker, 'name' | 'state' | 'stateCode'>,
   span: (Span & { readonly kind?: SpanKind }) | undefined,
