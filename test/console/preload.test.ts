@@ -78,7 +78,17 @@ describe('console of the preload', function () {
   it('is at the port of the metrics, and is loaded when somebody asks for it', async () => {
     const { page, ask, see } = await start();
     expect((await fetch(`${page}metrics`)).status).to.equal(200);
-    expect(await ask('/loaded')).to.have.members(['server.js', 'access.js', 'answer.js']);
+    expect(await ask('/loaded')).to.have.members([
+      'history.js',
+      'trace-ring.js',
+      'transition-log.js',
+      'server.js',
+      'connections.js',
+      'access.js',
+      'limited-log.js',
+      'respond.js',
+      'shared-answer.js',
+    ]);
     expect(await (await fetch(page)).text()).to.include('<title>Circuit breakers</title>');
     expect(await ask('/loaded')).to.include('console.js');
     expect((await see<{ service: string }>('breakers')).service).to.equal('shop');

@@ -9,7 +9,7 @@ import { removeTemporaryDirectories, temporaryDirectory } from '../support/files
 
 const GOOD = 'rules:\n  - match: { host: api.example.com }\n    name: example\n';
 // An opening that lasts for the whole test, however slow the machine is.
-const DEFAULTS = 'defaults: { failureThreshold: 2, initialOpenDuration: 30s }\n';
+const DEFAULTS = 'defaults: { failureThreshold: 2, initialOpenDuration: 10s }\n';
 const BAD = 'rules:\n  - match: { host: api.example.com }\n    minimumCalls: 0\n    openDuraton: 1s\n';
 
 describe('the rules file under the preload', () => {
@@ -31,8 +31,10 @@ describe('the rules file under the preload', () => {
 
   it('is named at the start, and does not keep the process alive', async () => {
     const file = write(GOOD);
-    const { code, stdout, stderr } = await run(file, 'console.log("ran")');
+    const { code, stdout } = await run(file, 'console.log("ran")');
     expect({ code, stdout }).to.deep.equal({ code: 0, stdout: 'ran\n' });
+    // Short-lived processes say nothing of the start.
+    const { stderr } = await run(file, 'setTimeout(() => {}, 800)');
     expect(stderr).to.contain(`rules from ${file}`);
   });
 
