@@ -1,19 +1,9 @@
 'use strict';
 const http = require('node:http');
-const { once } = require('node:events');
+const startServer = require('../answering-server.cjs');
 
 module.exports = async () => {
-  const server = http.createServer((req, res) => {
-    if (req.url === '/silence') return;
-    if (req.url === '/bad') res.writeHead(500);
-    res.end('ok');
-  });
-  await once(server.listen(0, '127.0.0.1'), 'listening');
-  const dead = http.createServer();
-  await once(dead.listen(0, '127.0.0.1'), 'listening');
-  const nobody = dead.address().port;
-  await new Promise((resolve) => dead.close(resolve));
-  const { port } = server.address();
+  const { port, nobody, close } = await startServer();
   const agent = new http.Agent({ keepAlive: true });
 
   const get = (options) =>
@@ -42,7 +32,7 @@ module.exports = async () => {
     ],
     end: () => {
       agent.destroy();
-      server.close();
+      close();
     },
   };
 };

@@ -1,20 +1,11 @@
 'use strict';
-const http = require('node:http');
-const { once } = require('node:events');
 const undici = require('undici');
+const startServer = require('../answering-server.cjs');
 
 module.exports = async () => {
-  const server = http.createServer((req, res) => {
-    if (req.url === '/silence') return;
-    if (req.url === '/bad') res.writeHead(500);
-    res.end('ok');
-  });
-  await once(server.listen(0, '127.0.0.1'), 'listening');
-  const dead = http.createServer();
-  await once(dead.listen(0, '127.0.0.1'), 'listening');
-  const nobody = `http://127.0.0.1:${dead.address().port}`;
-  await new Promise((resolve) => dead.close(resolve));
-  const origin = `http://127.0.0.1:${server.address().port}`;
+  const server = await startServer();
+  const nobody = `http://127.0.0.1:${server.nobody}`;
+  const origin = `http://127.0.0.1:${server.port}`;
 
   const get = async (url, options) => {
     const response = await fetch(url, options);
