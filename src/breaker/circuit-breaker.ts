@@ -1,12 +1,15 @@
 import { resolveConfig, type BreakerConfig } from './config.js';
+import { Announcements } from './announcements.js';
 import { diagnostics } from './diagnostics.js';
 import { CallAges } from './call-ages.js';
 import { isOwnTrouble, isUnreachable } from './classification.js';
 import { AbandonedError, CircuitOpenError, ConfigError, withoutStack } from './errors.js';
 import { eventLoop, type LoopWatch } from './event-loop-stalls.js';
-import { errorOf, noteOf, type FailureNote } from './failure-note.js';
-import { formatPercent, formatSeconds } from './format.js';
+import { noteOf, type FailureNote } from './failure-note.js';
+import { formatSeconds } from './format.js';
+import { failureRate, isOneFailureAway, slowCallRate, whyFailing, whySlow } from './limits.js';
 import type { BreakerObserver, DurationRecorder, Transition } from './observer.js';
+import { Opening, spreadHold } from './opening.js';
 import type { BreakerOptions } from './options.js';
 import { NO_EVIDENCE, Patience, RATE_ONLY, type Abandonment } from './patience.js';
 import {
@@ -19,7 +22,9 @@ import {
   UNGUARDED,
   type PermitIssuer,
 } from './permit.js';
+import { Probes } from './probes.js';
 import { fallBackLater, rejectLater, Run } from './run.js';
+import { SharedErrors } from './shared-errors.js';
 import { SlowCallWatch } from './slow-call-watch.js';
 import { CLOSED, HALF_OPEN, OPEN, STATE_NAMES, type CircuitState, type StateCode } from './state.js';
 import { Tally, type BreakerStats } from './tally.js';
@@ -46,16 +51,9 @@ const realSeams: BreakerSeams = {
   loop: eventLoop,
 };
 
-// A probe that was answered well counts as good once its answer has gone on for so long.
-const GOOD_ANSWER_MS = 1_000;
-// One error object that several calls of a client end with is one failure of its target, where they end so close together.
-const SAME_ERROR_MS = 50;
 // A call that has waited for so long hangs. It is told of once in so long.
 const HANGING_MS = 60_000;
 const TELL_OF_HANGING_EVERY_MS = 60 * 60_000;
-// An opening lasts this share of the time for which the circuit has not been closed.
-const SHARE_OF_OUTAGE = 0.25;
-
 const NO_LABELS: Readonly<Record<string, never>> = Object.freeze({});
 
 /**
@@ -93,45 +91,22 @@ export class CircuitBreaker implements PermitIssuer {
   #timed = false;
   // What is known of answers and waits, for breakers that time their calls.
   #patience: Patience | undefined;
-  #openedAt = 0;
-  #openFor = 0;
-  #openUntil = 0;
-  // The longest that its target has asked to be left alone.
-  #heldUntil = -Infinity;
-  // By hand, or because the target asked for it: not a conclusion of ours, which could be wrong.
-  #openOnDemand = false;
-  // Since calls were slow: then slow probes are bad ones.
-  #openedBySlowness = false;
-  // Since no connection could be made: then a connection that is made is a sign of life.
-  #openedUnreachable = false;
-  #sawSignOfLife = false;
+  // What is known of the time for which it is open, from the first time on.
+  #opening: Opening | undefined;
   #calledAt = -Infinity;
-  // When the circuit left the closed state; when it came back there, and after how long.
-  #troubleSince = 0;
-  #closedAt = -Infinity;
-  #troubleMs = 0;
-  // How many openings in a row have lasted for openDuration or longer.
-  #fullOpenings = 0;
-  #openedReason = '';
-  #opener: FailureNote | undefined;
-  #openerError: Error | undefined;
   #lastFailure: FailureNote | undefined;
   // Whether every failure since the last success says that no connection could be made.
   #unreachable = false;
-  #lastError: WeakRef<object> | undefined;
-  #lastErrorAt = -Infinity;
-  // Probes without an answer, which hold the slots; those with a good one, and since when.
-  #probes: Permit[] | undefined;
-  #answered: Permit[] | undefined;
-  #answeredAt: number[] | undefined;
+  #sharedErrors: SharedErrors | undefined;
+  // While the circuit is half-open.
+  #probes: Probes | undefined;
   #ages: CallAges | undefined;
   // In flight, and they no longer wait: a good answer has begun.
   #answeredInFlight = 0;
   #hangingToldUntil = -Infinity;
   /** @internal Whether the target has ever answered. */
   hasAnswered = false;
-  #untold: Change[] | undefined;
-  #listeners: Set<(transition: Transition) => void> | undefined;
+  #announcements: Announcements | undefined;
 
   /**
    * @param seams for tests: clocks and chance
@@ -261,9 +236,9 @@ export class CircuitBreaker implements PermitIssuer {
     const now = this.#seams.now();
     if (this.#state !== HALF_OPEN) return undefined;
     this.#countGoodAnswers(now, context);
-    if (this.#state !== HALF_OPEN || !this.#hasFreeProbe(now)) return undefined;
+    if (this.#state !== HALF_OPEN || !this.#probes!.hasRoom(now, this.#config)) return undefined;
     const permit = this.#admit(now, this.#generation, context, false, 0);
-    this.#probes!.push(permit);
+    this.#probes!.start(permit);
     return permit;
   }
 
@@ -310,10 +285,7 @@ export class CircuitBreaker implements PermitIssuer {
    * @internal
    */
   signOfLife(): void {
-    if (this.#state !== OPEN || !this.#openedUnreachable || this.#sawSignOfLife) return;
-    this.#sawSignOfLife = true;
-    const now = this.#seams.now();
-    this.#stayOpenUntil(Math.min(this.#openUntil, Math.max(now, this.#heldUntil)));
+    if (this.#state === OPEN) this.#opening!.endBySignOfLife(this.#seams.now());
   }
 
   /**
@@ -322,7 +294,7 @@ export class CircuitBreaker implements PermitIssuer {
    * @internal
    */
   closeBySignOfLife(): void {
-    if (this.#state === CLOSED || !this.#openedUnreachable) return;
+    if (this.#state === CLOSED || !this.#opening!.isUnreachable) return;
     this.#transition(CLOSED, this.#seams.now(), 'a connection was made', undefined, undefined);
   }
 
@@ -346,10 +318,9 @@ export class CircuitBreaker implements PermitIssuer {
         inFlight: tally.inFlight,
         oldestMs: this.#ages?.oldest(now) ?? null,
       },
-      failureRate: this.#failureRate(),
-      slowCallRate: this.#slowCallRate(this.#slowCalls?.overdue(now) ?? 0),
-      openUntil:
-        this.#state === OPEN && Number.isFinite(this.#openFor) ? new Date(this.#changedAt + this.#openFor) : null,
+      failureRate: failureRate(this.#window),
+      slowCallRate: slowCallRate(this.#window, this.#slowCalls?.overdue(now) ?? 0),
+      openUntil: this.#openFor === undefined ? null : new Date(this.#changedAt + this.#openFor),
     };
   }
 
@@ -357,19 +328,15 @@ export class CircuitBreaker implements PermitIssuer {
   reset(): void {
     if (this.#state === CLOSED) this.#begin(CLOSED);
     else this.#transition(CLOSED, this.#seams.now(), 'reset by hand', undefined, undefined);
-    this.#closedAt = -Infinity;
+    this.#opening?.forgetTrouble();
   }
 
   /** Opens the circuit until `reset()`. */
   forceOpen(): void {
-    const now = this.#seams.now();
-    this.#openOnDemand = true;
-    this.#openedBySlowness = this.#openedUnreachable = false;
-    if (this.#state !== OPEN) return this.#open(now, Infinity, BY_HAND, undefined, undefined, undefined);
-    if (this.#openUntil === Infinity) return;
-    this.#openFor = this.#openUntil = Infinity;
-    this.#openedReason = BY_HAND;
-    this.#opener = this.#openerError = undefined;
+    const opening = this.#openOnDemand();
+    if (this.#state !== OPEN) return this.#open(this.#seams.now(), Infinity, BY_HAND, undefined, undefined, undefined);
+    if (opening.until === Infinity) return;
+    opening.goOnByHand(BY_HAND);
     // No change of state, and still something that happened to the circuit.
     this.#tellOf(OPEN, OPEN, this.#seams.wallNow(), BY_HAND, undefined, undefined);
   }
@@ -380,13 +347,7 @@ export class CircuitBreaker implements PermitIssuer {
    * @returns a function that ends it
    */
   onTransition(listener: (transition: Transition) => void): () => void {
-    this.#listeners ??= new Set();
-    // A wrapper, so that the same function can be registered twice and each registration ended on its own.
-    const registration = (transition: Transition) => listener(transition);
-    this.#listeners.add(registration);
-    return () => {
-      this.#listeners?.delete(registration);
-    };
+    return (this.#announcements ??= new Announcements()).add(listener);
   }
 
   /** @internal For the registry, which finds it by its name. */
@@ -424,7 +385,7 @@ export class CircuitBreaker implements PermitIssuer {
 
   /** @internal Whether the circuit is open since calls failed: not by hand, and not because the target asked for it. */
   get isTripped(): boolean {
-    return this.#state === OPEN && !this.#openOnDemand;
+    return this.#state === OPEN && !this.#opening!.isOnDemand;
   }
 
   /** @internal Whether a call to come would be rejected now, but for the time that opens the way to a probe. */
@@ -435,7 +396,10 @@ export class CircuitBreaker implements PermitIssuer {
   /** @internal Whether it keeps calls from a target that is known to answer, and will until more time has passed. */
   get isUnhealthy(): boolean {
     return (
-      this.#state === OPEN && this.#config.mode === 'enforce' && this.hasAnswered && this.#seams.now() < this.#openUntil
+      this.#state === OPEN &&
+      this.#config.mode === 'enforce' &&
+      this.hasAnswered &&
+      this.#seams.now() < this.#opening!.until
     );
   }
 
@@ -476,9 +440,7 @@ export class CircuitBreaker implements PermitIssuer {
     const now = this.#seams.now();
     this.#patience?.answered(permit.startedAt, now);
     if (!isProbe) return;
-    this.#releaseProbe(permit);
-    this.#answered!.push(permit);
-    this.#answeredAt!.push(now);
+    this.#probes!.answered(permit, now);
   }
 
   /** @internal */
@@ -509,10 +471,10 @@ export class CircuitBreaker implements PermitIssuer {
   #endProbe(permit: Permit, now: number): void {
     // Its answer has counted already.
     if ((permit.flags & COUNTED) !== 0) return;
-    this.#releaseProbe(permit);
+    this.#probes!.end(permit);
     if (this.#isSlowProbe(permit, now)) {
       const reason = `a probe was slow, slow from ${formatSeconds(this.#config.slowCallDuration!)}`;
-      this.#openedBySlowness = true;
+      this.#opening!.isBySlowness = true;
       this.#open(now, this.#nextOpenDuration(now), reason, undefined, undefined, permit.context);
       return;
     }
@@ -523,7 +485,7 @@ export class CircuitBreaker implements PermitIssuer {
   /** Whether a probe is as slow as the calls were for which the circuit is open. */
   #isSlowProbe(permit: Permit, now: number): boolean {
     const { slowCallDuration } = this.#config;
-    return this.#openedBySlowness && slowCallDuration !== undefined && now - permit.startedAt >= slowCallDuration;
+    return this.#opening!.isBySlowness && slowCallDuration !== undefined && now - permit.startedAt >= slowCallDuration;
   }
 
   #closeIfProven(now: number, context: unknown): void {
@@ -535,11 +497,8 @@ export class CircuitBreaker implements PermitIssuer {
 
   /** Counts the probes that were answered well a while ago and still go on: their verdict need not wait for their end. */
   #countGoodAnswers(now: number, context: unknown): void {
-    const answered = this.#answered!;
-    const answeredAt = this.#answeredAt!;
-    while (answered.length > 0 && now - answeredAt[0]! >= GOOD_ANSWER_MS) {
-      const permit = answered.shift()!;
-      answeredAt.shift();
+    const probes = this.#probes!;
+    for (let permit = probes.takeProven(now); permit !== undefined; permit = probes.takeProven(now)) {
       // Then its end says how slow it was.
       if (this.#isSlowProbe(permit, now)) continue;
       permit.flags |= COUNTED;
@@ -555,7 +514,10 @@ export class CircuitBreaker implements PermitIssuer {
     if (verdict === false) return this.settleSuccess(permit);
     const now = this.#seams.now();
     if (verdict === 'ignored') return this.settleIgnored(permit);
-    if (this.#counts(permit) && this.#isSameFailure(permit, cause, now)) return this.settleIgnored(permit);
+    if ((permit.flags & SHARES_ERRORS) !== 0 && this.#counts(permit)) {
+      this.#sharedErrors ??= new SharedErrors();
+      if (this.#sharedErrors.isKnown(cause, now)) return this.settleIgnored(permit);
+    }
 
     this.tally.failure++;
     this.#ended(permit);
@@ -563,12 +525,13 @@ export class CircuitBreaker implements PermitIssuer {
     // Ignore 0 and NaN: NaN would never expire.
     const wait = retryAfterMs! > 0 ? Math.min(retryAfterMs!, this.#config.maxOpenDuration) : 0;
     if (!this.#counts(permit)) {
-      if (wait > 0 && this.#state === OPEN) this.#holdUntil(now + this.#spreadHold(wait));
+      // A call that began before the circuit opened brings a longer `Retry-After`.
+      if (wait > 0 && this.#state === OPEN) this.#opening!.extendTo(now + this.#spreadHold(wait));
       return;
     }
     const note = noteOf(cause);
     if (note?.status !== undefined) this.hasAnswered = true;
-    if (rateOnly && this.#state === HALF_OPEN) return this.#releaseProbe(permit);
+    if (rateOnly && this.#state === HALF_OPEN) return this.#probes!.end(permit);
     const isUnreached = (permit.flags & EVIDENCE) !== 0 || isUnreachable(cause);
     if (!rateOnly) {
       this.#consecutiveSuccesses = 0;
@@ -580,26 +543,15 @@ export class CircuitBreaker implements PermitIssuer {
     if (this.#state === CLOSED) this.#window.record(now, true, this.#isSlow(permit, now));
     if (wait > 0) {
       const openFor = this.#spreadHold(wait);
-      this.#openOnDemand = true;
-      this.#openedUnreachable = this.#openedBySlowness = false;
-      this.#heldUntil = Math.max(this.#heldUntil, now + openFor);
+      this.#openOnDemand().hold(now + openFor);
       const reason = `the target asked to wait ${formatSeconds(retryAfterMs!)}`;
       this.#open(now, openFor, reason, note, cause, permit.context);
     } else if (this.#state === HALF_OPEN) {
-      this.#openedUnreachable = isUnreached;
+      this.#opening!.isUnreachable = isUnreached;
       this.#open(now, this.#nextOpenDuration(now), 'a probe failed', note, cause, permit.context);
     } else {
       this.#tripIfOver(now, permit.context, cause);
     }
-  }
-
-  /** Whether another call has just ended with the very same error: clients hand one to every call that waits in their queue. */
-  #isSameFailure(permit: Permit, cause: unknown, now: number): boolean {
-    if ((permit.flags & SHARES_ERRORS) === 0 || cause === null || typeof cause !== 'object') return false;
-    if (now - this.#lastErrorAt < SAME_ERROR_MS && this.#lastError?.deref() === cause) return true;
-    this.#lastError = new WeakRef(cause);
-    this.#lastErrorAt = now;
-    return false;
   }
 
   /** @internal */
@@ -619,7 +571,7 @@ export class CircuitBreaker implements PermitIssuer {
     this.tally.ignored++;
     this.#ended(permit);
     if (!this.#counts(permit)) return;
-    if (this.#state === HALF_OPEN) this.#releaseProbe(permit);
+    if (this.#state === HALF_OPEN) this.#probes!.end(permit);
     else if (this.#slowCalls !== undefined) this.#endWithoutVerdict(this.#slowCalls, permit);
   }
 
@@ -629,7 +581,7 @@ export class CircuitBreaker implements PermitIssuer {
     this.#ended(permit);
     this.#tellObserver((observer) => observer.onRejection(this, rejection, true, permit.context));
     if (!this.#counts(permit)) return;
-    if (this.#state === HALF_OPEN) this.#releaseProbe(permit);
+    if (this.#state === HALF_OPEN) this.#probes!.end(permit);
     else this.#slowCalls?.ended(permit);
   }
 
@@ -663,11 +615,9 @@ export class CircuitBreaker implements PermitIssuer {
 
   /** Whether one more failure would open the circuit. */
   #wouldOpen(now: number): boolean {
-    const { failureThreshold, minimumCalls, failureRateThreshold } = this.#config;
-    if (this.#state === HALF_OPEN || this.#consecutiveFailures + 1 >= failureThreshold) return true;
+    if (this.#state === HALF_OPEN) return true;
     this.#window.rotate(now);
-    const calls = this.#window.calls + 1;
-    return calls >= minimumCalls && this.#window.failures + 1 >= calls * failureRateThreshold;
+    return isOneFailureAway(this.#consecutiveFailures, this.#window, this.#config);
   }
 
   /** As `tryAcquire`, for a call of which nobody outside gets the permit. */
@@ -696,17 +646,17 @@ export class CircuitBreaker implements PermitIssuer {
   #acquireWatched(context: unknown, longRunning: boolean, flags: number): Permit | CircuitOpenError {
     const now = this.#seams.now();
     if (this.#state === CLOSED) this.#tripIfSlow(now, context);
-    else if (this.#state === OPEN && now >= this.#openUntil) {
-      this.#transition(HALF_OPEN, now, `was open for ${formatSeconds(this.#openFor)}`, undefined, context);
+    else if (this.#state === OPEN && now >= this.#opening!.until) {
+      this.#transition(HALF_OPEN, now, `was open for ${formatSeconds(this.#opening!.length)}`, undefined, context);
     } else if (this.#state === HALF_OPEN) this.#countGoodAnswers(now, context);
     if (this.#state === CLOSED) {
       const permit = this.#admit(now, this.#generation, context, longRunning, flags);
       if (!longRunning) this.#slowCalls?.started(permit);
       return permit;
     }
-    if (this.#state === HALF_OPEN && !longRunning && this.#hasFreeProbe(now)) {
+    if (this.#state === HALF_OPEN && !longRunning && this.#probes!.hasRoom(now, this.#config)) {
       const permit = this.#admit(now, this.#generation, context, false, flags);
-      this.#probes!.push(permit);
+      this.#probes!.start(permit);
       this.#tellObserver((observer) => observer.onProbe?.(this, context));
       return permit;
     }
@@ -746,53 +696,26 @@ export class CircuitBreaker implements PermitIssuer {
   }
 
   #rejection(now: number): CircuitOpenError {
-    const open = this.#state === OPEN;
-    const state = open ? 'open' : 'half_open';
+    const opening = this.#opening!;
+    const isOpen = this.#state === OPEN;
     // Opened by hand, nothing says when to come back: the ordinary open time is as good an advice as any.
-    const wait = Number.isFinite(this.#openUntil) ? Math.max(0, this.#openUntil - now) : this.#config.openDuration;
+    const wait = isOpen ? Math.ceil(opening.wait(now, this.#config.openDuration)) : 0;
     return withoutStack(
       () =>
         new CircuitOpenError(
           this.name,
-          state,
-          open ? Math.ceil(wait) : 0,
-          this.#openedReason,
-          this.#cause(),
-          this.#opener?.code,
+          isOpen ? 'open' : 'half_open',
+          wait,
+          opening.reason,
+          opening.cause(),
+          opening.opener?.code,
         ),
     );
   }
 
-  /** One error for all rejections of an opening. */
-  #cause(): Error | undefined {
-    return (this.#openerError ??= this.#opener && errorOf(this.#opener));
-  }
-
   #enforces(now: number): boolean {
     if (this.#config.mode !== 'enforce') return false;
-    return this.#openOnDemand || this.isPanic?.(now) !== true;
-  }
-
-  /** A probe that was silent for too long gives its slot back; its verdict counts whenever it comes. */
-  #hasFreeProbe(now: number): boolean {
-    const { halfOpenMaxCalls, halfOpenTimeout } = this.#config;
-    const probes = this.#probes!;
-    if (probes.length < halfOpenMaxCalls) return true;
-    // Probes stand in the order of their start, so only the first ones can be too old.
-    while (probes.length > 0 && now - probes[0]!.startedAt >= halfOpenTimeout) probes.shift();
-    return probes.length < halfOpenMaxCalls;
-  }
-
-  #releaseProbe(permit: Permit): void {
-    if ((permit.flags & ANSWERED) === 0) {
-      const at = this.#probes!.indexOf(permit);
-      if (at !== -1) this.#probes!.splice(at, 1);
-      return;
-    }
-    const at = this.#answered!.indexOf(permit);
-    if (at === -1) return;
-    this.#answered!.splice(at, 1);
-    this.#answeredAt!.splice(at, 1);
+    return this.#opening!.isOnDemand || this.isPanic?.(now) !== true;
   }
 
   #recordDuration(durations: DurationRecorder, ms: number): void {
@@ -817,89 +740,44 @@ export class CircuitBreaker implements PermitIssuer {
 
   /** Opens a closed circuit when one of its three limits is reached. The window has just been rotated. */
   #tripIfOver(now: number, context: unknown, cause?: unknown): void {
-    const reason = this.#whyFailing();
+    const reason = whyFailing(this.#consecutiveFailures, this.#window, this.#config);
     if (reason !== undefined) {
-      this.#openedUnreachable = this.#unreachable;
+      (this.#opening ??= new Opening()).isUnreachable = this.#unreachable;
       this.#open(now, this.#nextOpenDuration(now), reason, this.#lastFailure, cause, context);
     } else if (this.#slowCalls !== undefined) this.#tripIfSlow(now, context);
-  }
-
-  #whyFailing(): string | undefined {
-    const { failureThreshold, minimumCalls, failureRateThreshold, window } = this.#config;
-    if (this.#consecutiveFailures >= failureThreshold) {
-      return `${this.#consecutiveFailures} consecutive failures (threshold ${failureThreshold})`;
-    }
-    const { calls, failures } = this.#window;
-    if (calls < minimumCalls || failures < calls * failureRateThreshold) return undefined;
-    return `failure rate ${describeRate(this.#failureRate(), calls, window, failureRateThreshold)}`;
   }
 
   /** Looked at when a call starts, too: those that hang may be all there are. */
   #tripIfSlow(now: number, context: unknown): void {
     const slowCalls = this.#slowCalls;
     if (slowCalls === undefined) return;
-    const { minimumCalls, slowCallRateThreshold, window } = this.#config;
     this.#window.rotate(now);
-    const overdue = slowCalls.overdue(now);
-    const calls = this.#window.calls + this.#window.slowWithoutVerdict + overdue;
-    const slow = this.#window.slow + this.#window.slowWithoutVerdict + overdue;
-    if (calls < minimumCalls || slow < calls * slowCallRateThreshold) return;
-    const rate = describeRate(this.#slowCallRate(overdue), calls, window, slowCallRateThreshold);
-    const reason = `slow-call rate ${rate}, slow from ${formatSeconds(slowCalls.slowCallDuration)}`;
-    this.#openedBySlowness = true;
-    this.#openedUnreachable = false;
+    const reason = whySlow(slowCalls.overdue(now), this.#window, slowCalls.slowCallDuration, this.#config);
+    if (reason === undefined) return;
+    const opening = (this.#opening ??= new Opening());
+    opening.isBySlowness = true;
+    opening.isUnreachable = false;
     this.#open(now, this.#nextOpenDuration(now), reason, undefined, undefined, context);
   }
 
-  #failureRate(): number {
-    const { calls, failures } = this.#window;
-    return calls === 0 ? 0 : failures / calls;
-  }
-
-  #slowCallRate(overdue: number): number {
-    const given = this.#window.slowWithoutVerdict + overdue;
-    const calls = this.#window.calls + given;
-    return calls === 0 ? 0 : (this.#window.slow + given) / calls;
-  }
-
-  /**
-   * How long the next opening lasts: a share of the time for which the circuit has not been closed, up to `openDuration`;
-   * from there on longer each time, up to `maxOpenDuration`.
-   */
   #nextOpenDuration(now: number): number {
-    const { initialOpenDuration, openDuration, openBackoff, openJitter, maxOpenDuration } = this.#config;
-    // Whole milliseconds, as dates have them: whoever waits until `openUntil` must not come too early.
-    const share = Math.max(initialOpenDuration, Math.ceil(this.#troubleAt(now) * SHARE_OF_OUTAGE));
-    const backedOff =
-      share < openDuration ? share : Math.min(openDuration * openBackoff ** this.#fullOpenings++, maxOpenDuration);
-    if (openJitter === 0) return backedOff;
-    // Downwards only at the cap: a wait that is cut there would end for all instances at the same moment.
-    const shortest = backedOff * (1 - openJitter);
-    const longest = Math.min(backedOff * (1 + openJitter), maxOpenDuration);
-    return shortest + this.#seams.random() * (longest - shortest);
+    return this.#opening!.nextDuration(now, this.#state === CLOSED, this.#config, this.#seams.random);
   }
 
-  /** How long the circuit has not been closed; where it was closed for a moment only, without that moment. */
-  #troubleAt(now: number): number {
-    if (this.#state !== CLOSED) return now - this.#troubleSince;
-    return now - this.#closedAt < this.#config.window ? this.#troubleMs : 0;
-  }
-
-  /** Jitter only adds to the time for which a target asks to be left alone. */
   #spreadHold(ms: number): number {
-    const { openJitter } = this.#config;
-    return openJitter === 0 ? ms : ms * (1 + openJitter * this.#seams.random());
+    return spreadHold(ms, this.#config.openJitter, this.#seams.random);
   }
 
-  /** A call that began before the circuit opened brings a longer `Retry-After`. */
-  #holdUntil(until: number): void {
-    this.#heldUntil = Math.max(this.#heldUntil, until);
-    this.#stayOpenUntil(Math.max(this.#openUntil, this.#heldUntil));
+  #openOnDemand(): Opening {
+    const opening = (this.#opening ??= new Opening());
+    opening.isOnDemand = true;
+    opening.isBySlowness = opening.isUnreachable = false;
+    return opening;
   }
 
-  #stayOpenUntil(until: number): void {
-    this.#openUntil = until;
-    this.#openFor = until - this.#openedAt;
+  /** How long the circuit is open in all, in milliseconds; undefined where it is not, or until `reset()`. */
+  get #openFor(): number | undefined {
+    return this.#state === OPEN && this.#opening!.length < Infinity ? this.#opening!.length : undefined;
   }
 
   /** @param cause the failure itself, where it is at hand; `note` is what the circuit keeps of it */
@@ -911,24 +789,17 @@ export class CircuitBreaker implements PermitIssuer {
     cause: unknown,
     context: unknown,
   ): void {
-    this.#openedAt = now;
-    this.#stayOpenUntil(openFor === Infinity ? Infinity : Math.max(now + openFor, this.#heldUntil));
-    this.#openedReason = reason;
-    this.#opener = note;
-    this.#openerError = undefined;
-    this.#sawSignOfLife = false;
-    this.#transition(OPEN, now, reason, cause === undefined ? this.#cause() : cause, context);
+    const opening = this.#opening!;
+    opening.begin(now, openFor, reason, note);
+    this.#transition(OPEN, now, reason, cause === undefined ? opening.cause() : cause, context);
   }
 
   #transition(to: StateCode, now: number, reason: string, cause: unknown, context: unknown): void {
     const from = this.#state;
-    if (from === CLOSED) this.#troubleSince = now - this.#troubleAt(now);
-    else if (to === CLOSED) {
-      this.#troubleMs = now - this.#troubleSince;
-      this.#closedAt = now;
-    }
+    if (from === CLOSED) this.#opening!.troubleBegins(now, this.#config.window);
+    else if (to === CLOSED) this.#opening!.troubleEnds(now);
     this.#window.rotate(now);
-    const failureRate = this.#failureRate();
+    const rate = failureRate(this.#window);
     this.#changedAt = this.#seams.wallNow();
     // A circuit that has just closed has an empty window, and is called all the same.
     this.#calledAt = now;
@@ -936,10 +807,10 @@ export class CircuitBreaker implements PermitIssuer {
     this.transitions ??= new Array<number>(9).fill(0);
     this.transitions[from * 3 + to]!++;
     this.#begin(to);
-    this.#tellOf(from, to, this.#changedAt, reason, cause, context, failureRate);
+    this.#tellOf(from, to, this.#changedAt, reason, cause, context, rate);
   }
 
-  /** Tells of a change. Where a listener makes another one, all hear of the first before anybody hears of that. */
+  /** Tells of a change. */
   #tellOf(
     from: StateCode,
     to: StateCode,
@@ -947,9 +818,9 @@ export class CircuitBreaker implements PermitIssuer {
     reason: string,
     cause: unknown,
     context: unknown,
-    failureRate = this.#failureRate(),
+    rate = failureRate(this.#window),
   ): void {
-    if (this.observer === undefined && this.#listeners === undefined) return;
+    if (this.observer === undefined && this.#announcements === undefined) return;
     const transition: Transition = {
       name: this.name,
       from: STATE_NAMES[from],
@@ -957,19 +828,13 @@ export class CircuitBreaker implements PermitIssuer {
       at: new Date(at),
       reason,
       cause,
-      failureRate,
-      retryAfterMs: to === OPEN && Number.isFinite(this.#openFor) ? Math.ceil(this.#openFor) : undefined,
+      failureRate: rate,
+      retryAfterMs: this.#openFor === undefined ? undefined : Math.ceil(this.#openFor),
     };
-    if (this.#untold !== undefined) {
-      this.#untold.push({ transition, context });
-      return;
-    }
-    this.#untold = [{ transition, context }];
-    for (const change of this.#untold) {
-      this.#tellObserver((observer) => observer.onTransition(this, change.transition, change.context));
-      for (const listener of this.#listeners ?? []) this.#tell(listener, change.transition);
-    }
-    this.#untold = undefined;
+    this.#announcements ??= new Announcements();
+    this.#announcements.announce({ transition, context }, (change) =>
+      this.#tellObserver((observer) => observer.onTransition(this, change.transition, change.context)),
+    );
   }
 
   /** Enters a state; nothing that began in an earlier one has a say in it. */
@@ -978,26 +843,16 @@ export class CircuitBreaker implements PermitIssuer {
     this.#generation++;
     this.#consecutiveSuccesses = 0;
     this.#slowCalls?.clear();
-    this.#probes = state === HALF_OPEN ? [] : undefined;
-    this.#answered = state === HALF_OPEN ? [] : undefined;
-    this.#answeredAt = state === HALF_OPEN ? [] : undefined;
+    this.#probes = state === HALF_OPEN ? new Probes() : undefined;
     if (state === OPEN) return;
-    this.#openOnDemand = false;
-    if (state === HALF_OPEN) return;
+    if (state === HALF_OPEN) {
+      this.#opening!.isOnDemand = false;
+      return;
+    }
     this.#window.clear();
     this.#consecutiveFailures = 0;
-    this.#fullOpenings = 0;
-    this.#heldUntil = -Infinity;
-    this.#openedBySlowness = this.#openedUnreachable = this.#unreachable = false;
-    this.#lastFailure = this.#opener = this.#openerError = undefined;
-  }
-
-  #tell(listener: (transition: Transition) => void, transition: Transition): void {
-    try {
-      listener(transition);
-    } catch (error) {
-      diagnostics.report(`A transition listener of circuit breaker "${this.name}" threw`, error);
-    }
+    this.#unreachable = false;
+    this.#lastFailure = undefined;
   }
 
   // What telemetry trips over must not become the error of a call.
@@ -1019,12 +874,6 @@ export class CircuitBreaker implements PermitIssuer {
 
 const BY_HAND = 'opened by hand';
 
-/** A change that is still to be told of, and what the call that caused it was acquired with. */
-interface Change {
-  readonly transition: Transition;
-  readonly context: unknown;
-}
-
 /** An error of the caller, which made its call before it asked: no word on the target. */
 function notAFunction(fn: unknown): Promise<never> {
   const given = fn instanceof Promise ? 'a promise: its call is made already' : typeof fn;
@@ -1039,8 +888,4 @@ function checkName(name: unknown): void {
   throw new ConfigError('CircuitBreaker', [
     { path: 'name', value: name, consequence, allowed: 'Use a string that is not empty.' },
   ]);
-}
-
-function describeRate(rate: number, calls: number, window: number, threshold: number): string {
-  return `${formatPercent(rate)} of ${calls} calls in ${formatSeconds(window)} (threshold ${formatPercent(threshold)})`;
 }
