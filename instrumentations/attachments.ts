@@ -1,18 +1,50 @@
 import type { Guard } from '../src/guard/guard.js';
-import type { Attachment, AttachmentClass } from './attachment.js';
+import type { AttachmentClass } from './attachment.js';
+import { harmless } from './harmless.js';
 import { HttpAttachment } from './http/http-attachment.js';
-import { IoredisAttachment } from './ioredis/ioredis-attachment.js';
-import { PgAttachment } from './pg/pg-attachment.js';
+import type * as Ioredis from './ioredis/ioredis-attachment.js';
+import { Patches } from './patches.js';
+import type * as Pg from './pg/pg-attachment.js';
 import { UndiciAttachment } from './undici/undici-attachment.js';
 
-/** One for each client library that is guarded. */
-const ATTACHMENTS: readonly AttachmentClass[] = [HttpAttachment, UndiciAttachment, IoredisAttachment, PgAttachment];
+/** Clients that are part of Node: there whether the application uses them or not. */
+const OF_NODE: readonly AttachmentClass[] = [HttpAttachment, UndiciAttachment];
 
-/** Attaches to every client library there is. */
-export function attachAll(guard: Guard): Attachment[] {
-  return ATTACHMENTS.map((Class) => {
-    const attachment = new Class(guard);
-    attachment.attach();
-    return attachment;
+/** A client that an application brings, or does not: its attachment is loaded with it and costs nobody else anything. */
+interface OfPackage {
+  /** Endings of the first files of the client that are patched, as `Patches.onModule` takes them. */
+  readonly files: readonly string[];
+  readonly load: () => AttachmentClass;
+}
+
+const OF_PACKAGES: readonly OfPackage[] = [
+  {
+    files: ['/built/Redis.js', '/built/Pipeline.js'],
+    load: () => (require('./ioredis/ioredis-attachment.js') as typeof Ioredis).IoredisAttachment,
+  },
+  {
+    files: ['/pg/lib/client.js', '/pg-pool/index.js'],
+    load: () => (require('./pg/pg-attachment.js') as typeof Pg).PgAttachment,
+  },
+];
+
+/** Attaches to every client library there is, and to those of packages once they are there. */
+export function attachAll(guard: Guard): void {
+  for (const Class of OF_NODE) new Class(guard).attach();
+  for (const client of OF_PACKAGES) attachOnceThere(guard, client);
+}
+
+function attachOnceThere(guard: Guard, { files, load }: OfPackage): void {
+  const wait = new Patches();
+  let isThere = false;
+  const attach = harmless('Attaching to a client failed', () => {
+    if (isThere) return;
+    isThere = true;
+    wait.undo();
+    const Class = load();
+    // It finds the file that led here among those that are loaded.
+    new Class(guard).attach();
   });
+  for (const file of files) wait.onModule(file, attach);
+  if (isThere) wait.undo();
 }

@@ -144,7 +144,7 @@ describe('The preload', () => {
     const ours = loaded.filter((file) => !file.includes('/node_modules/'));
     expect(
       ours.filter((file) =>
-        /\/(console\/(?!history)|helpers\/|middleware\/)|\/(cli|index|schema|yaml-source|instrumentation)\.js$/.test(
+        /\/(console\/(?!history)|helpers\/|middleware\/|instrumentations\/(?!http\/|undici\/)\w[\w-]*\/)|\/(cli|index|schema|yaml-source|instrumentation)\.js$/.test(
           file,
         ),
       ),
