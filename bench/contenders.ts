@@ -94,7 +94,9 @@ export function publish(registry: CircuitBreakerRegistry, to: Exclude<Metrics, '
     onTransition: () => undefined,
     onRejection: () => undefined,
   });
-  const page = telemetry('prometheus-page').createPrometheusPage(() => Promise.resolve(metrics.numbers()));
+  const page = telemetry('prometheus-page').createPrometheusPage(() =>
+    Promise.resolve({ breakers: metrics.numbers(), processes: [] }),
+  );
   if (to === 'SDK of the application') {
     metrics.attach(new MeterProvider({ readers: [new PrometheusExporter({ preventServerStart: true })] }));
   }

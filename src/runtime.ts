@@ -3,6 +3,7 @@ import type { MeterProvider } from '@opentelemetry/api';
 import type { CircuitBreaker } from './breaker/circuit-breaker.js';
 import type * as Console from './console/console.js';
 import type { LiveSource } from './console/event-stream.js';
+import type * as Health from './console/health.js';
 import type * as PastEvents from './console/history/history.js';
 import type * as Redact from './console/redact.js';
 import type * as Respond from './console/respond.js';
@@ -22,7 +23,14 @@ import { describeHangingCalls } from './telemetry/hanging-calls.js';
 import { log } from './telemetry/log.js';
 import { StartLine } from './telemetry/start-line.js';
 import { isClusterWorker, listenToWorkers, reportToPrimary } from './telemetry/metrics/cluster.js';
-import { BreakerMetrics, type BreakerNumbers } from './telemetry/metrics/metrics.js';
+import {
+  BreakerMetrics,
+  NOTHING_YET,
+  standingOf,
+  type Numbers,
+  type ProcessNumbers,
+  type Standing,
+} from './telemetry/metrics/metrics.js';
 import { createPrometheusPage, loadPrometheusPage } from './telemetry/metrics/prometheus-page.js';
 import { GRACE_OF_WORKERS_MS, MetricsPublisher, type OwnExporter } from './telemetry/metrics/metrics-publisher.js';
 import { createLogEvents } from './telemetry/events/log-events.js';
@@ -66,7 +74,9 @@ export interface Runtime {
   /** The rules in force. */
   readonly rules: LiveRules;
   /** What metrics say of the breakers here and, under a label of their own, in other threads and cluster workers. */
-  numbers(): Promise<readonly BreakerNumbers[]>;
+  numbers(): Promise<Numbers>;
+  /** What health is judged by: the breakers here and, under a label of their own, in other threads and cluster workers. */
+  standings(): Promise<readonly Standing[]>;
   /**
    * Opens a port of our own where the application brings no metrics provider. A cluster worker leaves that to its primary,
    * where that is under the preload, too.
@@ -81,7 +91,8 @@ export interface Runtime {
 }
 
 export function createRuntime(registry: CircuitBreakerRegistry, environment: Environment): Runtime {
-  const metrics = new BreakerMetrics();
+  const ofProcess = (): ProcessNumbers => ({ panic: panic.isPanic, rulesReloaded: rules.reloaded });
+  const metrics = new BreakerMetrics(ofProcess);
   const publisher = new MetricsPublisher(metrics);
   const spans = new SpanCapture();
   const events = new SpanEvents(spans, {
@@ -160,16 +171,25 @@ export function createRuntime(registry: CircuitBreakerRegistry, environment: Env
     return !publisher.hasProvider;
   }
 
-  /** Those that leave through nobody else. */
-  const ownNumbers = () => (isOnOurOwn() ? metrics.numbers() : []);
+  /** What leaves through nobody else. */
+  const ownNumbers = () =>
+    isOnOurOwn() ? { breakers: metrics.numbers(), process: ofProcess() } : { breakers: [], process: NOTHING_YET };
 
   async function reports(): Promise<Report[]> {
     return (await Promise.all(reporters.map((reporter) => reporter.reports()))).flat();
   }
 
-  async function numbers(): Promise<BreakerNumbers[]> {
-    const others = labelled(await reports());
-    return [...metrics.numbers(), ...others];
+  async function numbers(): Promise<Numbers> {
+    const { breakers, processes } = labelled(await reports());
+    return {
+      breakers: [...metrics.numbers(), ...breakers],
+      processes: [{ labels: {}, ...ofProcess() }, ...processes],
+    };
+  }
+
+  async function standings(): Promise<Standing[]> {
+    const own = Array.from(registry, standingOf);
+    return [...own, ...labelled(await reports()).breakers];
   }
 
   return {
@@ -195,6 +215,7 @@ export function createRuntime(registry: CircuitBreakerRegistry, environment: Env
       return history().traces;
     },
     numbers,
+    standings,
     publishAlone: () => {
       if (!publishes || reporters.length > 0) return;
       const inCluster = isClusterWorker();
@@ -203,10 +224,20 @@ export function createRuntime(registry: CircuitBreakerRegistry, environment: Env
       stops.push(...reporters.map((reporter) => () => reporter.stop()));
       const { clients: attachedClients } = startLine;
       const own = () =>
-        openOwnExporter(environment, { registry, panic, ...history(), spans, numbers, explain, attachedClients });
+        openOwnExporter(environment, {
+          registry,
+          panic,
+          rules,
+          ...history(),
+          spans,
+          numbers,
+          standings,
+          explain,
+          attachedClients,
+        });
       publisher.start(own, inCluster ? GRACE_OF_WORKERS_MS : undefined);
       if (!inCluster) return;
-      const tell = async () => [{ worker: '', breakers: ownNumbers() }, ...(await reports())];
+      const tell = async () => [{ worker: '', ...ownNumbers() }, ...(await reports())];
       stops.push(reportToPrimary(tell, () => publisher.yield()));
     },
     publishThroughMainThread: () => {
@@ -287,7 +318,7 @@ export function configure(config: RulesConfig): void {
 /** Opens the port of the preload: metrics and, behind them, the console. @internal */
 export async function openOwnExporter(
   environment: Environment,
-  source: LiveSource & Pick<Runtime, 'numbers' | 'spans' | 'explain' | 'attachedClients'>,
+  source: LiveSource & Pick<Runtime, 'numbers' | 'standings' | 'rules' | 'spans' | 'explain' | 'attachedClients'>,
 ): Promise<(OwnExporter & { readonly url: string }) | undefined> {
   const { prometheusHost, prometheusPort, adminToken, health } = environment;
   await loadPrometheusPage();
@@ -304,11 +335,15 @@ export async function openOwnExporter(
       reach: environment.console,
       hosts: environment.consoleHosts,
       metrics: (_, response) => sendShared(response, 'The page of metrics', page.contentType, metrics),
+      health: () => {
+        const { HealthAnswers } = require('./console/health.js') as typeof Health;
+        return new HealthAnswers(health, source);
+      },
       open: () => {
         const { createConsole } = require('./console/console.js') as typeof Console;
         const { redacted } = require('./console/redact.js') as typeof Redact;
         const traces = environment.tracesRedact ? redacted(source.traces) : source.traces;
-        return createConsole({ ...source, traces, service: serviceName(), adminToken, health });
+        return createConsole({ ...source, traces, service: serviceName(), adminToken });
       },
     });
     const unfeed = environment.console === 'off' ? undefined : source.spans.feed(source.traces);

@@ -125,16 +125,30 @@ export interface Tick {
   readonly removed: readonly string[];
 }
 
+/** What `/healthz` tells everybody: no names. */
 export interface Health {
   readonly healthy: boolean;
-  /** What it was judged by. */
-  readonly rule: string;
+  /** Of this process, its threads and its cluster workers. */
   readonly total: number;
   readonly closed: number;
   readonly open: number;
   readonly halfOpen: number;
+  /** How many of the breakers that were asked for do not exist (yet). */
+  readonly unknown: number;
+}
+
+/** What it tells those who may see the console. */
+export interface HealthInFull extends Omit<Health, 'unknown'> {
+  /** What it was judged by. */
+  readonly rule: string;
+  /** The breakers that keep calls from targets that are known to answer. */
+  readonly unhealthy: readonly { readonly name: string; readonly worker?: string }[];
+  /** Those of the breakers asked for that do not exist (yet): one exists from its first call on. */
+  readonly unknown: readonly string[];
   /** Why no call is rejected just now although circuits are open; `null` where they reject. */
   readonly panic: string | null;
+  /** Why the rules file as it is cannot be taken; `null` where it is in force. */
+  readonly rulesProblem: string | null;
 }
 
 export const ACTIONS = ['open', 'reset', 'observe', 'enforce'] as const;

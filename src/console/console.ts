@@ -1,6 +1,5 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { CircuitBreaker } from '../breaker/circuit-breaker.js';
-import type { HealthRule } from '../environment.js';
 import type { Explanation } from '../rules/rule-set.js';
 import { log } from '../telemetry/log.js';
 import { PACKAGE } from '../version.js';
@@ -9,7 +8,6 @@ import { hasToken, isSameOrigin } from './access.js';
 import { JSON_TYPE, send, sendJson, sendShared, sendText } from './respond.js';
 import { jsonList, SharedAnswer } from './shared-answer.js';
 import { ACTIONS, type Action } from './api.js';
-import { judgeHealth } from './health.js';
 import { LiveEvents, type LiveSource } from './event-stream.js';
 import { toOtlp } from './otlp.js';
 import { LimitedLog } from './limited-log.js';
@@ -20,7 +18,6 @@ import { viewBreaker, viewBreakerInFull, viewTrace } from './serialize.js';
 export interface ConsoleSource extends LiveSource {
   /** What the process calls itself. */
   readonly service: string;
-  readonly health: HealthRule;
   /** Without it, the console is read-only. */
   readonly adminToken: string | undefined;
   /** Clients that have been patched so far. */
@@ -65,10 +62,6 @@ export function createConsole(source: ConsoleSource): Console {
     '/': (_, response) => sendFile(response, 'index.html'),
     '/breakers': (_, response) => sendShared(response, 'The list of breakers', JSON_TYPE, breakers),
     '/events': (request, response) => live.serve(request, response),
-    '/healthz': (_, response, url) => {
-      const health = judgeHealth(source.health, registry, url.searchParams.getAll('breaker'), source.panic.reason);
-      sendJson(response, health.healthy ? 200 : 503, health);
-    },
     '/traces': (_, response) => sendShared(response, 'The list of traces', JSON_TYPE, latestTraces),
     '/traces/otlp': (_, response, url) => {
       const traceId = url.searchParams.get('trace');

@@ -4,6 +4,7 @@ import type { ConsoleReach } from '../environment.js';
 import { Connections } from './connections.js';
 import { isFromThisMachine, isLoopback, isMeantForUs, namesThisMachine } from './access.js';
 import { LimitedLog } from './limited-log.js';
+import type { HealthAnswers } from './health.js';
 import { sendText } from './respond.js';
 
 export type Handler = (request: IncomingMessage, response: ServerResponse) => void;
@@ -23,6 +24,8 @@ export interface ConsoleOptions {
   readonly hosts: readonly string[];
   /** What scrapers read. */
   readonly metrics: Handler;
+  /** Makes what judges health, when somebody asks for it for the first time. */
+  readonly health: () => Pick<HealthAnswers, 'answer'>;
   /** Makes the rest, when somebody asks for it for the first time. */
   readonly open: () => Console;
   /** How long a request may take to arrive, in milliseconds; default 10,000. A connection may be idle three times as long. */
@@ -36,19 +39,21 @@ export interface ConsoleServer {
 }
 
 const METRICS_PATH = '/metrics';
+const HEALTH_PATH = '/healthz';
 
 // A request of ours is a few hundred bytes and has no body worth waiting for.
 const PATIENCE_MS = 10_000;
 /**
  * A small server for people and scrapers: its door. It never keeps the process alive.
  *
- * Bound to a network, it shows `/metrics` there and the rest to this machine alone, unless it is told otherwise.
+ * Bound to a network, it shows `/metrics` and, without names, `/healthz` there and the rest to this machine alone, unless it is told otherwise.
  *
  * @throws the error of `listen`, where the address cannot be had
  */
 export function startConsole(options: ConsoleOptions): Promise<ConsoleServer> {
   const { host, port, reach, hosts, metrics, patience = PATIENCE_MS } = options;
   let console: Console | undefined;
+  let health: Pick<HealthAnswers, 'answer'> | undefined;
   let boundToLoopback = true;
   const connections = new Connections();
   const failures = new LimitedLog('error');
@@ -65,10 +70,9 @@ export function startConsole(options: ConsoleOptions): Promise<ConsoleServer> {
 
   function answer(request: IncomingMessage, response: ServerResponse): void {
     const path = (request.url ?? '/').split('?', 1)[0]!;
-    if (path === METRICS_PATH && !boundToLoopback) {
-      // Open to the network on purpose, and scrapers know a service by names that nobody has told us.
-      return serveMetrics(request, response);
-    }
+    const isForAll = path === METRICS_PATH || path === HEALTH_PATH;
+    // Open to the network on purpose, and scrapers know a service by names that nobody has told us.
+    if (isForAll && !boundToLoopback) return serveAll(path, request, response);
     if (!isMeantForUs(request.headers.host, hosts)) {
       const name = JSON.stringify(request.headers.host ?? '');
       return sendText(
@@ -77,29 +81,46 @@ export function startConsole(options: ConsoleOptions): Promise<ConsoleServer> {
         `This service does not go by the name ${name}. If it does, name it in OTEL_BREAKER_CONSOLE_HOSTS.\n`,
       );
     }
-    if (path === METRICS_PATH) return serveMetrics(request, response);
-    if (reach === 'off') return sendText(response, 404, `Not found. Here is: ${METRICS_PATH}\n`);
-    if (reach === 'local' && !(isFromThisMachine(request) && (boundToLoopback || namesThisMachine(request)))) {
+    if (isForAll) return serveAll(path, request, response);
+    if (reach === 'off') return sendText(response, 404, `Not found. Here are: ${METRICS_PATH}, ${HEALTH_PATH}\n`);
+    if (!maySeeConsole(request)) {
       return sendText(
         response,
         403,
-        `Only ${METRICS_PATH} is open to the network. OTEL_BREAKER_CONSOLE=network opens the console, too.\n`,
+        `Only ${METRICS_PATH} and ${HEALTH_PATH} are open to the network. OTEL_BREAKER_CONSOLE=network opens the console, too.\n`,
       );
     }
-    try {
+    orSayFailed(response, () => {
       console ??= options.open();
       console.handle(request, response);
+    });
+  }
+
+  function maySeeConsole(request: IncomingMessage): boolean {
+    if (reach === 'off' || !isMeantForUs(request.headers.host, hosts)) return false;
+    return reach === 'network' || (isFromThisMachine(request) && (boundToLoopback || namesThisMachine(request)));
+  }
+
+  /** What is open wherever scrapers are let in: metrics and, without names for most, health. */
+  function serveAll(path: string, request: IncomingMessage, response: ServerResponse): void {
+    if (request.method !== 'GET' && request.method !== 'HEAD') {
+      return sendText(response, 405, 'Read only\n', { allow: 'GET, HEAD' });
+    }
+    if (path === METRICS_PATH) return metrics(request, response);
+    orSayFailed(response, () => {
+      health ??= options.health();
+      health.answer(request, response, maySeeConsole(request));
+    });
+  }
+
+  function orSayFailed(response: ServerResponse, act: () => void): void {
+    try {
+      act();
     } catch (error) {
       failures.write('the console failed to answer', error);
       if (response.headersSent) response.destroy();
       else sendText(response, 500, 'The console failed to answer. The log says why.\n');
     }
-  }
-
-  function serveMetrics(request: IncomingMessage, response: ServerResponse): void {
-    if (request.method === 'GET' || request.method === 'HEAD') {
-      metrics(request, response);
-    } else sendText(response, 405, 'Read only\n', { allow: 'GET, HEAD' });
   }
 
   // Pages are sent something every second.

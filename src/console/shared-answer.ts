@@ -12,6 +12,37 @@ const MAX_SHARE = 1 / 4;
 export const MAX_ANSWER_BYTES = 64 * 1024 * 1024;
 
 /**
+ * A value that takes work to find: one search at a time, whose result goes to all who ask while it runs. It rests after
+ * it, so that no number of askers takes the process.
+ */
+export class Shared<T> {
+  readonly #find: () => Promise<T>;
+  #underWay: Promise<T> | undefined;
+  #restsUntil = 0;
+
+  constructor(find: () => Promise<T>) {
+    this.#find = find;
+  }
+
+  /** @returns rejects as the search does; then the next who asks begins anew */
+  get(): Promise<T> {
+    return (this.#underWay ??= this.#begin().finally(() => (this.#underWay = undefined)));
+  }
+
+  async #begin(): Promise<T> {
+    const rest = this.#restsUntil - performance.now();
+    if (rest > 0) await new Promise((resolve) => setTimeout(resolve, rest));
+    const began = performance.now();
+    const found = this.#find();
+    // Waiting for others, such as the workers of a cluster, is no work of this process.
+    const worked = performance.now() - began;
+    const value = await found;
+    this.#restsUntil = performance.now() + worked * (1 / MAX_SHARE - 1);
+    return value;
+  }
+}
+
+/**
  * An answer that takes long to make: one computation at a time, whose bytes go to all who ask while it runs. It gives the
  * event loop back every few milliseconds, and rests after it, so that no number of askers takes the process.
  */

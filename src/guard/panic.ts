@@ -29,6 +29,7 @@ export class Panic {
   /** Since when targets are lost: circuits that opened because a target that had answered could not be reached. */
   readonly #lostAt = new Map<CircuitBreaker, number>();
   #reason: string | undefined;
+  #hasBeen = false;
   #reviewAt = 0;
   /** How many targets that have answered there were at the last review. */
   #witnesses = 0;
@@ -46,6 +47,11 @@ export class Panic {
   /** Why nothing is rejected just now; `undefined` where circuits reject. */
   get reason(): string | undefined {
     return this.#reason;
+  }
+
+  /** Whether it is panic now; `undefined` where it never was. */
+  get isPanic(): boolean | undefined {
+    return this.#hasBeen ? this.#reason !== undefined : undefined;
   }
 
   /** The share of targets beyond which it begins; 1 turns it off, since more than all cannot be lost. */
@@ -118,6 +124,7 @@ export class Panic {
   #change(active: boolean, numbers: string, breaker: CircuitBreaker, context: unknown): void {
     const reason = `${numbers} (threshold ${formatPercent(this.#threshold)})`;
     this.#reason = active ? reason : undefined;
+    this.#hasBeen = true;
     try {
       this.onChange({ active, reason, breaker }, context);
     } catch (error) {

@@ -41,8 +41,9 @@ export class LiveRules {
   #file: RulesSection | undefined;
   #watch: FileWatch | undefined;
   #loaded = false;
-  /** Whether the file as it is cannot be taken. */
-  #isBad = false;
+  /** What is wrong with the file as it is: it cannot be taken. */
+  #problem: unknown;
+  #reloaded: boolean | undefined;
 
   constructor(environment: RulesEnvironment, listener: RulesListener) {
     this.#environment = environment;
@@ -52,6 +53,16 @@ export class LiveRules {
   /** The file that rules were read from, if there is one. */
   get file(): RulesSection | undefined {
     return this.#file;
+  }
+
+  /** Why the file as it is cannot be taken; `undefined` where it is in force, or where there is none. */
+  get problem(): unknown {
+    return this.#problem;
+  }
+
+  /** Whether the file could be taken when it was last read; `undefined` before the first reload of a good one. */
+  get reloaded(): boolean | undefined {
+    return this.#reloaded;
   }
 
   /**
@@ -82,9 +93,11 @@ export class LiveRules {
     const path = findRulesFile(this.#environment.config);
     if (path === undefined) return;
     try {
-      this.#isBad = true;
       this.#take(this.#code, loadRulesFile(path));
-      this.#isBad = false;
+    } catch (error) {
+      this.#problem = error;
+      this.#reloaded = false;
+      throw error;
     } finally {
       if (this.#environment.watch) this.#watchFile(path);
     }
@@ -125,12 +138,14 @@ export class LiveRules {
       try {
         const section = loadRulesFile(path, undefined, true);
         // Written anew and the same: whoever does that all the time must not cost more than reading it.
-        if (!this.#isBad && isSame(section, this.#file)) return;
+        if (this.#problem === undefined && isSame(section, this.#file)) return;
         this.#take(this.#code, section);
-        this.#isBad = false;
+        this.#problem = undefined;
+        this.#reloaded = true;
         this.#listener.onReload(section);
       } catch (error) {
-        this.#isBad = true;
+        this.#problem = error;
+        this.#reloaded = false;
         this.#listener.onBadReload(error);
       }
     };

@@ -3,7 +3,7 @@
  * its names from here as well.
  */
 
-/** Names of instruments. The Prometheus exporter makes `_` of each `.`, and adds `_total` to a counter. */
+/** Names of instruments: seven describe breakers, the others exist where they are needed. The Prometheus exporter makes `_` of each `.`, and adds `_total` to a counter. */
 export const METRIC = {
   state: 'circuit_breaker.state',
   calls: 'circuit_breaker.calls',
@@ -12,6 +12,12 @@ export const METRIC = {
   rejectedCalls: 'circuit_breaker.rejected_calls',
   transitions: 'circuit_breaker.state_transitions',
   duration: 'circuit_breaker.call.duration_seconds',
+  /** Of breakers that are not in mode enforce. */
+  mode: 'circuit_breaker.mode',
+  /** From the first panic on. */
+  panic: 'circuit_breaker.panic',
+  /** From the first reload on. */
+  rulesReloaded: 'circuit_breaker.rules.last_reload_successful',
 } as const;
 
 /** Names of events on spans and of log records. */

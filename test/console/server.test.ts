@@ -3,8 +3,17 @@ import { once } from 'node:events';
 import { request as httpRequest, type IncomingMessage } from 'node:http';
 import { connect } from 'node:net';
 import { networkInterfaces } from 'node:os';
-import type { BreakerDetail, BreakerView, Health, Snapshot, Tick, TransitionView } from '../../src/console/api.js';
+import type { BreakerOptions } from '../../src/breaker/options.js';
+import type {
+  BreakerDetail,
+  BreakerView,
+  HealthInFull,
+  Snapshot,
+  Tick,
+  TransitionView,
+} from '../../src/console/api.js';
 import { openCircuit, succeed } from '../support/breakers.js';
+import { captureDiag } from '../support/log.js';
 import { handleRequest, refuse, startService, type Service } from './service.js';
 
 const TOKEN = 'a-token-of-the-tests';
@@ -155,14 +164,21 @@ describe('console server', () => {
   });
 
   describe('health', () => {
+    const healthInFull = async (query = '') => JSON.parse((await get(`/healthz${query}`)).text) as HealthInFull;
     const health = async (query = '') => {
       const { status, text } = await get(`/healthz${query}`);
-      return [status, (JSON.parse(text) as Health).healthy];
+      return [status, (JSON.parse(text) as HealthInFull).healthy];
+    };
+    /** One whose target has answered. */
+    const answering = (name: string, options?: BreakerOptions) => {
+      const breaker = service.breaker(name, options);
+      succeed(breaker);
+      return breaker;
     };
 
     it('is bad while any circuit is open that rejects calls', async () => {
       await start();
-      const breaker = service.breaker('a');
+      const breaker = answering('a');
       service.breaker('b');
       expect(await health()).to.deep.equal([200, true]);
       breaker.forceOpen();
@@ -173,32 +189,102 @@ describe('console server', () => {
 
     it('leaves out breakers that observe', async () => {
       await start();
-      service.breaker('a', { mode: 'observe' }).forceOpen();
+      answering('a', { mode: 'observe' }).forceOpen();
       expect(await health()).to.deep.equal([200, true]);
+    });
+
+    it('leaves out targets that have never answered', async () => {
+      await start();
+      openCircuit(service.breaker('no such host'));
+      expect(await health()).to.deep.equal([200, true]);
+      openCircuit(answering('a'));
+      expect(await health()).to.deep.equal([503, false]);
+    });
+
+    it('is good again as soon as a call could be a probe, so that calls come which close the circuit', async () => {
+      await start();
+      const breaker = answering('a', { openDuration: 50, successThreshold: 1 });
+      openCircuit(breaker);
+      while ((await health())[0] !== 200);
+      expect(breaker.state).to.equal('open');
+      succeed(breaker);
+      expect(breaker.state).to.equal('closed');
+    });
+
+    it('says as registry.healthCheck() does', async () => {
+      await start();
+      const { registry } = service.runtime;
+      const agrees = async () => {
+        const { healthy, total, closed, open, halfOpen } = await healthInFull();
+        expect({ healthy, total, closed, open, halfOpen }).to.deep.equal(registry.healthCheck());
+      };
+      openCircuit(service.breaker('never answered'));
+      await agrees();
+      openCircuit(answering('a'));
+      await agrees();
+      answering('b', { mode: 'observe' }).forceOpen();
+      await agrees();
     });
 
     it('can be about some breakers alone', async () => {
       await start();
-      service.breaker('a').forceOpen();
+      answering('a').forceOpen();
       service.breaker('b');
       expect(await health('?breaker=b')).to.deep.equal([200, true]);
       expect(await health('?breaker=b&breaker=a')).to.deep.equal([503, false]);
       expect(await health('?breaker=not-made-yet')).to.deep.equal([200, true]);
     });
 
+    it('names breakers that it was asked for and that do not exist, and the log says it once', async () => {
+      const lines = captureDiag();
+      await start();
+      answering('payments').forceOpen();
+      for (let time = 0; time < 2; time++) {
+        const { healthy, total, unknown } = await healthInFull('?breaker=paymnets&breaker=later');
+        expect({ healthy, total, unknown }).to.deep.equal({ healthy: true, total: 0, unknown: ['paymnets', 'later'] });
+      }
+      const said = lines.filter((line) => line.includes('/healthz'));
+      expect(said.map((line) => line.slice(0, 5))).to.deep.equal(['warn:', 'info:']);
+      expect(said[0]).to.match(/"paymnets".*Did you mean "payments"\?/);
+    });
+
+    it('names what is unhealthy, and why nothing is rejected or the rules cannot be taken', async () => {
+      await start();
+      answering('a').forceOpen();
+      answering('b');
+      const health = await healthInFull();
+      expect(health).to.deep.equal({
+        healthy: false,
+        rule: 'any_open',
+        total: 2,
+        closed: 1,
+        open: 1,
+        halfOpen: 0,
+        unhealthy: [{ name: 'a' }],
+        unknown: [],
+        panic: null,
+        rulesProblem: null,
+      });
+    });
+
     it('is bad only when all circuits are open, by the rule all_open', async () => {
       await start({ OTEL_BREAKER_HEALTH: 'all_open' });
       expect(await health()).to.deep.equal([200, true]);
-      service.breaker('a').forceOpen();
-      const other = service.breaker('b');
+      answering('a').forceOpen();
+      const other = answering('b');
       expect(await health()).to.deep.equal([200, true]);
       other.forceOpen();
       expect(await health()).to.deep.equal([503, false]);
+      // Speaks neither for nor against.
+      openCircuit(service.breaker('never answered'));
+      expect(await health()).to.deep.equal([503, false]);
+      service.breaker('not open');
+      expect(await health()).to.deep.equal([200, true]);
     });
 
     it('is never bad by the rule never', async () => {
       await start({ OTEL_BREAKER_HEALTH: 'never' });
-      service.breaker('a').forceOpen();
+      answering('a').forceOpen();
       expect(await health()).to.deep.equal([200, true]);
     });
   });
@@ -313,16 +399,30 @@ describe('console server', () => {
       expect((await get('/healthz', { headers: { host: 'evil.example' } })).status).to.equal(421);
     });
 
-    it('opens to the network for metrics alone, unless told otherwise', async () => {
+    it('opens to the network for metrics, and for health without names, unless told otherwise', async () => {
       const address = addressOnANetwork();
       await start({ OTEL_EXPORTER_PROMETHEUS_HOST: '0.0.0.0' });
       succeed(service.breaker(PAYMENTS));
       const { port } = new URL(service.url);
       const outside = `http://${address}:${port}`;
       expect((await ask(outside, '/metrics', { headers: { host: 'shop:9464' } })).status).to.equal(200);
-      for (const path of ['/', '/breakers', '/healthz', '/events', '/traces', '/page/main.js', '/nothing']) {
+      for (const path of ['/', '/breakers', '/events', '/traces', '/page/main.js', '/nothing', '/healthz/']) {
         expect((await ask(outside, path)).status, path).to.equal(403);
       }
+      service.breaker(PAYMENTS).forceOpen();
+      const health = async (base: string, headers: Record<string, string>) => {
+        const { status, text } = await ask(base, `/healthz?breaker=wrong&breaker=${encodeURIComponent(PAYMENTS)}`, {
+          headers,
+        });
+        return [status, JSON.parse(text) as unknown];
+      };
+      const brief = { healthy: false, total: 1, closed: 0, open: 1, halfOpen: 0, unknown: 1 };
+      for (const host of ['shop:9464', '10.0.0.7:9464']) {
+        expect(await health(outside, { host }), host).to.deep.equal([503, brief]);
+      }
+      const here = `http://127.0.0.1:${port}`;
+      expect(await health(here, { host: 'shop:9464' })).to.deep.equal([503, brief]);
+      expect((await health(here, { host: 'localhost' }))[1]).to.deep.include({ unknown: ['wrong'] });
       expect((await ask(`http://127.0.0.1:${port}`, '/breakers')).status).to.equal(200);
       await service.stop();
 
@@ -332,10 +432,11 @@ describe('console server', () => {
       expect((await ask(opened, '/breakers', { headers: { host: 'evil.example' } })).status).to.equal(421);
     });
 
-    it('can be shut altogether', async () => {
+    it('can be shut altogether, but for scrapers and health without names', async () => {
       await start({ OTEL_BREAKER_CONSOLE: 'off' });
       expect((await get('/metrics')).status).to.equal(200);
-      for (const path of ['/', '/breakers', '/healthz']) expect((await get(path)).status, path).to.equal(404);
+      expect(JSON.parse((await get('/healthz?breaker=a')).text)).to.include({ healthy: true, unknown: 1 });
+      for (const path of ['/', '/breakers']) expect((await get(path)).status, path).to.equal(404);
     });
 
     it('lets no path out of the folder of the page', async () => {

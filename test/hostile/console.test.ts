@@ -3,6 +3,7 @@ import { once } from 'node:events';
 import { Agent, get, request, type IncomingMessage } from 'node:http';
 import { connect, type Socket } from 'node:net';
 import { CircuitBreakerRegistry } from '../../src/breaker/registry.js';
+import { HealthAnswers } from '../../src/console/health.js';
 import { createConsole } from '../../src/console/console.js';
 import { startConsole, type ConsoleServer } from '../../src/console/server.js';
 import { readEnvironment } from '../../src/environment.js';
@@ -78,7 +79,8 @@ describe('hostile clients of the console', () => {
       reach: 'local',
       hosts: [],
       metrics: (_, response) => response.end('metrics'),
-      open: () => createConsole({ ...runtime, service: 'shop', adminToken, health: 'any_open' }),
+      open: () => createConsole({ ...runtime, service: 'shop', adminToken }),
+      health: () => new HealthAnswers('any_open', runtime),
       ...(patience !== undefined && { patience }),
     });
   }

@@ -69,6 +69,7 @@ describe('panic under the preload', () => {
     const page = await scrape(address!);
     const calls = { name: `http://a.test:${port}` };
     expect(sample(page, 'circuit_breaker_state', calls)).to.equal(1);
+    expect(page).to.match(/^circuit_breaker_panic\{otel_scope_name="otel-breaker",otel_scope_version="[^"]+"\} 1$/m);
     const unenforced = sample(page, 'circuit_breaker_rejected_calls_total', { ...calls, enforced: 'false' })!;
     // The first to open may have rejected calls before the others followed.
     const enforced = sample(page, 'circuit_breaker_rejected_calls_total', { ...calls, enforced: 'true' })!;
@@ -83,6 +84,7 @@ describe('panic under the preload', () => {
     await app.prints('stdout', all('ERR_CIRCUIT_OPEN'));
     expect(app.output.stderr.match(/No call is rejected/g)).to.have.length(1);
     expect(app.output.stderr.match(/open circuits reject calls again/g)).to.have.length(1);
+    expect(sample(await scrape(address!), 'circuit_breaker_panic')).to.equal(0);
 
     app.child.send({});
     expect((await app.ends()).code).to.equal(0);

@@ -4,6 +4,8 @@ import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { expect } from 'chai';
+import type { HealthInFull } from '../../src/console/api.js';
+import { METRICS_ADDRESS, sample, scrape } from '../support/app.js';
 import { PRELOAD, runNode, spawnNode, type ChildResult } from '../support/child.js';
 import { removeTemporaryDirectories, temporaryDirectory } from '../support/files.js';
 
@@ -108,12 +110,22 @@ describe('the rules file under the preload', () => {
       child.send(portOf(server));
       // Observed, every call is made, however many have failed.
       await says('stdout', () => output, /500 500 500 500/);
+      await says('stderr', () => log, METRICS_ADDRESS);
+      const metrics = METRICS_ADDRESS.exec(log)![1]!;
+      const reloaded = async () => sample(await scrape(metrics), 'circuit_breaker_rules_last_reload_successful');
+      const problem = async () =>
+        ((await (await fetch(new URL('/healthz', metrics))).json()) as HealthInFull).rulesProblem;
+      const modes = async () => sample(await scrape(metrics), 'circuit_breaker_mode');
+      expect([await reloaded(), await problem(), await modes()]).to.deep.equal([undefined, null, 1]);
       writeFileSync(file, `mode: enforce\n${DEFAULTS}`);
       await says('stderr', () => log, /new rules from .* are in force/);
       child.send(portOf(server));
       await says('stdout', () => output, /ERR_CIRCUIT_OPEN ERR_CIRCUIT_OPEN ERR_CIRCUIT_OPEN ERR_CIRCUIT_OPEN/);
+      expect([await reloaded(), await problem(), await modes()]).to.deep.equal([1, null, undefined]);
       writeFileSync(file, 'mode: sometimes\n');
       await says('stderr', () => log, /the rules before stay in force.*mode: got "sometimes"/s);
+      expect(await reloaded()).to.equal(0);
+      expect(await problem()).to.contain('mode: got "sometimes"');
       child.send('end');
       await ended;
       expect(child.exitCode).to.equal(0);

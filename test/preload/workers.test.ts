@@ -2,9 +2,11 @@ import { expect } from 'chai';
 import { rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import type { HealthInFull } from '../../src/console/api.js';
 import { expectMetrics } from '../deploy/prometheus.js';
 import { METRICS_ADDRESS, sample, scrape, startApp, stopApps, type App } from '../support/app.js';
 import { PRELOAD } from '../support/child.js';
+import { removeTemporaryDirectories, temporaryDirectory } from '../support/files.js';
 import { installLaterLines, LATER_LINES } from '../support/node-lines.js';
 import { serve, stopServers } from '../support/servers.js';
 
@@ -63,13 +65,18 @@ class Boss {
 describe('metrics of several workers', () => {
   let upstream: string;
   let flags: string[];
+  let broken: boolean;
 
   before(async () => {
-    upstream = (await serve((_, response) => response.end())).origin;
+    upstream = (await serve((_, response) => response.writeHead(broken ? 503 : 200).end())).origin;
   });
-  beforeEach(() => (flags = []));
+  beforeEach(() => {
+    flags = [];
+    broken = false;
+  });
   afterEach(async () => {
     for (const flag of flags) rmSync(flag, { force: true });
+    removeTemporaryDirectories();
     await stopApps();
   });
   after(stopServers);
@@ -95,6 +102,20 @@ describe('metrics of several workers', () => {
 
   async function addressOf({ app }: Boss): Promise<string> {
     return (await app.prints('stderr', METRICS_ADDRESS))[1]!;
+  }
+
+  /** What `/healthz` says, beside the metrics. */
+  async function health(address: string): Promise<unknown> {
+    const answer = await fetch(new URL('/healthz', address));
+    const { total, open, unhealthy } = (await answer.json()) as HealthInFull;
+    return { status: answer.status, total, open, unhealthy };
+  }
+
+  /** Rules of circuits that stay open for the whole test, however slow the machine is. */
+  function longOpenings(): NodeJS.ProcessEnv {
+    const file = join(temporaryDirectory(), 'rules.yaml');
+    writeFileSync(file, 'defaults: { initialOpenDuration: 10m, openDuration: 10m }\n');
+    return { OTEL_BREAKER_CONFIG: file };
   }
 
   describe('of a cluster', () => {
@@ -134,6 +155,16 @@ describe('metrics of several workers', () => {
       expect(boss.app.output.stderr.match(/metrics at/g)).to.have.length(1);
       await call(boss, 1, 4);
       expect(callsByWorker(await scrape(address))).to.deep.equal({ '': 2, 1: 7, 2: 5 });
+    });
+
+    it('are what health is judged by, of every worker', async () => {
+      const { boss, address } = await startCluster(2, longOpenings());
+      for (const worker of [1, 2]) await call(boss, worker, 1);
+      expect(await health(address)).to.deep.equal({ status: 200, total: 2, open: 0, unhealthy: [] });
+      broken = true;
+      await call(boss, 2, 6);
+      const unhealthy = [{ name: upstream, worker: '2' }];
+      expect(await health(address)).to.deep.equal({ status: 503, total: 2, open: 1, unhealthy });
     });
 
     it('are gone with a worker that dies, and begin anew with the one that follows', async () => {
@@ -247,7 +278,7 @@ describe('metrics of several workers', () => {
 
   describe('of worker threads', () => {
     async function startThreads(...threads: Told[]): Promise<{ boss: Boss; address: string }> {
-      const boss = await start('threads.cjs');
+      const boss = await start('threads.cjs', longOpenings());
       for (const [index, thread] of threads.entries()) {
         boss.order('start', thread);
         await boss.hears({ from: index, called: thread.calls });
@@ -264,6 +295,18 @@ describe('metrics of several workers', () => {
       expect(callsByWorker(page)).to.deep.equal({ '': 2, 'thread-1': 3, 'thread-2': 5, 'thread-3': 7 });
       expect(sample(page, 'circuit_breaker_call_duration_seconds_count', { worker: 'thread-3' })).to.equal(7);
       expect(boss.app.output.stderr.match(/metrics at/g)).to.have.length(1);
+    });
+
+    it('are what health is judged by, of every thread', async () => {
+      const { boss, address } = await startThreads({ calls: 1 });
+      expect(await health(address)).to.deep.equal({ status: 200, total: 1, open: 0, unhealthy: [] });
+      broken = true;
+      boss.order('start', { calls: 1 });
+      await boss.hears({ from: 1, called: 1 });
+      boss.order('tell', { thread: 0, calls: 6 });
+      await boss.hears({ from: 0, called: 6 });
+      const unhealthy = [{ name: upstream, worker: 'thread-1' }];
+      expect(await health(address)).to.deep.equal({ status: 503, total: 2, open: 1, unhealthy });
     });
 
     it('are gone with a thread that ends, is terminated, or whose parent is', async () => {

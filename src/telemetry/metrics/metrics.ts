@@ -1,5 +1,6 @@
 import type { Attributes, BatchObservableResult, Meter, MeterProvider, Observable } from '@opentelemetry/api';
 import type { CircuitBreaker } from '../../breaker/circuit-breaker.js';
+import type { Mode } from '../../breaker/options.js';
 import type { Tally } from '../../breaker/tally.js';
 import { CLOSED, OPEN, STATE_NAMES, TRANSITIONS, type StateCode } from '../../breaker/state.js';
 import { PACKAGE } from '../../version.js';
@@ -9,19 +10,42 @@ import { METRIC } from '../names.js';
 
 type Observe = (value: number, attributes: Attributes) => void;
 
-/** What six of the seven metrics are made of. */
+/** What metrics are made of that are read from a breaker. */
 interface Counted {
   readonly stateCode: StateCode;
+  readonly config: { readonly mode: Mode };
   readonly tally: Readonly<Tally>;
   readonly transitions: readonly number[] | undefined;
 }
 
-/** All that metrics say of one breaker, as plain data that can cross to another thread or process. */
-export interface BreakerNumbers extends Counted {
+/** What health is judged by, as plain data that can cross to another thread or process. */
+export interface Standing {
   /** Its name among them. */
   readonly labels: Attributes;
+  readonly stateCode: StateCode;
+  readonly config: { readonly mode: Mode };
+  readonly hasAnswered: boolean;
+  readonly isUnhealthy: boolean;
+}
+
+/** All that metrics say of one breaker, as plain data as well. */
+export interface BreakerNumbers extends Counted, Standing {
   /** `undefined` where no call succeeded or failed yet. */
   readonly durations: DurationTotals | undefined;
+}
+
+/** What metrics say of a process, or of a thread, as a whole; a value that is `undefined` has no metric yet. */
+export interface ProcessNumbers {
+  /** Whether so many targets are lost that no circuit rejects. */
+  readonly panic: boolean | undefined;
+  /** Whether the rules file could be taken when it was last read. */
+  readonly rulesReloaded: boolean | undefined;
+}
+
+/** All that metrics say. */
+export interface Numbers {
+  readonly breakers: readonly BreakerNumbers[];
+  readonly processes: readonly (ProcessNumbers & { readonly labels: Attributes })[];
 }
 
 interface ObservedInstrument {
@@ -32,7 +56,9 @@ interface ObservedInstrument {
   readonly observe: (breaker: Counted, labels: Attributes, observe: Observe) => void;
 }
 
-/** Six of the seven metrics, as numbers read from a breaker at each collection; the seventh is the histogram below. */
+const MODE_CODES: Readonly<Record<Mode, number>> = { enforce: 0, observe: 1, off: 2 };
+
+/** Metrics that are numbers read from a breaker at each collection; the histogram below is none of them. */
 export const OBSERVED: readonly ObservedInstrument[] = [
   {
     name: METRIC.state,
@@ -90,6 +116,32 @@ export const OBSERVED: readonly ObservedInstrument[] = [
       }
     },
   },
+  {
+    name: METRIC.mode,
+    kind: 'gauge',
+    description: 'Mode of a breaker that does not enforce: 1 observe, 2 off',
+    observe: ({ config }, labels, observe) => {
+      if (config.mode !== 'enforce') observe(MODE_CODES[config.mode], labels);
+    },
+  },
+];
+
+/** Metrics of the process as a whole. */
+export const OBSERVED_OF_PROCESS: readonly {
+  readonly name: string;
+  readonly description: string;
+  readonly read: (process: ProcessNumbers) => boolean | undefined;
+}[] = [
+  {
+    name: METRIC.panic,
+    description: 'Whether so many targets are lost at once that no circuit rejects: 1 yes, 0 no longer',
+    read: ({ panic }) => panic,
+  },
+  {
+    name: METRIC.rulesReloaded,
+    description: 'Whether the rules file could be taken when it was last read: 1 yes, 0 the rules before are in force',
+    read: ({ rulesReloaded }) => rulesReloaded,
+  },
 ];
 
 export const DURATION = {
@@ -111,8 +163,11 @@ interface Attachment {
   readonly names: Set<string>;
 }
 
+/** Nothing to tell of the process. */
+export const NOTHING_YET: ProcessNumbers = { panic: undefined, rulesReloaded: undefined };
+
 /**
- * The seven metrics of a set of breakers: through the instruments of the application's provider, or as plain numbers.
+ * The metrics of a set of breakers: through the instruments of the application's provider, or as plain numbers.
  *
  * Nothing is recorded during a call: breakers keep plain numbers, and one callback reads them at each collection.
  */
@@ -122,6 +177,9 @@ export class BreakerMetrics {
   readonly #known = new WeakMap<CircuitBreaker, Durations>();
   #attachment: Attachment | undefined;
   #saidFull = false;
+
+  /** @param process what there is to tell of the process as a whole */
+  constructor(readonly process: () => ProcessNumbers = () => NOTHING_YET) {}
 
   add(breaker: CircuitBreaker): void {
     const known = this.#known.get(breaker);
@@ -144,8 +202,7 @@ export class BreakerMetrics {
   numbers(): BreakerNumbers[] {
     this.#lookForHangingCalls();
     return Array.from(this.#durations, ([breaker, durations]) => ({
-      labels: labelsOf(breaker),
-      stateCode: breaker.stateCode,
+      ...standingOf(breaker),
       tally: { ...breaker.tally },
       transitions: breaker.transitions?.slice(),
       durations: durations.totals(),
@@ -157,11 +214,15 @@ export class BreakerMetrics {
     this.detach();
     const meter = provider.getMeter(PACKAGE.name, PACKAGE.version);
     // No units: the Prometheus exporter would print a line for each. The name of the histogram says seconds.
-    const instruments = OBSERVED.map(({ name, kind, description }) =>
+    const ofBreakers = OBSERVED.map(({ name, kind, description }) =>
       kind === 'gauge'
         ? meter.createObservableGauge(name, { description })
         : meter.createObservableCounter(name, { description }),
     );
+    const ofProcess = OBSERVED_OF_PROCESS.map(({ name, description }) =>
+      meter.createObservableGauge(name, { description }),
+    );
+    const instruments = [...ofBreakers, ...ofProcess];
     const histogram = meter.createHistogram(DURATION.name, {
       description: DURATION.description,
       unit: DURATION.unit,
@@ -170,12 +231,15 @@ export class BreakerMetrics {
     this.#attachment = {
       meter,
       instruments,
-      observe: (result) => this.#observe(result, instruments),
+      observe: (result) => {
+        this.#observe(result, ofBreakers);
+        this.#observeProcess(result, ofProcess);
+      },
       record: (seconds, labels) => histogram.record(seconds, labels),
       names: new Set(),
     };
     for (const durations of this.#durations.values()) durations.replay();
-    meter.addBatchObservableCallback(this.#attachment.observe, [...instruments]);
+    meter.addBatchObservableCallback(this.#attachment.observe, instruments);
   }
 
   detach(): void {
@@ -204,6 +268,14 @@ export class BreakerMetrics {
     }
   }
 
+  #observeProcess(result: BatchObservableResult, instruments: readonly Observable[]): void {
+    const process = this.process();
+    OBSERVED_OF_PROCESS.forEach(({ read }, index) => {
+      const value = read(process);
+      if (value !== undefined) result.observe(instruments[index]!, Number(value));
+    });
+  }
+
   // One function for all breakers, not one for each.
   readonly #handOver = (durations: Durations): void => {
     if (this.#attachment === undefined || !this.#hasRoomFor(durations.breaker)) return;
@@ -228,6 +300,12 @@ export class BreakerMetrics {
     names.add(name);
     return true;
   }
+}
+
+/** What health is judged by, of one breaker. */
+export function standingOf(breaker: CircuitBreaker): Standing {
+  const { stateCode, hasAnswered, isUnhealthy } = breaker;
+  return { labels: labelsOf(breaker), stateCode, config: { mode: breaker.config.mode }, hasAnswered, isUnhealthy };
 }
 
 function labelsOf(breaker: CircuitBreaker): Attributes {

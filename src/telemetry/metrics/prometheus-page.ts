@@ -3,7 +3,7 @@ import type { DataPoint, MetricData, MetricProducer } from '@opentelemetry/sdk-m
 import { PACKAGE } from '../../version.js';
 import { loadInPieces } from '../load-in-pieces.js';
 import { DURATION_BOUNDS } from './durations.js';
-import { DURATION, OBSERVED, type BreakerNumbers } from './metrics.js';
+import { DURATION, OBSERVED, OBSERVED_OF_PROCESS, type BreakerNumbers, type Numbers } from './metrics.js';
 
 /** What scrapers read. */
 export interface PrometheusPage {
@@ -34,7 +34,7 @@ export async function loadPrometheusPage(): Promise<void> {
  *
  * @param read the numbers of the moment
  */
-export function createPrometheusPage(read: () => Promise<readonly BreakerNumbers[]>): PrometheusPage {
+export function createPrometheusPage(read: () => Promise<Numbers>): PrometheusPage {
   const { AggregationTemporality, DataPointType, MeterProvider } =
     require('@opentelemetry/sdk-metrics') as typeof import('@opentelemetry/sdk-metrics');
   const { PrometheusExporter, PrometheusSerializer } =
@@ -70,6 +70,18 @@ export function createPrometheusPage(read: () => Promise<readonly BreakerNumbers
     return [...counted, durations].filter(({ dataPoints }) => dataPoints.length > 0);
   }
 
+  function metricsOfProcesses(processes: Numbers['processes']): MetricData[] {
+    return OBSERVED_OF_PROCESS.map(({ name, description, read }): MetricData => {
+      const dataPoints: DataPoint<number>[] = [];
+      for (const process of processes) {
+        const value = read(process);
+        if (value !== undefined) dataPoints.push({ attributes: process.labels, value: Number(value), ...times });
+      }
+      const descriptor = { name, description, unit: '', valueType: ValueType.DOUBLE };
+      return { descriptor, ...cumulative, dataPoints, dataPointType: DataPointType.GAUGE };
+    }).filter(({ dataPoints }) => dataPoints.length > 0);
+  }
+
   const scope = { name: PACKAGE.name, version: PACKAGE.version };
   const nothing: MetricProducer = {
     // The reader takes the resource of its provider.
@@ -83,7 +95,7 @@ export function createPrometheusPage(read: () => Promise<readonly BreakerNumbers
 
   function* write(
     { resource }: { readonly resource: Parameters<typeof aboutTarget.serialize>[0]['resource'] },
-    breakers: readonly BreakerNumbers[],
+    { breakers, processes }: Numbers,
   ): Generator<number, readonly Buffer[]> {
     const whole = aboutTarget.serialize({ resource, scopeMetrics: [] });
     // All breakers of a metric stand together, under one description: sorted by metric here, written by breaker.
@@ -102,6 +114,10 @@ export function createPrometheusPage(read: () => Promise<readonly BreakerNumbers
       yield bytes;
     }
     const inOrder = [...OBSERVED.map(({ name }) => name), DURATION.name].flatMap((name) => byMetric.get(name) ?? []);
+    const metrics = metricsOfProcesses(processes);
+    if (metrics.length > 0) {
+      inOrder.push(Buffer.from(aboutBreakers.serialize({ resource, scopeMetrics: [{ scope, metrics }] })));
+    }
     // Of a target without breakers, its whole page says that there are none.
     if (inOrder.length === 0) return [Buffer.from(whole)];
     return [Buffer.from(withoutRemark(whole)), ...inOrder];

@@ -1,6 +1,6 @@
 import type { Attributes } from '@opentelemetry/api';
 import { log } from '../log.js';
-import type { BreakerNumbers } from './metrics.js';
+import type { BreakerNumbers, Numbers, ProcessNumbers } from './metrics.js';
 
 // Captured at load: an application's fake timers must not hold up a scrape.
 const { setTimeout, clearTimeout } = globalThis;
@@ -10,6 +10,7 @@ export interface Report {
   /** How it is told apart from the others. */
   readonly worker: string;
   readonly breakers: readonly BreakerNumbers[];
+  readonly process: ProcessNumbers;
 }
 
 /** Somebody who knows of workers. */
@@ -108,8 +109,9 @@ export function quietly(act: () => void): void {
 }
 
 /** The numbers of workers, each under a label of its own. */
-export function labelled(reports: readonly Report[]): BreakerNumbers[] {
-  return reports.flatMap(({ worker, breakers }) =>
+export function labelled(reports: readonly Report[]): Numbers {
+  const breakers = reports.flatMap(({ worker, breakers }) =>
     breakers.map((breaker) => ({ ...breaker, labels: { ...breaker.labels, worker } satisfies Attributes })),
   );
+  return { breakers, processes: reports.map(({ worker, process }) => ({ ...process, labels: { worker } })) };
 }

@@ -1,7 +1,6 @@
 import { subscribe, unsubscribe } from 'node:diagnostics_channel';
 import { BroadcastChannel, threadId, type Worker } from 'node:worker_threads';
-import type { BreakerNumbers } from './metrics.js';
-import { quietly, Reports, type Reporter } from './reports.js';
+import { quietly, Reports, type Report, type Reporter } from './reports.js';
 
 // All threads of a process share these names, and nothing else does. Two, so that no thread hears what others answer.
 const QUESTIONS = 'otel-breaker.threads.1.questions';
@@ -15,8 +14,11 @@ interface Answer {
   readonly thread: number;
   /** The threads that it has started itself. */
   readonly threads: readonly number[];
-  readonly breakers: readonly BreakerNumbers[];
+  readonly numbers: ThreadNumbers;
 }
+
+/** What a thread has counted itself. */
+type ThreadNumbers = Omit<Report, 'worker'>;
 
 /** The threads that this one starts. Nothing of the application's gets a listener or is kept from being collected. */
 class StartedThreads {
@@ -71,9 +73,9 @@ export function listenToThreads(): Reporter {
     channels.answers.onmessage = (event) => quietly(() => hear((event as { data: Answer }).data));
   }
 
-  function hear({ round, thread, threads, breakers }: Answer): void {
+  function hear({ round, thread, threads, numbers }: Answer): void {
     startedBy.set(thread, threads);
-    reports.heard(thread, round, [{ worker: `thread-${thread}`, breakers }]);
+    reports.heard(thread, round, [{ worker: `thread-${thread}`, ...numbers }]);
   }
 
   return {
@@ -93,7 +95,7 @@ export function listenToThreads(): Reporter {
  *
  * @returns `begin`, to be called when there is something to tell: threads without breakers, and that start none, stay unheard of
  */
-export function reportToMainThread(tell: () => readonly BreakerNumbers[]): { begin(): void; stop(): void } {
+export function reportToMainThread(tell: () => ThreadNumbers): { begin(): void; stop(): void } {
   // At once, before the new thread has anything to tell: nobody else knows that it runs.
   const started = new StartedThreads(() => {
     if (questions === undefined) begin();
@@ -102,7 +104,7 @@ export function reportToMainThread(tell: () => readonly BreakerNumbers[]): { beg
   let questions: BroadcastChannel | undefined;
 
   function answer(round: number): void {
-    const message: Answer = { round, thread: threadId, threads: started.ids(), breakers: tell() };
+    const message: Answer = { round, thread: threadId, threads: started.ids(), numbers: tell() };
     // Opened for each answer: an open one would be sent the answers of all other threads.
     const answers = new BroadcastChannel(ANSWERS);
     answers.postMessage(message);

@@ -3,7 +3,7 @@ import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import { AggregationTemporality, MeterProvider } from '@opentelemetry/sdk-metrics';
 import { CircuitBreaker } from '../../../../src/breaker/circuit-breaker.js';
-import { BreakerMetrics } from '../../../../src/telemetry/metrics/metrics.js';
+import { BreakerMetrics, NOTHING_YET, type ProcessNumbers } from '../../../../src/telemetry/metrics/metrics.js';
 import {
   fail,
   ignore,
@@ -54,6 +54,23 @@ describe('BreakerMetrics', () => {
       'circuit_breaker.rejected_calls sum',
       'circuit_breaker.state_transitions sum',
       'circuit_breaker.call.duration_seconds histogram in s',
+    ]);
+  });
+
+  it('are more only where a breaker does not enforce, there was panic, or the rules were read again', async () => {
+    const { provider, readers } = providerWithReaders(1);
+    let process: ProcessNumbers = NOTHING_YET;
+    const metrics = new BreakerMetrics(() => process);
+    metrics.attach(provider);
+    for (const mode of ['enforce', 'observe', 'off'] as const) metrics.add(new CircuitBreaker(mode, { mode }));
+    const others = async () => (await readers[0]!.scrape()).filter((line) => /mode|panic|rules/.test(line));
+    const modes = ['circuit_breaker.mode{name="observe"} 1', 'circuit_breaker.mode{name="off"} 2'];
+    expect(await others()).to.deep.equal(modes);
+    process = { panic: true, rulesReloaded: false };
+    expect(await others()).to.deep.equal([
+      ...modes,
+      'circuit_breaker.panic{} 1',
+      'circuit_breaker.rules.last_reload_successful{} 0',
     ]);
   });
 

@@ -1,4 +1,5 @@
 import { expect } from 'chai';
+import { NOTHING_YET } from '../../../../src/telemetry/metrics/metrics.js';
 import { Reports } from '../../../../src/telemetry/metrics/reports.js';
 
 // So long that a test which waits for it fails.
@@ -16,7 +17,7 @@ function workersUnderTest() {
     ask: (round) => void asked.push(round),
     isAlive: (worker) => !dead.has(worker),
   });
-  const report = (worker: string) => [{ worker, breakers: [] }];
+  const report = (worker: string) => [{ worker, breakers: [], process: NOTHING_YET }];
   const hello = (...workers: string[]) => {
     for (const worker of workers) reports.heard(worker, 0, report(worker));
   };
@@ -45,10 +46,10 @@ describe('Reports', () => {
     const reports: Reports<string> = new Reports<string>({
       patience: FOR_EVER,
       isAlive: () => true,
-      ask: (round) => reports.heard('a', round, [{ worker: 'at once', breakers: [] }]),
+      ask: (round) => reports.heard('a', round, [{ worker: 'at once', breakers: [], process: NOTHING_YET }]),
     });
     reports.heard('a', 0, []);
-    expect(await reports.all()).to.deep.equal([{ worker: 'at once', breakers: [] }]);
+    expect(await reports.all()).to.deep.equal([{ worker: 'at once', breakers: [], process: NOTHING_YET }]);
   });
 
   it('wait once for a worker that does not answer, and not again before it does', async () => {
