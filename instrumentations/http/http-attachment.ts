@@ -194,12 +194,14 @@ function targetOf(req: Request, host: string, port: number): Target {
 
 /**
  * The target of a request with a connection of its own, which does not say its port: the `Host` header does, where Node
- * has made it. One that the application made may come from a stranger.
+ * has made it. One that the application passes on comes from a stranger, and in lower case, as Node gives headers that came.
  */
 function targetFromHost(req: Request): Target {
   const host = req.host.toLowerCase();
-  const url = `${req.protocol}//${String(req.getHeader('host'))}`;
-  const named = URL.canParse(url) ? targetOfUrl(new URL(url)) : undefined;
-  if (named?.host === host) return targetOf(req, host, named.port);
+  if (req.getRawHeaderNames().includes('Host')) {
+    const url = `${req.protocol}//${String(req.getHeader('host'))}`;
+    const named = URL.canParse(url) ? targetOfUrl(new URL(url)) : undefined;
+    if (named?.host === host) return targetOf(req, host, named.port);
+  }
   return targetOf(req, host, req.protocol === 'https:' ? 443 : 80);
 }
