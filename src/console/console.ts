@@ -9,7 +9,7 @@ import { JSON_TYPE, send, sendJson, sendShared, sendText } from './respond.js';
 import { jsonList, SharedAnswer } from './shared-answer.js';
 import { ACTIONS, type Action } from './api.js';
 import { LiveEvents, type LiveSource } from './event-stream.js';
-import { toOtlp } from './otlp.js';
+import { otlpPieces } from './otlp.js';
 import { LimitedLog } from './limited-log.js';
 import { PageFiles } from './page-files.js';
 import type { Console } from './server.js';
@@ -57,6 +57,7 @@ export function createConsole(source: ConsoleSource): Console {
     ),
   );
   const latestTraces = new SharedAnswer(() => jsonList({}, 'traces', traces.traces(), viewTrace));
+  const download = new SharedAnswer(() => otlpPieces(traces.traces()));
 
   const routes: Readonly<Record<string, (request: IncomingMessage, response: ServerResponse, url: URL) => void>> = {
     '/': (_, response) => sendFile(response, 'index.html'),
@@ -65,8 +66,9 @@ export function createConsole(source: ConsoleSource): Console {
     '/traces': (_, response) => sendShared(response, 'The list of traces', JSON_TYPE, latestTraces),
     '/traces/otlp': (_, response, url) => {
       const traceId = url.searchParams.get('trace');
-      const chosen = traces.traces().filter((trace) => traceId === null || trace.traceId === traceId);
-      sendJson(response, 200, toOtlp(chosen), {
+      const one = traceId === null ? undefined : traces.get(traceId);
+      const answer = traceId === null ? download : new SharedAnswer(() => otlpPieces(one === undefined ? [] : [one]));
+      sendShared(response, 'The download of traces', JSON_TYPE, answer, {
         'content-disposition': 'attachment; filename="otel-breaker-traces.json"',
       });
     },

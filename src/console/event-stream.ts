@@ -4,7 +4,9 @@ import type { Panic } from '../guard/panic.js';
 import type { SpanCapture } from '../telemetry/events/span-capture.js';
 import type { TraceRing } from './history/trace-ring.js';
 import type { TransitionLog } from './history/transition-log.js';
+import { LimitedLog } from './limited-log.js';
 import { SECURITY_HEADERS, sendText } from './respond.js';
+import { PieceWriter, SharedAnswer, type Pieces } from './shared-answer.js';
 import type { BreakerView, Snapshot, Tick } from './api.js';
 import { viewBreaker, viewTrace, viewTransition } from './serialize.js';
 
@@ -31,6 +33,12 @@ export interface LiveSource {
  */
 export class LiveEvents {
   readonly #readers = new Set<ServerResponse>();
+  /** Those who wait for everything there is. */
+  readonly #waiting = new Set<ServerResponse>();
+  readonly #snapshot = new SharedAnswer(() => this.#writeSnapshot());
+  /** What was told since it was begun, for those who wait. */
+  #missed: string[] = [];
+  readonly #failures = new LimitedLog('error');
   readonly #source: LiveSource;
   readonly #about: Pick<Snapshot, 'service' | 'version' | 'admin'>;
   /** Each breaker as it was last told of. */
@@ -44,7 +52,7 @@ export class LiveEvents {
   }
 
   serve(request: IncomingMessage, response: ServerResponse): void {
-    if (this.#readers.size >= MAX_READERS) {
+    if (this.#size >= MAX_READERS) {
       return sendText(response, 503, `${MAX_READERS} pages are open already\n`, { 'retry-after': '5' });
     }
     response.writeHead(200, {
@@ -59,32 +67,61 @@ export class LiveEvents {
     }
     // A page that lost its connection comes back this soon.
     response.write('retry: 1000\n\n');
-    if (this.#readers.size === 0) this.#watch();
-    this.#readers.add(response);
+    if (this.#size === 0) this.#watch();
+    this.#waiting.add(response);
     response.once('close', () => {
       this.#readers.delete(response);
-      if (this.#readers.size === 0) this.#stopWatching?.();
+      this.#waiting.delete(response);
+      if (this.#size === 0) this.#stopWatching?.();
     });
-    response.write(event('snapshot', this.snapshot()));
+    this.#snapshot.bytes().then(
+      (bytes) => {
+        // Gone meanwhile.
+        if (!this.#waiting.delete(response)) return;
+        response.write(bytes);
+        for (const text of this.#missed) response.write(text);
+        if (this.#waiting.size === 0) this.#missed = [];
+        this.#readers.add(response);
+      },
+      (error: unknown) => {
+        this.#failures.write('The page could not be told of the breakers', error);
+        response.destroy();
+      },
+    );
   }
 
-  snapshot(): Snapshot {
+  get #size(): number {
+    return this.#readers.size + this.#waiting.size;
+  }
+
+  /** The first event, in pieces: of a thousand breakers and the traces of an outage it has megabytes. */
+  *#writeSnapshot(): Pieces {
+    this.#missed = [];
     const { registry, panic, transitions, traces, spans } = this.#source;
-    return {
+    const head: Omit<Snapshot, 'breakers' | 'traces'> = {
       now: new Date().toISOString(),
       ...this.#about,
       panic: panic.reason ?? null,
       tracing: spans.watch(),
-      breakers: Array.from(registry, viewBreaker),
       transitions: transitions.latest().map(viewTransition),
-      traces: traces.traces().map(viewTrace),
     };
+    // All there are now: what changes while this is written is told after it.
+    const breakers = Array.from(registry);
+    const latestTraces = traces.traces();
+    const writer = new PieceWriter();
+    yield writer.add(`event: snapshot\ndata: ${JSON.stringify(head).slice(0, -1)},"breakers":[`);
+    yield* writer.addItems(breakers, (breaker) => JSON.stringify(viewBreaker(breaker)));
+    yield writer.add('],"traces":[');
+    yield* writer.addItems(latestTraces, (trace) => JSON.stringify(viewTrace(trace)));
+    yield writer.add(']}\n\n');
+    return writer.pieces;
   }
 
   close(): void {
     this.#stopWatching?.();
-    for (const reader of this.#readers) reader.destroy();
+    for (const reader of [...this.#readers, ...this.#waiting]) reader.destroy();
     this.#readers.clear();
+    this.#waiting.clear();
   }
 
   #watch(): void {
@@ -128,6 +165,7 @@ export class LiveEvents {
   }
 
   #tell(text: string): void {
+    if (this.#waiting.size > 0) this.#missed.push(text);
     for (const reader of this.#readers) {
       if (reader.writableLength > MAX_BEHIND_BYTES) reader.destroy();
       else reader.write(text);

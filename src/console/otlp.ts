@@ -1,27 +1,51 @@
 import type { HrTime } from '@opentelemetry/api';
 import type { SdkSpan } from '../telemetry/events/sdk-span.js';
 import type { RingTrace } from './history/trace-ring.js';
+import { PieceWriter, type Pieces } from './shared-answer.js';
 
 /**
- * Traces as OTLP/JSON, the form that Jaeger, Tempo and other viewers import.
+ * Traces as OTLP/JSON, the form that Jaeger, Tempo and other viewers import, span by span.
  *
  * Written here and not by OpenTelemetry's exporter: that would be a dependency of half a megabyte for one download.
  *
  * @see https://opentelemetry.io/docs/specs/otlp/#json-protobuf-encoding
  */
-export function toOtlp(traces: readonly RingTrace[]): object {
-  const spans = traces.flatMap((trace) => trace.spans);
-  return {
-    resourceSpans: grouped(spans, ({ resource }) => resource).map(([resource, ofResource]) => ({
-      resource: { attributes: keyValues(resource.attributes) },
-      scopeSpans: grouped(ofResource, ({ instrumentationScope: { name, version = '' } }) => `${name}\0${version}`).map(
-        ([, ofScope]) => {
-          const { name, version = '' } = ofScope[0]!.instrumentationScope;
-          return { scope: { name, version }, spans: ofScope.map(otlpSpan) };
-        },
-      ),
-    })),
-  };
+export function* otlpPieces(traces: readonly RingTrace[]): Pieces {
+  const writer = new PieceWriter();
+  const bytes = writer.add('{"resourceSpans":[');
+  const byResource = new Map<SdkSpan['resource'], Map<string, SdkSpan[]>>();
+  for (const trace of traces) {
+    for (const span of trace.spans) listOf(byResource, span).push(span);
+    yield bytes;
+  }
+  for (const [index, [resource, byScope]] of [...byResource].entries()) {
+    const attributes = write(keyValues(resource.attributes));
+    yield writer.add(`${index > 0 ? ',' : ''}{"resource":{"attributes":${attributes}},"scopeSpans":[`);
+    for (const [place, spans] of [...byScope.values()].entries()) {
+      const { name, version = '' } = spans[0]!.instrumentationScope;
+      yield writer.add(`${place > 0 ? ',' : ''}{"scope":${write({ name, version })},"spans":[`);
+      yield* writer.addItems(spans, (span) => write(otlpSpan(span)));
+      yield writer.add(']}');
+    }
+    yield writer.add(']}');
+  }
+  yield writer.add(']}\n');
+  return writer.pieces;
+}
+
+/** People read it as well. */
+const write = (value: object) => JSON.stringify(value, null, 1);
+
+function listOf(byResource: Map<SdkSpan['resource'], Map<string, SdkSpan[]>>, span: SdkSpan): SdkSpan[] {
+  const { name, version = '' } = span.instrumentationScope;
+  const byScope = madeOnce(byResource, span.resource, () => new Map<string, SdkSpan[]>());
+  return madeOnce(byScope, `${name}\0${version}`, () => []);
+}
+
+function madeOnce<Key, Value>(map: Map<Key, Value>, key: Key, make: () => Value): Value {
+  let value = map.get(key);
+  if (value === undefined) map.set(key, (value = make()));
+  return value;
 }
 
 function otlpSpan(span: SdkSpan): object {
@@ -75,15 +99,4 @@ function anyValue(value: unknown): object {
     default:
       return Array.isArray(value) ? { arrayValue: { values: value.map(anyValue) } } : { stringValue: String(value) };
   }
-}
-
-function grouped<T, Key>(items: readonly T[], keyOf: (item: T) => Key): [Key, T[]][] {
-  const groups = new Map<Key, T[]>();
-  for (const item of items) {
-    const key = keyOf(item);
-    const group = groups.get(key);
-    if (group === undefined) groups.set(key, [item]);
-    else group.push(item);
-  }
-  return [...groups];
 }

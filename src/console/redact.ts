@@ -25,17 +25,24 @@ const QUOTES_TEXT_DOUBLY = /mysql|mariadb|sqlite|mssql|sql_server/;
 export function redacted(ring: TraceRing): TraceRing {
   // A page asks for the same spans every second.
   const known = new WeakMap<SdkSpan, SdkSpan>();
-  const redactTrace = (trace: RingTrace): RingTrace => ({
-    traceId: trace.traceId,
-    droppedSpans: trace.droppedSpans,
-    spans: trace.spans.map((span) => {
-      const before = known.get(span);
-      if (before !== undefined) return before;
-      const after = redactSpan(span);
-      known.set(span, after);
-      return after;
-    }),
-  });
+  const redactOnce = (span: SdkSpan): SdkSpan => {
+    const before = known.get(span);
+    if (before !== undefined) return before;
+    const after = redactSpan(span);
+    known.set(span, after);
+    return after;
+  };
+  const redactTrace = ({ traceId, droppedSpans, spans }: RingTrace): RingTrace => {
+    let shown: readonly SdkSpan[] | undefined;
+    return {
+      traceId,
+      droppedSpans,
+      // When they are looked at: of all traces at once it would hold the event loop.
+      get spans() {
+        return (shown ??= spans.map(redactOnce));
+      },
+    };
+  };
   return {
     onStart: (span) => ring.onStart(span),
     onEnd: (span) => ring.onEnd(span),

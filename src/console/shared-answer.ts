@@ -84,23 +84,39 @@ export class SharedAnswer {
   }
 }
 
+/** Collects a text by its pieces, and knows how long it is so far. */
+export class PieceWriter {
+  readonly pieces: Buffer[] = [];
+  #bytes = 0;
+
+  /** @returns how many bytes there are now */
+  add(text: string): number {
+    const piece = Buffer.from(text);
+    this.pieces.push(piece);
+    return (this.#bytes += piece.length);
+  }
+
+  /** The items of a list as JSON, one at a time, with commas between them. */
+  *addItems<T>(items: Iterable<T>, write: (item: T) => string): Generator<number, void> {
+    let first = true;
+    for (const item of items) {
+      yield this.add(first ? write(item) : `,${write(item)}`);
+      first = false;
+    }
+  }
+}
+
 /** A list as JSON, one item at a time, between what comes before and after it. */
 export function* jsonList<T>(head: object, key: string, items: Iterable<T>, view: (item: T) => unknown): Pieces {
-  const pieces: Buffer[] = [];
-  let bytes = 0;
-  const add = (text: string) => {
-    const piece = Buffer.from(text);
-    pieces.push(piece);
-    return (bytes += piece.length);
-  };
+  const writer = new PieceWriter();
   const opening = JSON.stringify(head, null, 2).replace(/\n?\}$/, '');
-  yield add(`${opening}${opening === '{' ? '' : ','}\n  ${JSON.stringify(key)}: [`);
-  let first = true;
-  for (const item of items) {
-    const text = JSON.stringify(view(item), null, 2).replaceAll('\n', '\n    ');
-    yield add(`${first ? '' : ','}\n    ${text}`);
-    first = false;
-  }
-  yield add(first ? ']\n}\n' : '\n  ]\n}\n');
-  return pieces;
+  const before = writer.add(`${opening}${opening === '{' ? '' : ','}\n  ${JSON.stringify(key)}: [`);
+  let after = before;
+  for (const bytes of writer.addItems(items, (item) => `\n    ${indented(view(item))}`)) yield (after = bytes);
+  yield writer.add(after === before ? ']\n}\n' : '\n  ]\n}\n');
+  return writer.pieces;
+}
+
+function indented(value: unknown): string {
+  return JSON.stringify(value, null, 2).replaceAll('\n', '\n    ');
 }

@@ -2,7 +2,8 @@ import { ROOT_CONTEXT, trace } from '@opentelemetry/api';
 import { BasicTracerProvider, type SpanProcessor } from '@opentelemetry/sdk-trace-base';
 import { expect } from 'chai';
 import { createTraceRing, type TraceRing, type TraceRingOptions } from '../../src/console/history/trace-ring.js';
-import { toOtlp } from '../../src/console/otlp.js';
+import { otlpPieces } from '../../src/console/otlp.js';
+import { SharedAnswer } from '../../src/console/shared-answer.js';
 import { viewTrace } from '../../src/console/serialize.js';
 
 const TRANSITION = 'circuit_breaker.state_transition';
@@ -107,7 +108,7 @@ describe('trace ring', () => {
     ]);
   });
 
-  it('exports OTLP/JSON as the protocol has it', () => {
+  it('exports OTLP/JSON as the protocol has it', async () => {
     const { ring, tracer } = setUp();
     const start = 1_700_000_000_000;
     const span = tracer.startSpan('call', {
@@ -118,7 +119,8 @@ describe('trace ring', () => {
     span.addEvent(REJECTED, { 'circuit_breaker.enforced': true }, start + 1);
     span.setStatus({ code: 2, message: 'no' });
     span.end(start + 2);
-    const { resourceSpans } = toOtlp(ring.traces()) as {
+    const text = String(await new SharedAnswer(() => otlpPieces(ring.traces())).bytes());
+    const { resourceSpans } = JSON.parse(text) as {
       resourceSpans: { scopeSpans: { scope: object; spans: object[] }[] }[];
     };
     const { scope, spans } = resourceSpans[0]!.scopeSpans[0]!;

@@ -85,4 +85,40 @@ describe('traces of the console', () => {
     expect(grown).to.be.below(30_000_000);
     expect((await text('/traces')).length).to.be.greaterThan(1_000);
   });
+
+  for (const path of ['/traces', '/traces/otlp', '/events']) {
+    it(`hold the event loop for a small part of the time that all of them take: ${path}`, async function () {
+      this.timeout(60_000);
+      service = await startService();
+      for (let index = 0; index < 100; index++) {
+        service.tracer.startActiveSpan('GET /', (parent) => {
+          const attributes = { 'db.query.text': `SELECT ${index}`, more: 'x'.repeat(300) };
+          for (let span = 0; span < 190; span++) service.tracer.startSpan('SELECT', { attributes }).end();
+          service.breaker(`b${index}`).forceOpen();
+          parent.end();
+        });
+      }
+      let longest = 0;
+      let last = performance.now();
+      const turning = setInterval(() => {
+        longest = Math.max(longest, performance.now() - last);
+        last = performance.now();
+      }, 1);
+      const began = performance.now();
+      const response = await fetch(`${service.url}${path}`);
+      // The page gets more for as long as it stays: all there is comes first, and at once.
+      const reader = (response.body as ReadableStream<Uint8Array>).getReader();
+      let bytes = 0;
+      for (let part = await reader.read(); !part.done; part = await reader.read()) {
+        bytes += part.value.length;
+        if (path === '/events' && part.value.at(-1) === 10 && bytes > 1_000) break;
+      }
+      const took = performance.now() - began;
+      await reader.cancel();
+      clearInterval(turning);
+      measured(this, `${Math.round(longest)} of ${Math.round(took)} ms, ${(bytes / 1e6).toFixed(1)} MB`);
+      expect(bytes).to.be.greaterThan(4_000_000);
+      expect(longest).to.be.below(took / 2);
+    });
+  }
 });
