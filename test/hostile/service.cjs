@@ -1,8 +1,10 @@
 'use strict';
 // A service under the preload, with many breakers and a port of its own, that says how it fares when it is asked.
 const { createServer } = require('node:http');
+const { dirname, join } = require('node:path');
 const { globalRegistry } = require('otel-breaker');
-const { getRuntime } = require('../../dist/src/runtime.js');
+// Of whichever otel-breaker is found from here: this tree's, or one that is installed.
+const { getRuntime } = require(join(dirname(require.resolve('otel-breaker/package.json')), 'dist/src/runtime.js'));
 
 const { guard } = getRuntime();
 for (let index = 0; index < Number(process.env.BREAKERS); index++) {

@@ -1,7 +1,8 @@
 import { expect } from 'chai';
 import { execFileSync, spawnSync } from 'node:child_process';
-import { readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { copyFileSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { AttackedService, SERVICE } from '../hostile/attacked-service.js';
 import { METRICS_ADDRESS, sample, scrape, startApp, stopApps } from '../support/app.js';
 import { ROOT } from '../support/child.js';
 import { serve, stopServers } from '../support/servers.js';
@@ -85,6 +86,21 @@ describe('the package, installed into an empty folder', function () {
       });
     }
   }
+
+  it('stands attacks on its port as it does in this tree', async () => {
+    const program = join(folder, 'service.cjs');
+    copyFileSync(SERVICE, program);
+    const nodeArgs = ['--max-old-space-size=512'];
+    const service = await AttackedService.start({ breakers: 1_000, nodeArgs, cwd: folder, program });
+    const { grown, longest } = await service.during(() => service.pipeline('/metrics', 1_400));
+    expect(grown).to.be.below(200_000_000);
+    expect(longest).to.be.below(3_000);
+    for (let some = 0; some < 130; some++) service.open().resume();
+    for (let time = 0; time < 10; time++) {
+      expect(await service.text('/metrics')).to.contain('circuit_breaker_state{name="https://service-999.internal');
+    }
+    service.disconnect();
+  });
 
   for (const entry of ['otel-breaker', 'otel-breaker/instrumentations', 'otel-breaker/middleware']) {
     it(`gives the same things to CommonJS and to ES modules, by name: ${entry}`, () => {

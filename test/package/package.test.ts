@@ -110,6 +110,13 @@ describe('the package', () => {
     expect(problems.filter(({ resolutionKind }) => resolutionKind !== 'node10')).to.deep.equal([]);
   });
 
+  it('has as many dependencies as its page on security says', () => {
+    const WORDS = ['No', 'One', 'Two', 'Three', 'Four', 'Five', 'Six', 'Seven', 'Eight', 'Nine'];
+    const security = readFileSync(join(ROOT, 'SECURITY.md'), 'utf8');
+    const [, said] = /^- (\w+) runtime dependenc(?:y|ies),/m.exec(security) ?? [];
+    expect(said).to.equal(WORDS[Object.keys(manifest.dependencies).length]);
+  });
+
   it('has each of its dependencies explained', () => {
     const contributing = readFileSync(join(ROOT, 'CONTRIBUTING.md'), 'utf8');
     const dependencies = contributing.slice(contributing.indexOf('## Dependencies'));
