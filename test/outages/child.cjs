@@ -1,25 +1,29 @@
 // Calls one server in one pattern while the parent takes it away and brings it back, and reports what its callers saw.
 'use strict';
 
-const [client, pattern, everyMs] = process.argv.slice(2);
+const { setTimeout: sleep } = require('node:timers/promises');
+
+const [client, pattern, everyMs, quietMs, patienceMs] = process.argv.slice(2);
 const { call, arrived, start } = require(`./clients/${client}.cjs`);
 
 const seen = { calls: 0, failed: 0, longestMs: 0, lastFailureAt: 0, blockedMs: 0, cpuMs: 0, lastError: '' };
 const pending = new Set();
 let running = true;
 
-/** A call whose outcome its caller looks at. */
-async function observed(make = call) {
+/** A call whose outcome its caller looks at. @returns whether it succeeded */
+async function observed() {
   const startedAt = Date.now();
   seen.calls++;
-  const made = make();
+  const made = call();
   pending.add(made);
   try {
     await made;
+    return true;
   } catch (error) {
     seen.failed++;
     seen.lastFailureAt = Date.now();
     seen.lastError = String(error);
+    return false;
   } finally {
     pending.delete(made);
     seen.longestMs = Math.max(seen.longestMs, Date.now() - startedAt);
@@ -42,42 +46,62 @@ const patterns = {
     return () => clearInterval(timer);
   },
 
-  /** A consumer that tries again at once. */
+  /** A consumer that works on what it gets for a moment, and tries again at once where it gets nothing. */
   'tight loop'() {
     void (async () => {
-      while (running) await observed();
+      while (running) if (await observed()) await sleep(5);
     })();
     return () => {};
   },
 };
 
 function watchEventLoop() {
+  const everyMs = 10;
   let last = performance.now();
+  let cpu = process.cpuUsage();
   setInterval(() => {
     const now = performance.now();
-    seen.blockedMs = Math.max(seen.blockedMs, now - last - 10);
+    const { user, system } = process.cpuUsage(cpu);
+    // On a busy machine a loop is late since others run. It is blocked for as long as this process works.
+    seen.blockedMs = Math.max(seen.blockedMs, Math.min(now - last - everyMs, (user + system) / 1_000));
     last = now;
-  }, 10).unref();
+    cpu = process.cpuUsage();
+  }, everyMs).unref();
+}
+
+/** Resolves when the server is back and no call has failed for a while, or when it is time to give up. */
+async function untilQuiet(returnedAt) {
+  const giveUpAt = returnedAt + Number(patienceMs);
+  for (;;) {
+    const now = Date.now();
+    const end = Math.min(Math.max(returnedAt, seen.lastFailureAt) + Number(quietMs), giveUpAt);
+    if (now >= end) return;
+    await sleep(end - now);
+  }
 }
 
 async function main() {
-  await start?.({ observed, seen });
+  await start?.();
   await call();
-  const stop = patterns[pattern]();
+  let stop;
   let cpu;
   process.on('message', async (message) => {
-    if (message === 'away') {
+    if (message === 'begin') {
+      stop = patterns[pattern]();
+    } else if (message === 'away') {
       cpu = process.cpuUsage();
       watchEventLoop();
-    } else if (message === 'back') {
+    } else if (message === 'about to return') {
       const { user, system } = process.cpuUsage(cpu);
-      seen.cpuMs = (user + system) / 1000;
+      seen.cpuMs = (user + system) / 1_000;
     } else {
+      await untilQuiet(Date.now());
       running = false;
       stop();
-      // A command may be executed twice: its answer was lost. What still waits has as long as the parent has patience.
+      // What still waits has as long as the parent has patience.
       await Promise.allSettled(pending);
-      if (pattern === 'fire-and-forget') seen.failed = Math.max(0, seen.calls - (await arrived()));
+      // A call may be made twice, since its answer was lost. The first one was made before the pattern began.
+      if (pattern === 'fire-and-forget') seen.failed = Math.max(0, seen.calls + 1 - (await arrived()));
       process.send(seen, () => process.exit(0));
     }
   });

@@ -1,38 +1,92 @@
 import { expect } from 'chai';
-import { runOutage } from './outage.js';
+import { runOutage, type Caller, type Pattern, type Row, type Seen } from './outage.js';
 import { ROWS } from './rows.js';
 
-const OUTAGES_MS = [500, 1_500];
+// Each outage with one of the rates; both with both is for `npm run outages`.
+const OUTAGES = [
+  { awayMs: 500, everyMs: { awaited: 5, 'fire-and-forget': 50, 'tight loop': 0 } },
+  { awayMs: 1_500, everyMs: { awaited: 50, 'fire-and-forget': 5, 'tight loop': 0 } },
+] as const;
 
-// For clients that lose calls in any case: so many more, and a few on top.
+// So many at the same time: most of an outage is waiting.
+const SIDE_BY_SIDE = 4;
+
+// For clients that lose calls in any case: so many more while the server is away, and a few on top.
 const FACTOR = 1.3;
 const ON_TOP = 20;
+// A loop that is rejected goes on every 5 ms, once it has used up its credit of turns.
+const PACE_MS = 5;
+const CREDIT = 50;
 
-// Other processes of the machine make an event loop late, too; one that stands still does so for as long as the outage.
-const BUSY_MACHINE_MS = 1_000;
+// The goals are 1 s, 50 ms and 15 %, on an idle machine: docs/outages.md. What is wrong is wrong by far: a circuit that
+// stays open does so for as long as the calls go on, a loop that stands still for as long as the outage.
+const BUSY_MACHINE_LAST_FAILURE_MS = 4_000;
+const BUSY_MACHINE_BLOCKED_MS = 300;
 const BUSY_MACHINE_CPU = 0.4;
 
 describe('a short outage, with the defaults', function () {
-  this.timeout(60_000);
+  this.timeout(120_000);
 
-  for (const { title, client, service, patterns, failsWithout = true } of ROWS.filter(({ inTests }) => inTests)) {
-    for (const awayMs of OUTAGES_MS) {
-      it(`costs callers of ${title} no more than without us when the server is away for ${awayMs / 1_000} s`, async () => {
-        const runs = patterns.map(async (pattern) => {
-          const outage = { client, pattern, awayMs, service };
-          const [seen, without] = await Promise.all([
-            runOutage({ ...outage, preload: true }),
-            failsWithout ? runOutage({ ...outage, preload: false }) : { failed: 0 },
-          ]);
-          expect(seen.alive, `${pattern}: ${seen.said}`).to.equal(true);
-          expect(seen.calls, pattern).to.be.greaterThan(0);
-          expect(seen.failed, `${pattern}: ${seen.said}`).to.be.at.most(FACTOR * without.failed + ON_TOP);
-          expect(seen.lastFailureMs, pattern).to.be.at.most(1_000);
-          expect(seen.blockedMs, pattern).to.be.at.most(BUSY_MACHINE_MS);
-          expect(seen.cpu, pattern).to.be.at.most(BUSY_MACHINE_CPU);
-        });
-        await Promise.all(runs);
-      });
-    }
+  const runs = ROWS.filter(({ inTests }) => inTests).flatMap((row) =>
+    OUTAGES.map((outage) => ({ row, ...outage, callers: callersOf(row, outage.everyMs) })),
+  );
+  let seen: Promise<Seen[]>[];
+
+  before(() => {
+    seen = sideBySide(runs, SIDE_BY_SIDE, ({ row, callers, awayMs }) => runOutage({ ...row, callers, awayMs }));
+  });
+
+  for (const [at, { row, callers, awayMs }] of runs.entries()) {
+    it(`costs callers of ${row.title} no more than without us when the server is away for ${awayMs / 1_000} s`, async () => {
+      const ours = await seen[at]!;
+      for (const [index, caller] of callers.entries()) {
+        if (!caller.preload) continue;
+        const { pattern } = caller;
+        const it = ours[index]!;
+        const other = ours[callers.findIndex((other) => other.pattern === pattern && !other.preload)];
+        const said = `${pattern}: ${it.said}`;
+        expect(it.alive, said).to.equal(true);
+        expect(it.calls, said).to.be.greaterThan(0);
+        if (row.failsByChance !== true) {
+          // Those after the return are judged by time.
+          const late = it.lastFailureMs / (caller.everyMs || PACE_MS);
+          expect(it.failed, said).to.be.at.most(allowed(row, pattern, it.awayMs, other) + late + ON_TOP);
+        }
+        expect(it.lastFailureMs, said).to.be.at.most(BUSY_MACHINE_LAST_FAILURE_MS);
+        expect(it.blockedMs, said).to.be.at.most((other?.blockedMs ?? 0) + BUSY_MACHINE_BLOCKED_MS);
+        expect(it.cpu, said).to.be.at.most(BUSY_MACHINE_CPU);
+      }
+    });
   }
 });
+
+function callersOf(
+  { patterns, failsWithout = true }: Row,
+  everyMs: Readonly<Record<Pattern, number>>,
+): readonly Caller[] {
+  return patterns.flatMap((pattern) => {
+    const caller = { pattern, everyMs: everyMs[pattern], preload: true };
+    // A tight loop fails as often as it can without us: its pace says how often it may with us.
+    return failsWithout && pattern !== 'tight loop' ? [caller, { ...caller, preload: false }] : [caller];
+  });
+}
+
+/** How many calls may fail while the server is away. */
+function allowed({ failsWithout = true }: Row, pattern: Pattern, awayMs: number, without: Seen | undefined): number {
+  if (!failsWithout) return 0;
+  return pattern === 'tight loop' ? CREDIT + awayMs / PACE_MS : FACTOR * without!.failed;
+}
+
+/** Does work in order, so much of it at the same time. */
+function sideBySide<T, R>(work: readonly T[], width: number, begin: (one: T) => Promise<R>): Promise<R>[] {
+  const done: Promise<R>[] = [];
+  for (const [at, one] of work.entries()) {
+    const turn = at < width ? Promise.resolve() : done[at - width]!.then(noop, noop);
+    done.push(turn.then(() => begin(one)));
+    // Whoever asks for it hears of an error.
+    done[at]!.catch(noop);
+  }
+  return done;
+}
+
+function noop(): void {}

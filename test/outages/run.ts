@@ -1,65 +1,107 @@
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { parseArgs } from 'node:util';
+import { format, resolveConfig } from 'prettier';
 import { ROOT } from '../support/child.js';
-import { runOutage, type Pattern, type Row, type Seen } from './outage.js';
+import { runOutage, type Caller, type Row } from './outage.js';
 import { ROWS } from './rows.js';
+import { details, parse, shown, summary, type Line } from './table.js';
 
 const OUTAGES_MS = [150, 500, 1_500, 3_000, 10_000];
 const RATES_MS = [5, 50];
 const DOCUMENT = join(ROOT, 'docs/outages.md');
-const BEGIN = '<!-- Written by npm run outages -->';
-const END = '<!-- end -->';
+const SUMMARY = { begin: '<!-- The summary, by npm run outages -->', end: '<!-- End of the summary -->' };
+const DETAILS = { begin: '<!-- All runs, by npm run outages -->', end: '<!-- End of all runs -->' };
 
 /**
- * Takes every client through every outage, with and without us, one after the other, and writes the table into
- * `docs/outages.md`. Arguments are titles of rows to run, such as "ioredis 6"; default all.
+ * Takes clients through outages, with and without us at the same time, and writes the tables of `docs/outages.md`. A table
+ * keeps what is not measured again, so that it can be made in pieces:
+ *
+ * - `--only WORD`: clients whose title has that word, such as `redis`; may be repeated
+ * - `--away MS`: outages of that length only; may be repeated
+ * - `--missing`: what the table does not have yet, as after a run that was stopped
+ * - `--minutes N`: begins nothing new after so many minutes
  */
-async function main(titles: readonly string[]): Promise<void> {
-  const lines = [
-    '| client | calls | away | failed, without | with | longest wait, without | with | last failure after the return, without | with | loop blocked, without | with | CPU, without | with |',
-    `| --- | --- |${' --: |'.repeat(11)}`,
-  ];
+async function main(): Promise<void> {
+  const { values } = parseArgs({
+    options: {
+      only: { type: 'string', multiple: true, default: [] },
+      away: { type: 'string', multiple: true, default: [] },
+      missing: { type: 'boolean', default: false },
+      minutes: { type: 'string', default: 'Infinity' },
+    },
+  });
+  const until = performance.now() + Number(values.minutes) * 60_000;
+  const isWanted = ({ title }: Row, awayMs: number) =>
+    (values.only.length === 0 || values.only.some((word) => title.toLowerCase().includes(word.toLowerCase()))) &&
+    (values.away.length === 0 || values.away.includes(String(awayMs)));
+
   for (const row of ROWS) {
-    if (titles.length > 0 && !titles.includes(row.title)) continue;
-    for (const pattern of row.patterns) {
-      for (const everyMs of pattern === 'tight loop' ? [0] : RATES_MS) {
-        for (const awayMs of OUTAGES_MS) {
-          const line = await measure(row, pattern, everyMs, awayMs);
-          console.log(line);
-          lines.push(line);
-        }
+    for (const awayMs of OUTAGES_MS) {
+      if (!isWanted(row, awayMs) || performance.now() > until) continue;
+      if (values.missing && (await measured()).some((line) => line.title === row.title && line.awayMs === awayMs)) {
+        continue;
       }
+      const lines = await measure(row, awayMs);
+      console.log(details(lines).split('\n').slice(2).join('\n'));
+      await record(lines);
     }
   }
-  // Only the whole table replaces the whole table.
-  if (titles.length === 0) await replaceTable(lines.join('\n'));
 }
 
-async function measure(row: Row, pattern: Pattern, everyMs: number, awayMs: number): Promise<string> {
-  const { title, client, service } = row;
-  // Reconnecting may take a few seconds after a longer outage.
-  const outage = { client, service, pattern, everyMs, awayMs, afterMs: 4_000 };
-  const without = await runOutage({ ...outage, preload: false });
-  const seen = await runOutage({ ...outage, preload: true });
-  const pair = (show: (seen: Seen) => string) => [show(without), show(seen)];
-  const cells = [
-    title,
-    everyMs === 0 ? pattern : `${pattern}, every ${everyMs} ms`,
-    `${awayMs / 1_000} s`,
-    ...pair(({ alive, failed, calls }) => (alive ? `${failed} of ${calls}` : 'died')),
-    ...pair(({ longestMs }) => `${(longestMs / 1_000).toFixed(1)} s`),
-    ...pair(({ lastFailureMs }) => (lastFailureMs === 0 ? '–' : `${(lastFailureMs / 1_000).toFixed(1)} s`)),
-    ...pair(({ blockedMs }) => `${blockedMs} ms`),
-    ...pair(({ cpu }) => `${Math.round(100 * cpu)} %`),
-  ];
-  return `| ${cells.join(' | ')} |`;
+async function measure(row: Row, awayMs: number): Promise<Line[]> {
+  const ways = row.patterns.flatMap((pattern) =>
+    (pattern === 'tight loop' ? [0] : RATES_MS).map((everyMs) => ({ pattern, everyMs })),
+  );
+  const callers: Caller[] = ways.flatMap((way) => [false, true].map((preload) => ({ ...way, preload })));
+  // The preload must have loaded all of itself before, and reconnecting may take a few seconds after a longer outage.
+  const seen = await runOutage({ ...row, callers, awayMs, beforeMs: 3_000, quietMs: 2_000, afterMs: 10_000 });
+  for (const [at, { alive, said }] of seen.entries()) if (!alive) console.error(callers[at], said);
+  return ways.map(({ pattern, everyMs }, at) => ({
+    title: row.title,
+    pattern,
+    everyMs,
+    awayMs,
+    without: shown(seen[2 * at]!, pattern),
+    with: shown(seen[2 * at + 1]!, pattern),
+  }));
 }
 
-async function replaceTable(table: string): Promise<void> {
+async function measured(): Promise<Line[]> {
+  return parse(between(await readFile(DOCUMENT, 'utf8'), DETAILS));
+}
+
+/** Puts runs into the tables, in the place of what these say of the same clients and outages. */
+async function record(lines: readonly Line[]): Promise<void> {
   const text = await readFile(DOCUMENT, 'utf8');
-  const [before] = text.split(BEGIN);
-  const after = text.slice(text.indexOf(END));
-  await writeFile(DOCUMENT, `${before}${BEGIN}\n\n${table}\n\n${after}`);
+  const isNew = (old: Line) => lines.some(({ title, awayMs }) => title === old.title && awayMs === old.awayMs);
+  const all = [...parse(between(text, DETAILS)).filter((old) => !isNew(old)), ...lines];
+  const titles = ROWS.map(({ title }) => title);
+  const known = all.filter(({ title }) => titles.includes(title));
+  known.sort(
+    (a, b) =>
+      titles.indexOf(a.title) - titles.indexOf(b.title) ||
+      a.pattern.localeCompare(b.pattern) ||
+      a.everyMs - b.everyMs ||
+      a.awayMs - b.awayMs,
+  );
+  const renewed = replaced(replaced(text, SUMMARY, summary(known)), DETAILS, details(known));
+  await writeFile(DOCUMENT, await format(renewed, { ...(await resolveConfig(DOCUMENT)), filepath: DOCUMENT }));
 }
 
-void main(process.argv.slice(2));
+type Marks = typeof SUMMARY;
+
+function between(text: string, { begin, end }: Marks): string {
+  const [, after] = text.split(begin);
+  if (!after?.includes(end)) throw new Error(`${DOCUMENT} lacks ${begin} or ${end}`);
+  return after.split(end)[0]!;
+}
+
+function replaced(text: string, marks: Marks, table: string): string {
+  return text.replace(
+    `${marks.begin}${between(text, marks)}${marks.end}`,
+    () => `${marks.begin}\n\n${table}\n\n${marks.end}`,
+  );
+}
+
+void main();

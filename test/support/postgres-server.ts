@@ -343,7 +343,7 @@ const FIRST_PORT = 15_000;
 const LAST_PORT = 32_000;
 
 /** A port below those that the system gives to outgoing connections: on one of these, a client can connect to itself. */
-async function freePort(): Promise<number> {
+export async function freePort(): Promise<number> {
   for (;;) {
     const port = FIRST_PORT + Math.floor(Math.random() * (LAST_PORT - FIRST_PORT));
     if (await isFree(port)) return port;

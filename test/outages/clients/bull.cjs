@@ -3,10 +3,11 @@
 
 const Bull = require('bull');
 
-const queue = new Bull('jobs', { redis: { host: '127.0.0.1', port: Number(process.env.OUTAGE_PORT) } });
+const name = `jobs-${process.pid}`;
+const queue = new Bull(name, { redis: { host: '127.0.0.1', port: Number(process.env.OUTAGE_PORT) } });
 queue.on('error', () => {});
 void queue.process(async () => {});
 
 exports.start = () => queue.isReady();
 exports.call = () => queue.add({});
-exports.arrived = async () => Number(await queue.client.get('bull:jobs:id'));
+exports.arrived = async () => Number(await queue.client.get(`bull:${name}:id`));

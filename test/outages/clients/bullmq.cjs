@@ -4,11 +4,12 @@
 const { Queue, Worker } = require('bullmq');
 const { Redis } = require('ioredis');
 
+const name = `jobs-${process.pid}`;
 const connection = { host: '127.0.0.1', port: Number(process.env.OUTAGE_PORT) };
-const queue = new Queue('jobs', { connection });
-const worker = new Worker('jobs', async () => {}, { connection });
+const queue = new Queue(name, { connection });
+const worker = new Worker(name, async () => {}, { connection });
 for (const emitter of [queue, worker]) emitter.on('error', () => {});
 
 exports.start = () => worker.waitUntilReady();
 exports.call = () => queue.add('job', {});
-exports.arrived = async () => Number(await new Redis(connection).get('bull:jobs:id'));
+exports.arrived = async () => Number(await new Redis(connection).get(`bull:${name}:id`));

@@ -7,5 +7,7 @@ const port = Number(process.env.OUTAGE_PORT);
 const cluster = new Cluster([{ host: '127.0.0.1', port }]);
 cluster.on('error', () => {});
 
-exports.call = () => cluster.incr('calls');
-exports.arrived = async () => Number(await cluster.get('calls'));
+const KEY = `calls:${process.pid}`;
+
+exports.call = () => cluster.incr(KEY);
+exports.arrived = async () => Number(await cluster.get(KEY));

@@ -9,5 +9,7 @@ const redis = new Redis({
 });
 redis.on('error', () => {});
 
-exports.call = () => redis.incr('calls');
-exports.arrived = async () => Number(await redis.get('calls'));
+const KEY = `calls:${process.pid}`;
+
+exports.call = () => redis.incr(KEY);
+exports.arrived = async () => Number(await redis.get(KEY));

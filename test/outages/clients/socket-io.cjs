@@ -1,4 +1,4 @@
-// A socket.io server with the Redis adapter, which publishes to the others and awaits nothing.
+// Two socket.io servers with the Redis adapter, which publishes to the others and awaits nothing.
 'use strict';
 
 const { createAdapter } = require('@socket.io/redis-adapter');
@@ -6,16 +6,29 @@ const { Redis } = require('ioredis');
 const { Server } = require('socket.io');
 
 const connect = () => new Redis(Number(process.env.OUTAGE_PORT), '127.0.0.1').on('error', () => {});
-const [publisher, subscriber] = [connect(), connect()];
-const io = new Server({ adapter: createAdapter(publisher, subscriber) });
-let sent = 0;
+const servers = [0, 1].map(() => {
+  const [publisher, subscriber] = [connect(), connect()];
+  return { publisher, io: new Server({ adapter: createAdapter(publisher, subscriber, { key: `io-${process.pid}` }) }) };
+});
+const [{ io, publisher }, { io: other }] = servers;
+let heard = 0;
+other.on('news', () => heard++);
 
 exports.call = async () => {
-  sent++;
-  io.emit('news', sent);
+  // What clients of the other server would hear, and what the other server itself does.
+  io.emit('news');
+  io.serverSideEmit('news');
 };
-// Nobody else counts them: what is left is that the process lives and publishes again.
+exports.start = async () => {
+  // Until the other one has subscribed.
+  while (heard === 0) {
+    await exports.call();
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  }
+  heard = 0;
+};
 exports.arrived = async () => {
   await publisher.ping();
-  return sent;
+  await new Promise((resolve) => setTimeout(resolve, 100));
+  return heard;
 };
