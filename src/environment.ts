@@ -1,5 +1,5 @@
 import { ConfigError } from './breaker/errors.js';
-import { MODES, oneOf, type ConfigProblem, type Mode } from './breaker/options.js';
+import { MODES, nearestKey, oneOf, type ConfigProblem, type Mode } from './breaker/options.js';
 import { diagnostics } from './breaker/diagnostics.js';
 
 /** The variable that names the rules file. */
@@ -15,6 +15,26 @@ const LOGS_EXPORTER_VARIABLE = 'OTEL_LOGS_EXPORTER';
 
 /** The variable by which traces are asked for. */
 export type TracesAskedBy = typeof TRACES_VARIABLE | typeof EXPORTER_VARIABLE;
+
+const PREFIX = 'OTEL_BREAKER_';
+const OURS = /^OTEL_?BREAKER_/i;
+
+/** Every variable of ours; a test looks for others in the code. */
+export const VARIABLES: readonly string[] = [
+  MODE_VARIABLE,
+  CONFIG_VARIABLE,
+  STRICT_VARIABLE,
+  'OTEL_BREAKER_WATCH',
+  'OTEL_BREAKER_METRICS',
+  EVENTS_VARIABLE,
+  TRACES_VARIABLE,
+  'OTEL_BREAKER_TRACES_REDACT',
+  'OTEL_BREAKER_CONSOLE',
+  'OTEL_BREAKER_CONSOLE_HOSTS',
+  'OTEL_BREAKER_CONSOLE_PORT',
+  'OTEL_BREAKER_ADMIN_TOKEN',
+  'OTEL_BREAKER_HEALTH',
+];
 
 const METRICS = ['auto', 'off'] as const;
 const CONSOLE = ['local', 'network', 'off'] as const;
@@ -141,6 +161,24 @@ function list(value = ''): readonly string[] {
     .split(',')
     .map((name) => name.trim().toLowerCase())
     .filter((name) => name !== '');
+}
+
+/**
+ * What is wrong with variables that look as if they were ours and are not: each would have no effect, and nobody would
+ * know.
+ */
+export function findUnknownVariables(env = variables()): string[] {
+  return Object.keys(env)
+    .filter((name) => OURS.test(name) && !VARIABLES.includes(name))
+    .map((name) => {
+      const ending = name.replace(OURS, '');
+      const nearest = nearestKey(
+        ending,
+        VARIABLES.map((known) => known.replace(OURS, '')),
+      );
+      const hint = nearest === undefined ? `Known are ${VARIABLES.join(', ')}` : `Did you mean ${PREFIX}${nearest}?`;
+      return `${name} is unknown and has no effect. ${hint}`;
+    });
 }
 
 /** All variables as they are now: rules may name any of them. Nothing else than this file reads them from the process. */

@@ -2,7 +2,8 @@ import { isMainThread } from 'node:worker_threads';
 import { attachAll } from '../instrumentations/attachments.js';
 import { Patches } from '../instrumentations/patches.js';
 import { ConfigError } from './breaker/errors.js';
-import { STRICT_VARIABLE, type TracesAskedBy } from './environment.js';
+import { findUnknownVariables, STRICT_VARIABLE, type TracesAskedBy } from './environment.js';
+import { isPackageManager } from './package-manager.js';
 import { getRuntime, loadRules } from './runtime.js';
 import { log, printWithoutDiag } from './telemetry/log.js';
 import type { SpanCapture } from './telemetry/events/span-capture.js';
@@ -13,7 +14,7 @@ import { PACKAGE } from './version.js';
 const STARTED = Symbol.for('otel-breaker.started');
 const globals = globalThis as Record<symbol, unknown>;
 
-if (globals[STARTED] === undefined) {
+if (globals[STARTED] === undefined && !isPackageManager(process.argv[1])) {
   globals[STARTED] = true;
   try {
     start();
@@ -27,6 +28,7 @@ function start(): void {
   const runtime = getRuntime();
   loadRules(runtime);
   attachAll(runtime.guard);
+  if (isMainThread) for (const problem of findUnknownVariables()) log.warn(problem);
   // Threads say nothing that their process has not said.
   runtime.announce(isMainThread ? 'info' : 'debug');
   if (isMainThread) runtime.publishAlone();

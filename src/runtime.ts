@@ -38,7 +38,7 @@ import { SpanCapture } from './telemetry/events/span-capture.js';
 import { SpanEvents } from './telemetry/events/span-events.js';
 import { logTransition } from './telemetry/events/transition-lines.js';
 import { listenToThreads, reportToMainThread } from './telemetry/metrics/threads.js';
-import { labelled, type Report, type Reporter } from './telemetry/metrics/reports.js';
+import { labelled, labelledStandings, type Report, type Reporter } from './telemetry/metrics/reports.js';
 
 // Here, since every way into the package comes by: breakers made in code judge errors as the automatic ones do.
 installOutcomes();
@@ -93,13 +93,13 @@ export interface Runtime {
 export function createRuntime(registry: CircuitBreakerRegistry, environment: Environment): Runtime {
   const ofProcess = (): ProcessNumbers => ({ panic: panic.isPanic, rulesReloaded: rules.reloaded });
   const metrics = new BreakerMetrics(ofProcess);
-  const publisher = new MetricsPublisher(metrics);
+  const startLine = new StartLine();
+  const publisher = new MetricsPublisher(metrics, (place) => placeMetrics(startLine, environment, place));
   const spans = new SpanCapture();
   const events = new SpanEvents(spans, {
     spans: environment.events !== 'log',
     log: environment.events === 'span' ? undefined : createLogEvents(),
   });
-  const startLine = new StartLine();
   let past: PastEvents.History | undefined;
   // Loaded with the first change of state, or by the console: most processes see neither.
   const history = () => (past ??= (require('./console/history/history.js') as typeof PastEvents).createHistory());
@@ -173,7 +173,9 @@ export function createRuntime(registry: CircuitBreakerRegistry, environment: Env
 
   /** What leaves through nobody else. */
   const ownNumbers = () =>
-    isOnOurOwn() ? { breakers: metrics.numbers(), process: ofProcess() } : { breakers: [], process: NOTHING_YET };
+    isOnOurOwn()
+      ? { breakers: metrics.numbers(), process: ofProcess() }
+      : { breakers: [], process: NOTHING_YET, standings: Array.from(registry, standingOf) };
 
   async function reports(): Promise<Report[]> {
     return (await Promise.all(reporters.map((reporter) => reporter.reports()))).flat();
@@ -189,7 +191,7 @@ export function createRuntime(registry: CircuitBreakerRegistry, environment: Env
 
   async function standings(): Promise<Standing[]> {
     const own = Array.from(registry, standingOf);
-    return [...own, ...labelled(await reports()).breakers];
+    return [...own, ...labelledStandings(await reports())];
   }
 
   return {
@@ -205,6 +207,7 @@ export function createRuntime(registry: CircuitBreakerRegistry, environment: Env
     attached: (client) => startLine.attached(client),
     announce: (level) => {
       const { file } = rules;
+      if (!publishes) startLine.place('metrics', 'metrics off');
       const mode = environment.mode ?? file?.config.mode ?? 'enforce';
       startLine.print({ mode, rules: file?.origin, underNext: environment.underNext, level });
     },
@@ -218,6 +221,7 @@ export function createRuntime(registry: CircuitBreakerRegistry, environment: Env
     standings,
     publishAlone: () => {
       if (!publishes || reporters.length > 0) return;
+      startLine.await('metrics');
       const inCluster = isClusterWorker();
       reporters.push(listenToThreads());
       if (!inCluster) reporters.push(listenToWorkers(isOnOurOwn));
@@ -238,10 +242,15 @@ export function createRuntime(registry: CircuitBreakerRegistry, environment: Env
       publisher.start(own, inCluster ? GRACE_OF_WORKERS_MS : undefined);
       if (!inCluster) return;
       const tell = async () => [{ worker: '', ...ownNumbers() }, ...(await reports())];
-      stops.push(reportToPrimary(tell, () => publisher.yield()));
+      const onWelcome = () => {
+        startLine.place('metrics', 'metrics through the primary', 'debug');
+        publisher.yield();
+      };
+      stops.push(reportToPrimary(tell, onWelcome));
     },
     publishThroughMainThread: () => {
       if (!publishes || mainThread !== undefined) return;
+      startLine.place('metrics', 'metrics through the main thread');
       mainThread = reportToMainThread(ownNumbers);
       stops.push(() => mainThread?.stop());
     },
@@ -256,6 +265,20 @@ export function createRuntime(registry: CircuitBreakerRegistry, environment: Env
       return publisher.stop();
     },
   };
+}
+
+/** Says in the start line where metrics leave. */
+function placeMetrics(line: StartLine, environment: Environment, place: OwnExporter | 'provider' | 'nowhere'): void {
+  const hasConsole = environment.console !== 'off';
+  if (place === 'provider') {
+    const hint = hasConsole ? ' (no console: OTEL_BREAKER_CONSOLE_PORT opens one)' : '';
+    line.place('metrics', `metrics through the provider of the application${hint}`);
+  } else if (place === 'nowhere') {
+    // A forked child: its parent was here first, under the same preload.
+    line.place('metrics', 'metrics are not published', process.send === undefined ? undefined : 'debug');
+  } else {
+    line.place('metrics', `metrics at ${place.url}/metrics${hasConsole ? ` (console at ${place.url}/)` : ''}`);
+  }
 }
 
 let runtime: Runtime | undefined;
@@ -347,7 +370,6 @@ export async function openOwnExporter(
       },
     });
     const unfeed = environment.console === 'off' ? undefined : source.spans.feed(source.traces);
-    log.info(`metrics at ${server.url}/metrics${environment.console === 'off' ? '' : ` (console at ${server.url}/)`}`);
     return {
       url: server.url,
       stop: async () => {

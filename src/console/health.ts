@@ -64,7 +64,7 @@ export class HealthAnswers {
     return {
       ...health,
       panic: reason ?? null,
-      rulesProblem: problem === undefined ? null : problem instanceof Error ? problem.message : String(problem),
+      rulesProblem: problem === undefined ? null : textOf(problem),
     };
   }
 
@@ -122,6 +122,10 @@ export function judgeHealth(
 /** Whether calls get through it, or a next one would. A target that never answered speaks neither for nor against. */
 function isServing({ config, stateCode, hasAnswered, isUnhealthy }: Standing): boolean {
   return config.mode === 'enforce' && !isUnhealthy && (stateCode !== OPEN || hasAnswered);
+}
+
+function textOf(problem: unknown): string {
+  return problem instanceof Error ? problem.message : 'The file cannot be taken.';
 }
 
 function nameOf({ labels }: Standing): string {

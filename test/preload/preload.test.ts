@@ -1,6 +1,9 @@
 import { expect } from 'chai';
-import { startApp, stopApps, METRICS_ADDRESS } from '../support/app.js';
-import { PRELOAD, runNode, type ChildOptions } from '../support/child.js';
+import { realpathSync, writeFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { METRICS_ADDRESS, sample, scrape, startApp, stopApps } from '../support/app.js';
+import { PRELOAD, ROOT, runNode, type ChildOptions } from '../support/child.js';
+import { removeTemporaryDirectories, temporaryDirectory } from '../support/files.js';
 import { findDeadPort, serve, stopServers } from '../support/servers.js';
 
 type Program = Exclude<ChildOptions['program'], string>;
@@ -176,6 +179,73 @@ describe('preload', () => {
       expect(messages[0]).to.contain('another service').and.contain('OTEL_EXPORTER_PROMETHEUS_PORT');
       expect(stdout.trim()).to.equal(GUARDED);
       expect(code).to.equal(0);
+    });
+
+    it('once what is guarded, by which rules, and where to look, in one line and not before that is known', async () => {
+      const { stderr } = await runNode({
+        nodeArgs: PRELOAD,
+        env: { OTEL_BREAKER_MODE: 'observe' },
+        program: commonjs('setTimeout(() => {}, 800)'),
+      });
+      expect(stderr).to.match(
+        /^otel-breaker: guarding http[\w, ]* \(mode observe\); no rules file; metrics at http:\/\/127\.0\.0\.1:\d+\/metrics \(console at http:\/\/127\.0\.0\.1:\d+\/\)\n$/,
+      );
+    });
+
+    it('that metrics leave through the provider of the application, and how to get a console then', async () => {
+      const { stderr } = await runNode({
+        nodeArgs: PRELOAD,
+        program: commonjs(`
+          const { MeterProvider } = require('@opentelemetry/sdk-metrics');
+          require('@opentelemetry/api').metrics.setGlobalMeterProvider(new MeterProvider());
+          setTimeout(() => {}, 800);`),
+      });
+      expect(stderr).to.match(
+        /^otel-breaker: guarding .*; metrics through the provider of the application .*OTEL_BREAKER_CONSOLE_PORT.*\n$/,
+      );
+    });
+
+    it('which variable is unknown and what was probably meant, also where it ends at once', async () => {
+      const { stderr, code } = await runNode({
+        nodeArgs: PRELOAD,
+        env: { OTEL_BREAKER_MDOE: 'observe' },
+        program: commonjs(''),
+      });
+      expect(stderr).to.equal(
+        'otel-breaker: OTEL_BREAKER_MDOE is unknown and has no effect. Did you mean OTEL_BREAKER_MODE?\n',
+      );
+      expect(code).to.equal(0);
+    });
+
+    it('nothing in a package manager, and leaves the port to the service that one starts', async () => {
+      const folder = temporaryDirectory();
+      const source = `require('node:http').get('http://127.0.0.1:${DEAD_PORT}/').on('error', () => {}); setTimeout(() => {}, 20_000);`;
+      writeFileSync(join(folder, 'app.cjs'), source);
+      writeFileSync(
+        join(folder, 'package.json'),
+        JSON.stringify({ scripts: { start: `exec "${process.execPath}" app.cjs` } }),
+      );
+      const port = await findDeadPort();
+      const app = startApp({
+        program: process.env.npm_execpath ?? realpathSync(join(dirname(process.execPath), 'npm')),
+        programArgs: ['start'],
+        cwd: folder,
+        env: {
+          NODE_OPTIONS: `--require ${join(ROOT, 'dist/src/register.js')}`,
+          OTEL_EXPORTER_PROMETHEUS_PORT: String(port),
+        },
+      });
+      try {
+        const [, address] = await app.prints('stderr', METRICS_ADDRESS);
+        const page = await scrape(address!);
+        expect(sample(page, 'circuit_breaker_failed_calls_total', { name: `http://127.0.0.1:${DEAD_PORT}` })).to.equal(
+          1,
+        );
+        expect(app.output.stderr.match(/otel-breaker: /g)).to.have.length(1);
+      } finally {
+        await app.stop();
+        removeTemporaryDirectories();
+      }
     });
 
     it('a host that cannot be had, and the application goes on', async () => {

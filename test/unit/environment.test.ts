@@ -1,6 +1,9 @@
 import { expect } from 'chai';
 import { ConfigError } from '../../src/breaker/errors.js';
-import { readEnvironment } from '../../src/environment.js';
+import { readFileSync, readdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { findUnknownVariables, readEnvironment, VARIABLES } from '../../src/environment.js';
+import { ROOT } from '../support/child.js';
 
 const DEFAULTS = {
   mode: undefined,
@@ -89,4 +92,27 @@ describe('readEnvironment', () => {
       expect(() => readEnvironment({ OTEL_EXPORTER_PROMETHEUS_PORT: port })).to.throw(ConfigError, `got "${port}"`);
     });
   }
+});
+
+describe('findUnknownVariables', () => {
+  it('names what is near, or all there are', () => {
+    const env = { OTEL_BREAKER_MDOE: 'observe', OTEL_BREAKER_MODE: 'observe', OTELBREAKER_HEALTH: 'never', PATH: '' };
+    expect(findUnknownVariables(env)).to.deep.equal([
+      'OTEL_BREAKER_MDOE is unknown and has no effect. Did you mean OTEL_BREAKER_MODE?',
+      'OTELBREAKER_HEALTH is unknown and has no effect. Did you mean OTEL_BREAKER_HEALTH?',
+    ]);
+    expect(findUnknownVariables({ OTEL_BREAKER_COLOUR: 'red' })[0]).to.contain('Known are OTEL_BREAKER_MODE, ');
+  });
+
+  it('knows every variable that the code names, and every one that it knows is in the documents', () => {
+    const sources = readdirSync(join(ROOT, 'src'), { recursive: true, encoding: 'utf8' })
+      .filter((file) => file.endsWith('.ts'))
+      .map((file) => readFileSync(join(ROOT, 'src', file), 'utf8'));
+    const named = sources.join('\n').match(/\bOTEL_BREAKER_[A-Z_]*[A-Z]\b/g)!;
+    expect(VARIABLES).to.include.members(named);
+    const documents = ['docs/configuration.md', 'docs/quick-reference.md'].map((file) =>
+      readFileSync(join(ROOT, file), 'utf8'),
+    );
+    for (const name of named) for (const text of documents) expect(text).to.contain(`\`${name}\``);
+  });
 });

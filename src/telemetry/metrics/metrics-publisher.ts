@@ -22,6 +22,8 @@ const realTimers: Timers = {
 
 /** A place for metrics to leave from, where the application has none. */
 export interface OwnExporter {
+  /** Where it listens, as an URL without a path. */
+  readonly url?: string;
   stop(): Promise<void>;
 }
 
@@ -53,9 +55,14 @@ export class MetricsPublisher {
   #running = false;
   #yielded = false;
 
-  /** @param timers for tests */
+  /**
+   * @param onPlaced is told where metrics leave, and again where that changes: through an exporter of our own, through the
+   * provider of the application, or nowhere
+   * @param timers for tests
+   */
   constructor(
     private readonly metrics: BreakerMetrics,
+    private readonly onPlaced: (place: OwnExporter | 'provider' | 'nowhere') => void = () => {},
     private readonly timers: Timers = realTimers,
   ) {}
 
@@ -96,6 +103,7 @@ export class MetricsPublisher {
     }
     this.yield();
     this.metrics.attach(provider);
+    this.onPlaced('provider');
   }
 
   /** Does without an exporter of our own from now on: another process publishes our numbers, or a provider does. */
@@ -131,17 +139,18 @@ export class MetricsPublisher {
 
   async #open(): Promise<void> {
     const startOwn = this.#startOwn;
+    if (startOwn === undefined) return;
     this.#startOwn = undefined;
     let own: OwnExporter | undefined;
     try {
-      own = await startOwn?.();
+      own = await startOwn();
     } catch (error) {
       // Nobody waits for this: unhandled, it would end the application.
       log.error('metrics are not published', error);
     }
-    if (own === undefined) return;
-    if (!this.#running || this.#yielded) return stopQuietly(own);
+    if (own !== undefined && (!this.#running || this.#yielded)) return stopQuietly(own);
     this.#own = own;
+    if (!this.#yielded) this.onPlaced(own ?? 'nowhere');
   }
 }
 

@@ -1,6 +1,6 @@
 import type { Attributes } from '@opentelemetry/api';
 import { log } from '../log.js';
-import type { BreakerNumbers, Numbers, ProcessNumbers } from './metrics.js';
+import type { BreakerNumbers, Numbers, ProcessNumbers, Standing } from './metrics.js';
 
 // Captured at load: an application's fake timers must not hold up a scrape.
 const { setTimeout, clearTimeout } = globalThis;
@@ -11,6 +11,8 @@ export interface Report {
   readonly worker: string;
   readonly breakers: readonly BreakerNumbers[];
   readonly process: ProcessNumbers;
+  /** Of breakers whose numbers leave elsewhere, such as through an SDK of the worker. */
+  readonly standings?: readonly Standing[];
 }
 
 /** Somebody who knows of workers. */
@@ -110,8 +112,19 @@ export function quietly(act: () => void): void {
 
 /** The numbers of workers, each under a label of its own. */
 export function labelled(reports: readonly Report[]): Numbers {
-  const breakers = reports.flatMap(({ worker, breakers }) =>
-    breakers.map((breaker) => ({ ...breaker, labels: { ...breaker.labels, worker } satisfies Attributes })),
+  return {
+    breakers: reports.flatMap(({ worker, breakers }) => breakers.map((one) => underWorker(worker, one))),
+    processes: reports.map(({ worker, process }) => ({ ...process, labels: { worker } })),
+  };
+}
+
+/** What the health of workers is judged by, each under a label of its own. */
+export function labelledStandings(reports: readonly Report[]): Standing[] {
+  return reports.flatMap(({ worker, breakers, standings = [] }) =>
+    [...breakers, ...standings].map((one) => underWorker(worker, one)),
   );
-  return { breakers, processes: reports.map(({ worker, process }) => ({ ...process, labels: { worker } })) };
+}
+
+function underWorker<T extends Standing>(worker: string, one: T): T {
+  return { ...one, labels: { ...one.labels, worker } satisfies Attributes };
 }

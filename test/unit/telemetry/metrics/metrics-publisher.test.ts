@@ -1,3 +1,4 @@
+import { setImmediate as turn } from 'node:timers/promises';
 import { metrics as metricsApi } from '@opentelemetry/api';
 import { expect } from 'chai';
 import { CircuitBreaker } from '../../../../src/breaker/circuit-breaker.js';
@@ -20,7 +21,8 @@ async function succeededCalls(reader: ManualReader): Promise<number | undefined>
 function publisherUnderTest() {
   const timers = new FakeTimers();
   const metrics = new BreakerMetrics();
-  const publisher = new MetricsPublisher(metrics, timers);
+  const places: (OwnExporter | 'provider' | 'nowhere')[] = [];
+  const publisher = new MetricsPublisher(metrics, (place) => places.push(place), timers);
   const breaker = new CircuitBreaker('target', {}, new FakeClock());
   metrics.add(breaker);
   const own = { started: 0, stopped: 0 };
@@ -32,10 +34,31 @@ function publisherUnderTest() {
       },
     };
   };
-  return { timers, metrics, publisher, breaker, own, startOwn };
+  return { timers, metrics, publisher, places, breaker, own, startOwn };
 }
 
 describe('MetricsPublisher', () => {
+  it('tells where metrics leave: at its own port, nowhere, or through a provider, whenever that comes', async () => {
+    const { timers, publisher, places, startOwn } = publisherUnderTest();
+    publisher.start(async () => ({ ...(await startOwn()), url: 'http://127.0.0.1:9464' }));
+    // An SDK is loaded here, whose application may bring a provider for so long.
+    await timers.advance(4_999);
+    expect(places).to.deep.equal([]);
+    await timers.advance(1);
+    await turn();
+    expect(places[0]).to.include({ url: 'http://127.0.0.1:9464' });
+    metricsApi.setGlobalMeterProvider(providerWithReaders(1).provider);
+    await timers.advance(30_000);
+    expect(places.slice(1)).to.deep.equal(['provider']);
+
+    const other = publisherUnderTest();
+    metricsApi.disable();
+    other.publisher.start(async () => undefined);
+    await other.timers.advance(5_000);
+    await turn();
+    expect(other.places).to.deep.equal(['nowhere']);
+  });
+
   it('publishes to the provider of the application without starting anything of its own', async () => {
     const { timers, publisher, breaker, own, startOwn } = publisherUnderTest();
     const { provider, readers } = providerWithReaders(1);
