@@ -3,10 +3,11 @@
 const assert = require('node:assert');
 const http = require('node:http');
 const { setTimeout: wait } = require('node:timers/promises');
-const { configure, globalRegistry } = require('otel-breaker');
+const { configure, globalRegistry, isCircuitOpenError } = require('otel-breaker');
+const { Guard } = require('../../dist/src/guard/guard.js');
 const { getRuntime } = require('../../dist/src/runtime.js');
 
-const { CALLS, HTTP_CALLS, SECONDS, SEED, ORIGINS } = process.env;
+const { CALLS, HTTP_CALLS, SECONDS, SEED, ORIGINS, REDIS_PORT, PG_PORT, PG_OPTIONS } = process.env;
 const CHECKPOINTS = 10;
 const TARGETS = 300;
 const CONCURRENCY = 32;
@@ -36,11 +37,12 @@ async function measure() {
   return { heap: process.memoryUsage().heapUsed, handles: process.getActiveResourcesInfo().sort() };
 }
 
-/** What all breakers counted, together. */
-function counted() {
+/** What all breakers counted, together, or those of one system. */
+function counted(system) {
   const sum = { success: 0, failure: 0, ignored: 0, rejected: 0, inFlight: 0 };
   let opened = 0;
   for (const breaker of globalRegistry) {
+    if (system !== undefined && breaker.labels.system !== system) continue;
     const { calls, transitionCount } = breaker.stats();
     for (const key of Object.keys(sum)) sum[key] += calls[key];
     opened += transitionCount;
@@ -151,22 +153,70 @@ async function soakHttp() {
   return { ...result, seen, checkpoints };
 }
 
+/** Redis and PostgreSQL by their clients: a way to make one call of each, and one to end them. */
+function openDatabases() {
+  const { Redis } = require('ioredis');
+  const { Pool } = require('pg');
+  const [host, timeout] = ['127.0.0.1', 200];
+  const redis = new Redis({
+    host,
+    port: Number(REDIS_PORT),
+    connectTimeout: timeout,
+    commandTimeout: timeout,
+    maxRetriesPerRequest: 1,
+    retryStrategy: () => 20,
+    reconnectOnError: null,
+  });
+  redis.on('error', () => {});
+  const pool = new Pool({
+    ...JSON.parse(PG_OPTIONS),
+    host,
+    port: Number(PG_PORT),
+    // As many as there are callers: who waits in vain for the pool of its own process has made no call.
+    max: CONCURRENCY,
+    connectionTimeoutMillis: timeout,
+    query_timeout: timeout,
+  });
+  pool.on('error', () => {});
+  const errorOf = (call) =>
+    call.then(
+      () => undefined,
+      (error) => error,
+    );
+  return {
+    redis: () => errorOf(random() < 0.5 ? redis.get('key') : redis.set('key', 'a value')),
+    postgresql: () => errorOf(pool.query('SELECT 1')),
+    close: async () => {
+      redis.disconnect();
+      await pool.end();
+    },
+  };
+}
+
 /**
  * Real calls for so long, while others attack the port and write the rules anew. What callers lived through is counted here,
  * by nothing that the breakers count with.
  */
 async function soakUnderAttack() {
   globalRegistry.clear();
+  // A connection that is lost while no call waits is counted as well.
+  let evidence = 0;
+  const { evidence: original } = Guard.prototype;
+  Guard.prototype.evidence = function (target) {
+    const permit = original.call(this, target);
+    if (!permit.settled) evidence++;
+    return permit;
+  };
   const origins = ORIGINS.split(' ');
   const until = performance.now() + Number(SECONDS) * 1_000;
-  const seen = { calls: 0, answered: 0, failed: 0, left: 0, rejected: 0 };
+  const newSeen = () => ({ calls: 0, answered: 0, failed: 0, left: 0, rejected: 0 });
+  const seen = { http: newSeen(), redis: newSeen(), postgresql: newSeen() };
   let longest = 0;
   let last = performance.now();
   const turning = setInterval(() => {
     longest = Math.max(longest, performance.now() - last);
     last = performance.now();
   }, 10);
-  const isRejection = (error) => error?.code === 'ERR_CIRCUIT_OPEN' || error?.cause?.code === 'ERR_CIRCUIT_OPEN';
   const agent = new http.Agent({ keepAlive: true });
   const byHttp = (options) =>
     new Promise((resolve) => {
@@ -188,38 +238,50 @@ async function soakUnderAttack() {
   };
   // What strangers choose: a name in Host, a path in absolute form through a gateway.
   const stranger = () => `h${Math.floor(random() * 10)}.example.com`;
+  const databases = openDatabases();
   const ways = [
-    ({ host, port }) => byHttp({ host, port, path: '/keep' }),
-    ({ host, port }) => byHttp({ host, port, path: '/keep', headers: { host: stranger() } }),
-    ({ host, port }) => byHttp({ host, port, path: `http://${stranger()}/keep` }),
-    ({ host, port }) => byHttp({ host, port, path: '/keep', leaves: true }),
-    ({ origin }) => byFetch(`${origin}/close`, 200),
-    ({ origin }) => byFetch(`${origin}/keep`, 10),
+    ['http', ({ host, port }) => byHttp({ host, port, path: '/keep' })],
+    ['http', ({ host, port }) => byHttp({ host, port, path: '/keep', headers: { host: stranger() } })],
+    ['http', ({ host, port }) => byHttp({ host, port, path: `http://${stranger()}/keep` })],
+    ['http', ({ host, port }) => byHttp({ host, port, path: '/keep', leaves: true })],
+    ['http', ({ origin }) => byFetch(`${origin}/close`, 200)],
+    ['http', ({ origin }) => byFetch(`${origin}/keep`, 10)],
+    ['redis', databases.redis],
+    ['postgresql', databases.postgresql],
   ];
   const caller = async () => {
     while (performance.now() < until) {
       const origin = origins[Math.floor(random() * origins.length)];
       const { hostname: host, port } = new URL(origin);
-      seen.calls++;
-      const error = await ways[Math.floor(random() * ways.length)]({ origin, host, port });
-      if (error === undefined) seen.answered++;
-      else if (isRejection(error)) seen.rejected++;
-      else seen[/timeout/i.test(`${error.name} ${error.message}`) ? 'left' : 'failed']++;
+      const [system, call] = ways[Math.floor(random() * ways.length)];
+      const lived = seen[system];
+      lived.calls++;
+      const error = await call({ origin, host, port });
+      if (error === undefined) lived.answered++;
+      else if (isCircuitOpenError(error)) lived.rejected++;
+      else lived[/time(?:d )?out/i.test(`${error.name} ${error.message}`) ? 'left' : 'failed']++;
       await wait(random() < 0.3 ? 5 : 1);
     }
   };
   await Promise.all(Array.from({ length: CONCURRENCY }, caller));
   clearInterval(turning);
   agent.destroy();
+  await databases.close();
   await wait(500);
-  const result = counted();
-  assert.strictEqual(result.inFlight, 0);
-  assert.strictEqual(seen.answered + seen.failed + seen.left + seen.rejected, seen.calls);
-  assert.strictEqual(result.success + result.failure + result.ignored + result.rejected, seen.calls);
-  // Who left before the rejection came has not heard of it.
-  assert.ok(seen.rejected <= result.rejected && result.rejected <= seen.rejected + seen.left);
+  const systems = {};
+  for (const [system, lived] of Object.entries(seen)) {
+    const result = counted(system);
+    assert.strictEqual(result.inFlight, 0, system);
+    assert.strictEqual(lived.answered + lived.failed + lived.left + lived.rejected, lived.calls, system);
+    result.evidence = system === 'redis' ? evidence : 0;
+    const calls = result.success + result.failure + result.ignored + result.rejected - result.evidence;
+    assert.strictEqual(calls, lived.calls, system);
+    // Who left before the rejection came has not heard of it.
+    assert.ok(lived.rejected <= result.rejected && result.rejected <= lived.rejected + lived.left, system);
+    systems[system] = { counted: result, seen: lived };
+  }
   const { heap } = await measure();
-  return { ...result, seen, heap, rss: process.memoryUsage().rss, longest: Math.round(longest) };
+  return { systems, heap, rss: process.memoryUsage().rss, longest: Math.round(longest) };
 }
 
 async function main() {

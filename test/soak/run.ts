@@ -22,21 +22,40 @@ function row(name: string, stretch: Stretch): string {
   return `| ${cells.join(' | ')} |`;
 }
 
-const ATTACKED_FOR_S = 600;
+const ATTACKED_FOR_S = Number(process.env.SOAK_SECONDS ?? 600);
 
-function attackedTable({ seen, attacks, writes, heap, rss, longest, ...counts }: Attacked): string {
-  const { success, failure, ignored, rejected, inFlight, transitions } = { inFlight: 0, ...counts };
+function attackedTable({ systems, attacks, writes, faults, heap, rss, longest }: Attacked): string {
+  const rows = Object.entries(systems).flatMap(([system, { counted, seen }]) => {
+    const { success, failure, ignored, rejected, evidence } = counted;
+    const counts = [
+      success + failure + ignored + rejected - evidence,
+      success,
+      failure,
+      ignored,
+      rejected,
+      0,
+      evidence,
+    ];
+    const { calls, answered, failed, left } = seen;
+    const lived = [`${number(answered)} answered`, `${number(failed)} failed`, `${number(left)} left`];
+    return [
+      `| ${system}: breakers | ${counts.map(number).join(' | ')} |`,
+      `| the application | ${number(calls)} | ${lived.join(' | ')} | ${number(seen.rejected)} | | |`,
+    ];
+  });
+  const transitions = Object.values(systems).reduce((sum, { counted }) => sum + counted.transitions, 0);
   return [
-    `Seed ${SEED}, ten minutes, ${number(attacks)} attacks on the port, the rules written ${number(writes)} times:`,
+    `Seed ${SEED}, ${number(ATTACKED_FOR_S / 60)} minutes, ${number(attacks)} attacks on the port, the rules written ${number(writes)} times,`,
+    `${number(faults)} faults of Redis and PostgreSQL:`,
     '',
-    '| counted by | calls | success | failure | ignored | rejected | in flight |',
-    '| --- | --: | --: | --: | --: | --: | --: |',
-    `| breakers | ${[success + failure + ignored + rejected, success, failure, ignored, rejected, inFlight].map(number).join(' | ')} |`,
-    `| the application | ${number(seen.calls)} | ${number(seen.answered)} answered | ${number(seen.failed)} failed | ${number(seen.left)} left | ${number(seen.rejected)} | |`,
+    '| counted by | calls | success | failure | ignored | rejected | in flight | no calls |',
+    '| --- | --: | --: | --: | --: | --: | --: | --: |',
+    ...rows,
     '',
     `${number(transitions)} transitions; heap at the end ${megabytes(heap)}, all memory ${megabytes(rss)}; the event loop was held for`,
     `${number(longest)} ms at most. What the application calls answered, failed and left is what it did and got: a \`503\` is an`,
-    'answer for it and a failure for the breaker; who left before a rejection came has not heard of it.',
+    'answer for it and a failure for the breaker; who left before a rejection came has not heard of it. Failures that are no',
+    'calls are connections of ioredis that were lost while no command waited.',
   ].join('\n');
 }
 

@@ -1,4 +1,7 @@
 import { join } from 'node:path';
+import { setTimeout as wait } from 'node:timers/promises';
+import { startBackends } from '../chaos/backends.js';
+import { BEHAVIOURS, MisbehavingProxy } from '../chaos/misbehaving-proxy.js';
 import { METRICS_ADDRESS, scrape, startApp } from '../support/app.js';
 import { PRELOAD } from '../support/child.js';
 import { Random } from '../support/random.js';
@@ -24,9 +27,12 @@ export interface Soaked {
   readonly seconds: number;
 }
 
-/** What a process came to that was attacked all the while. */
-export interface Attacked extends Omit<Stretch, 'checkpoints'> {
-  /** What callers lived through, counted by themselves. */
+/** The calls to one kind of target, as breakers counted them and as their callers lived through them. */
+export interface Accounts {
+  readonly counted: Omit<Stretch, 'checkpoints'> & {
+    /** Failures that were no calls: connections that were lost while nobody called. */
+    readonly evidence: number;
+  };
   readonly seen: {
     readonly calls: number;
     readonly answered: number;
@@ -35,12 +41,19 @@ export interface Attacked extends Omit<Stretch, 'checkpoints'> {
     readonly left: number;
     readonly rejected: number;
   };
+}
+
+/** What a process came to that was attacked all the while. */
+export interface Attacked {
+  readonly systems: Readonly<Record<'http' | 'redis' | 'postgresql', Accounts>>;
   readonly heap: number;
   readonly rss: number;
   /** The longest time for which the event loop did not turn, in milliseconds. */
   readonly longest: number;
   readonly attacks: number;
   readonly writes: number;
+  /** How many times Redis or PostgreSQL began to misbehave. */
+  readonly faults: number;
 }
 
 /**
@@ -50,6 +63,13 @@ export interface Attacked extends Omit<Stretch, 'checkpoints'> {
 export async function soakUnderAttack(seconds: number, seed: number): Promise<Attacked> {
   const random = new Random(seed);
   const upstreams = await Promise.all(Array.from({ length: ORIGINS }, () => startFaulty(random, 40)));
+  const backends = await startBackends();
+  const proxies = await Promise.all(
+    (['ioredis', 'pg'] as const).map((client) => {
+      const { port, errorAnswer } = backends.of(client);
+      return MisbehavingProxy.start(port, random, errorAnswer);
+    }),
+  );
   const rules = new RestlessRules();
   const app = startApp({
     nodeArgs: [...PRELOAD, '--expose-gc', '--max-old-space-size=512'],
@@ -57,6 +77,9 @@ export async function soakUnderAttack(seconds: number, seed: number): Promise<At
       SECONDS: String(seconds),
       SEED: String(seed),
       ORIGINS: upstreams.map(({ origin }) => origin).join(' '),
+      REDIS_PORT: String(proxies[0]!.port),
+      PG_PORT: String(proxies[1]!.port),
+      PG_OPTIONS: JSON.stringify(backends.of('pg').options),
       OTEL_BREAKER_CONFIG: rules.path,
       OTEL_BREAKER_ADMIN_TOKEN: 'a-token-that-nobody-guesses',
     },
@@ -67,15 +90,34 @@ export async function soakUnderAttack(seconds: number, seed: number): Promise<At
   app.child.send('go');
   let over = false;
   const isOver = () => over;
-  const doings = Promise.all([attackPort(address, random, isOver), rules.write(random, isOver)]);
+  const doings = Promise.all([
+    attackPort(address, random, isOver),
+    rules.write(random, isOver),
+    ...proxies.map((proxy) => misbehave(proxy, random, isOver)),
+  ]);
   const { code, stdout, stderr } = await app.ends();
   over = true;
-  const [attacks, writes] = await doings;
+  const [attacks, writes, ...faults] = await doings;
   rules.remove();
+  for (const proxy of proxies) await proxy.stop();
+  await backends.stop();
   await Promise.all(upstreams.map(({ stop }) => stop()));
   if (code !== 0) throw new Error(`The attacked process ended with ${code}:\n${stderr.slice(-4_000)}`);
-  const { attacked } = JSON.parse(stdout) as { attacked: Omit<Attacked, 'attacks' | 'writes'> };
-  return { ...attacked, attacks, writes };
+  const { attacked } = JSON.parse(stdout) as { attacked: Omit<Attacked, 'attacks' | 'writes' | 'faults'> };
+  return { ...attacked, attacks, writes, faults: faults.reduce((sum, count) => sum + count) };
+}
+
+/** Lets what is behind a proxy fail in every way now and then, until it is told to stop. @returns how many times */
+async function misbehave(proxy: MisbehavingProxy, random: Random, isOver: () => boolean): Promise<number> {
+  let count = 0;
+  while (!isOver()) {
+    await proxy.behave(random.pick(BEHAVIOURS));
+    count++;
+    await wait(100 + random.below(900));
+    await proxy.behave('pass');
+    await wait(200 + random.below(1_500));
+  }
+  return count;
 }
 
 const ORIGINS = 8;
