@@ -98,7 +98,7 @@ module.exports = {
     rule(
       'clients-are-never-dependencies',
       OURS,
-      { path: 'node_modules/(undici|ioredis|pg)/' },
+      { path: 'node_modules/(undici|ioredis|pg|@grpc/grpc-js)/' },
       'the application brings them',
     ),
     rule(

@@ -10,17 +10,24 @@ const METHODS = `
   const { Redis, Cluster } = require('ioredis');
   const { Client, Query, Pool } = require('pg');
   const { Agent } = require('undici');
+  const ofGrpc = (file) => require('@grpc/grpc-js/build/src/' + file);
   const clients = {
     http: { Agent: http.Agent, ClientRequest: http.ClientRequest, IncomingMessage: http.IncomingMessage },
     undici: { DispatcherBase: Object.getPrototypeOf(Agent) },
     ioredis: { Redis, Cluster },
     pg: { Client, Query, Pool: Object.getPrototypeOf(Pool) },
+    grpc: {
+      ResolvingCall: ofGrpc('resolving-call').ResolvingCall,
+      InternalChannel: ofGrpc('internal-channel').InternalChannel,
+      'client-interceptors': ofGrpc('client-interceptors'),
+    },
   };
   const methods = [];
   for (const [client, classes] of Object.entries(clients)) {
-    for (const [name, { prototype }] of Object.entries(classes)) {
-      for (const [method, { value }] of Object.entries(Object.getOwnPropertyDescriptors(prototype))) {
-        if (typeof value === 'function') methods.push({ client, object: name + '.prototype', method, text: String(value) });
+    for (const [name, { prototype, ...exported }] of Object.entries(classes)) {
+      const object = prototype ? name + '.prototype' : name;
+      for (const [method, { value }] of Object.entries(Object.getOwnPropertyDescriptors(prototype ?? exported))) {
+        if (typeof value === 'function') methods.push({ client, object, method, text: String(value) });
       }
     }
   }

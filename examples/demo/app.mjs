@@ -1,12 +1,20 @@
 // A plain service: one route for each client it uses. It knows nothing of circuit breakers.
 import http from 'node:http';
 
-const { HTTP_UPSTREAM, FETCH_UPSTREAM, IOREDIS_UPSTREAM, PG_UPSTREAM, PORT = '0' } = process.env;
+const { HTTP_UPSTREAM, FETCH_UPSTREAM, IOREDIS_UPSTREAM, PG_UPSTREAM, GRPC_UPSTREAM, PORT = '0' } = process.env;
 
 const redis = IOREDIS_UPSTREAM && new (await import('ioredis')).Redis(IOREDIS_UPSTREAM);
 redis?.on('error', () => {});
 const pool = PG_UPSTREAM && new (await import('pg')).default.Pool({ connectionString: PG_UPSTREAM, max: 5 });
 pool?.on('error', () => {});
+const stock = GRPC_UPSTREAM && (await connectToStock(new URL(GRPC_UPSTREAM).host));
+
+async function connectToStock(address) {
+  const { credentials, makeGenericClientConstructor } = await import('@grpc/grpc-js');
+  const { stock: service } = await import('./stock.mjs');
+  const Stock = makeGenericClientConstructor(service, 'Stock');
+  return new Stock(address, credentials.createInsecure(), { 'grpc.max_reconnect_backoff_ms': 2_000 });
+}
 
 const lookUp = {
   http: () =>
@@ -25,14 +33,22 @@ const lookUp = {
   },
   ioredis: () => redis.incr('calls'),
   pg: async () => (await pool.query('SELECT 1 AS one')).rows[0].one,
+  grpc: () =>
+    new Promise((resolve, reject) => {
+      stock.look('shoes', (error, answer) => (error ? reject(error) : resolve(answer)));
+    }),
 };
+
+// Of gRPC, a code is a number; a rejected call has ours as its cause.
+const codeOf = ({ code, cause, message }) =>
+  (typeof code === 'number' ? cause?.code : undefined) ?? code ?? cause?.code ?? message;
 
 const server = http.createServer(async (incoming, outgoing) => {
   const call = lookUp[incoming.url.slice(1)];
   try {
     outgoing.end(JSON.stringify({ answer: await call() }));
   } catch (error) {
-    outgoing.writeHead(502).end(JSON.stringify({ error: error.code ?? error.cause?.code ?? error.message }));
+    outgoing.writeHead(502).end(JSON.stringify({ error: codeOf(error) }));
   }
 });
 

@@ -2,8 +2,8 @@
  * The main job in half a minute: a plain app under the preload, whose dependencies die and come back.
  *
  *     npm run demo                       http; the server dies again and again until Ctrl-C, to be seen in a browser
- *     npm run demo -- --client fetch     through fetch; also ioredis and pg, against real servers
- *     npm run demo -- --client all       all four in one app
+ *     npm run demo -- --client fetch     through fetch; also ioredis, pg and grpc, against real servers
+ *     npm run demo -- --client all       all of them in one app
  *     npm run demo -- --once             ends by itself, with exit code 0 if all went as told
  */
 import { spawn, type ChildProcess } from 'node:child_process';
@@ -16,7 +16,7 @@ import { PostgresServer } from '../../test/support/postgres-server.js';
 import { RedisServer } from '../../test/support/redis-server.js';
 import { needFreePort, takenPort } from './port.js';
 
-const CLIENTS = ['http', 'fetch', 'ioredis', 'pg'] as const;
+const CLIENTS = ['http', 'fetch', 'ioredis', 'pg', 'grpc'] as const;
 type Client = (typeof CLIENTS)[number];
 
 const REQUESTS_PER_SECOND = 20;
@@ -191,6 +191,7 @@ const targets = new Map<Client, string>();
 const START: Readonly<Record<Client, (client: Client) => Promise<Dependency>>> = {
   http: startUpstream,
   fetch: startUpstream,
+  grpc: startUpstream,
   ioredis: async (client) => {
     const server = await RedisServer.start();
     return dependencyOf(client, server.port, server.url, {
@@ -210,12 +211,13 @@ const START: Readonly<Record<Client, (client: Client) => Promise<Dependency>>> =
 };
 
 async function startUpstream(client: Client): Promise<Dependency> {
-  let server = start('upstream.mjs', [], {});
+  const [file, scheme] = client === 'grpc' ? ['upstream-grpc.mjs', 'grpc'] : ['upstream.mjs', 'http'];
+  let server = start(file, [], {});
   const port = await firstLine(server.stdout!);
-  return dependencyOf(client, Number(port), `http://127.0.0.1:${port}/`, {
+  return dependencyOf(client, Number(port), `${scheme}://127.0.0.1:${port}/`, {
     kill: () => end(server, 'SIGKILL'),
     comeBack: async () => {
-      server = start('upstream.mjs', [], { PORT: port });
+      server = start(file, [], { PORT: port });
       await firstLine(server.stdout!);
     },
     stop: () => end(server),

@@ -76,7 +76,7 @@ export interface BreakerOptions {
   failureStatuses?: readonly (number | string)[] | number | string | undefined;
   /** Whether a `Retry-After` on a 429 or 503 opens the circuit for that long, at most `maxOpenDuration`. Default false; true in `llmService`. */
   honorRetryAfter?: boolean | undefined;
-  /** What becomes of a rejected call. Default `throw`, `respond` for undici in `llmService`, `wait` for redis. */
+  /** What becomes of a rejected call. Default `throw`, `respond` for undici in `llmService`, `wait` for redis and for calls of gRPC that ask to. */
   whenOpen?: WhenOpen | undefined;
   /** The verdict on a failed call's cause, in code only. Takes precedence over every built-in classification. */
   isFailure?: ((cause: unknown) => FailureVerdict) | undefined;
@@ -274,7 +274,7 @@ export const OPTIONS: Readonly<Record<OptionKey, OptionSpec>> = {
     values: ['throw', 'respond', 'wait'],
     other: 'it would not be known how to refuse a call',
     describe:
-      'What becomes of a rejected call: throw an error, respond with a 503 answer (http, undici), or wait for what the client does by itself (redis).',
+      'What becomes of a rejected call: throw an error, respond with a 503 answer (http, undici) or FAILED_PRECONDITION (grpc), or wait for what the client does by itself (redis).',
   },
   isFailure: { kind: 'function', describe: 'The verdict on the cause of a failed call.' },
 };

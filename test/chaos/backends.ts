@@ -1,10 +1,11 @@
 import type { ErrorAnswer } from './misbehaving-proxy.js';
+import { echo } from '../support/grpc.js';
 import { PostgresServer } from '../support/postgres-server.js';
 import { RedisServer } from '../support/redis-server.js';
 import { serve } from '../support/servers.js';
 
 /** The clients tried: what Node has, and packages by the name they are installed under. */
-export const CLIENTS = ['http', 'fetch', 'undici', 'ioredis', 'ioredis5', 'pg'] as const;
+export const CLIENTS = ['http', 'fetch', 'undici', 'ioredis', 'ioredis5', 'pg', 'grpc'] as const;
 export type ClientName = (typeof CLIENTS)[number];
 
 /** A real server, and how it says that it cannot work. */
@@ -29,9 +30,11 @@ export async function startBackends(): Promise<Backends> {
   );
   const redis = await RedisServer.start();
   const postgres = await PostgresServer.start();
+  const rpc = await echo.serve();
   await redis.command('SET', 'key', 'a value');
   const byHttp: Backend = { port: web.port, scheme: 'http', path: '', options: {}, errorAnswer: unavailable };
   const byRedis: Backend = { port: redis.port, scheme: 'redis', path: '', options: {}, errorAnswer: loading };
+  const byGrpc: Backend = { port: rpc.port, scheme: 'grpc', path: '', options: {}, errorAnswer: goingAway };
   const { user, database } = postgres;
   const byPostgres: Backend = {
     port: postgres.port,
@@ -40,12 +43,19 @@ export async function startBackends(): Promise<Backends> {
     options: { user, database },
     errorAnswer: shuttingDown,
   };
+  const byClient: Partial<Record<ClientName, Backend>> = {
+    ioredis: byRedis,
+    ioredis5: byRedis,
+    pg: byPostgres,
+    grpc: byGrpc,
+  };
   return {
-    of: (client) => (client.startsWith('ioredis') ? byRedis : client === 'pg' ? byPostgres : byHttp),
+    of: (client) => byClient[client] ?? byHttp,
     stop: async () => {
       await web.stop();
       await redis.remove();
       postgres.remove();
+      rpc.stop();
     },
   };
 }
@@ -67,3 +77,9 @@ const shuttingDown: ErrorAnswer = () => {
   length.writeUInt32BE(fields.length + 4);
   return { answer: Buffer.concat([Buffer.from('E'), length, fields]), hangUp: true };
 };
+
+/** A frame of HTTP/2 that says that the server gives up: GOAWAY with an internal error, for all streams. */
+const goingAway: ErrorAnswer = () => ({
+  answer: Buffer.from('0000080700000000000000000000000002', 'hex'),
+  hangUp: true,
+});

@@ -39,6 +39,14 @@ dns.lookup = (host, options, callback) => {
   const address = '127.0.0.1';
   setImmediate(() => (options.all ? callback(null, [{ address, family: 4 }]) : callback(null, address, 4)));
 };
+// As grpc-js asks.
+const { lookup: lookupByPromise } = dns.promises;
+dns.promises.lookup = (host, options) =>
+  host.endsWith('.test')
+    ? new Promise((resolve, reject) =>
+        dns.lookup(host, options, (error, found) => (error ? reject(error) : resolve(found))),
+      )
+    : lookupByPromise(host, options);
 
 /** Each makes one call and rejects where it failed; `close` gives back what it holds. */
 const clients = {
@@ -98,6 +106,17 @@ const clients = {
     });
     pool.on('error', () => {});
     return { call: () => pool.query('SELECT 1'), close: () => pool.end() };
+  },
+
+  grpc({ host, port, timeout }) {
+    const { connect, ask } = require('../fixtures/grpc/echo.cjs')(require('@grpc/grpc-js'));
+    // Tries to connect again as soon as the others, not after a second.
+    const client = connect(`${host}:${port}`, {
+      'grpc.initial_reconnect_backoff_ms': 20,
+      'grpc.max_reconnect_backoff_ms': 20,
+      'grpc.use_local_subchannel_pool': 1,
+    });
+    return { call: () => ask(client, 'ok', { deadline: Date.now() + timeout }), close: () => client.close() };
   },
 };
 
@@ -220,7 +239,8 @@ function isRejection(error) {
 }
 
 // What is first used when no file can be opened any more must have been loaded before.
-for (const name of process.argv.slice(2)) if (name !== 'http' && name !== 'fetch') require(name);
+const PACKAGES = { http: 'node:http', fetch: 'node:http', grpc: '@grpc/grpc-js' };
+for (const name of process.argv.slice(2)) require(PACKAGES[name] ?? name);
 
 process.on('message', async ({ id, order, ...arguments_ }) => {
   try {

@@ -1,5 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Random } from '../support/random.js';
+import type { ClientName } from './backends.js';
 import { addUp, type Caller, type Outcomes } from './caller.js';
 import { BEHAVIOURS, type Behaviour, type MisbehavingProxy } from './misbehaving-proxy.js';
 
@@ -37,6 +38,8 @@ export interface Fault {
   readonly name: string;
   /** What has to come of it: `opens`, `stays closed`, or what suits the client. */
   readonly circuit: 'opens' | 'stays closed' | 'either';
+  /** Clients that may go on as if nothing were wrong. */
+  readonly unnoticedBy?: readonly ClientName[];
   /** Whether it begins before the client has made a single call. */
   readonly fromTheStart?: true;
   /** The name that is called rather than an address. */
@@ -91,6 +94,8 @@ export const FAULTS: readonly Fault[] = [
   {
     name: 'has a name that cannot be looked up',
     circuit: 'opens',
+    // Its channels keep the addresses that they have.
+    unnoticedBy: ['grpc'],
     host: 'server.test',
     begin: async ({ caller, proxy }) => {
       await caller.dns(true);

@@ -6,12 +6,13 @@ import { METRICS_ADDRESS, sample, scrape, startApp, stopApps } from '../support/
 import { PRELOAD } from '../support/child.js';
 import { exportingTo, serveCollector, type CollectedSpan, type Collector } from '../support/collector.js';
 import { between, golden } from '../support/golden.js';
+import { echo } from '../support/grpc.js';
 import { installOtelLines, OTEL_LINES, type OtelLine } from '../support/node-lines.js';
 import { PostgresServer } from '../support/postgres-server.js';
 import { RedisServer } from '../support/redis-server.js';
 import { serve, stopServers } from '../support/servers.js';
 
-const CLIENTS = ['http', 'undici', 'fetch', 'ioredis', 'pg'] as const;
+const CLIENTS = ['http', 'undici', 'fetch', 'ioredis', 'pg', 'grpc'] as const;
 type Client = (typeof CLIENTS)[number];
 
 type Fixture = (name: string) => string;
@@ -123,13 +124,19 @@ describe('OpenTelemetry beside us:', function () {
   before(async function () {
     // Installs what later lines need, where nobody has yet.
     this.timeout(300_000);
-    const [redis, pg] = await Promise.all([RedisServer.start(), PostgresServer.start(), installOtelLines()]);
+    const [redis, pg, rpc] = await Promise.all([
+      RedisServer.start(),
+      PostgresServer.start(),
+      echo.serve(),
+      installOtelLines(),
+    ]);
     release.push(
       () => redis.remove(),
       () => pg.remove(),
+      () => rpc.stop(),
     );
     for (const client of ['http', 'undici', 'fetch'] as const) urls[client] = (await serve(answer)).origin;
-    Object.assign(urls, { ioredis: redis.url, pg: pg.url });
+    Object.assign(urls, { ioredis: redis.url, pg: pg.url, grpc: `grpc://127.0.0.1:${rpc.port}` });
     Object.assign(targets, urls, { pg: `postgresql://${pg.host}:${pg.port}/${pg.database}` });
   });
 

@@ -14,7 +14,7 @@ const NOT_ASKED =
 
 // `read` takes whatever a hostile getter throws, and so a fault of its own; the others assign a field, or
 // call the client's own function between two that are tried.
-const INFALLIBLE = /^(read|#endTurn|#endPacedTurn|takeCarried|checkOut)$/;
+const INFALLIBLE = /^(read|#endTurn|#endPacedTurn|takeCarried|checkOut|onReceive(Metadata|Message|Status))$/;
 
 /** Names of the functions, by their numbers: `instrumentations/http/http-call.js:42 onResponse`. */
 const names = [];

@@ -4,16 +4,14 @@ import { join } from 'node:path';
 import { freePort } from '../support/postgres-server.js';
 import type { Row, Service } from './outage.js';
 
-const SERVER = join(__dirname, 'http-server.cjs');
-
-/** A service in a process of its own, which is killed, connections and all, and started again. */
-export async function httpService(): Promise<Service> {
+/** A service in a process of its own, which is killed, connections and all, and started again. @param file its program */
+export async function killableService(file: string, scheme: string): Promise<Service> {
   const port = await freePort();
   let server: ChildProcess;
   const back = async () => {
-    server = fork(SERVER, [String(port)], { execArgv: [] });
+    server = fork(join(__dirname, file), [String(port)], { execArgv: [] });
     const [message] = (await Promise.race([once(server, 'message'), once(server, 'exit')])) as [unknown];
-    if (message !== 'listening') throw new Error(`The HTTP server ended with ${String(message)}`);
+    if (message !== 'listening') throw new Error(`${file} ended with ${String(message)}`);
   };
   const away = async () => {
     const ended = once(server, 'exit');
@@ -21,8 +19,10 @@ export async function httpService(): Promise<Service> {
     await ended;
   };
   await back();
-  return { env: { OUTAGE_URL: `http://127.0.0.1:${port}/` }, away, back, remove: away };
+  return { env: { OUTAGE_URL: `${scheme}://127.0.0.1:${port}/` }, away, back, remove: away };
 }
+
+const httpService = () => killableService('http-server.cjs', 'http');
 
 // No fire-and-forget: an error that nobody catches ends the process of these in any case.
 const PATTERNS = ['awaited', 'tight loop'] as const;

@@ -1,3 +1,4 @@
+import { GRPC } from './grpc.js';
 import { HTTP } from './http.js';
 import type { Row } from './outage.js';
 import { PG } from './pg.js';
@@ -13,4 +14,4 @@ import { REDIS } from './redis.js';
  * 3. A `Row`, here or in a file beside this one. `inTests` puts it into the short form.
  * 4. `npm run outages -- --only <word of its title>` measures it and writes its part of `docs/outages.md`.
  */
-export const ROWS: readonly Row[] = [...HTTP, ...REDIS, ...PG];
+export const ROWS: readonly Row[] = [...HTTP, ...REDIS, ...PG, ...GRPC];

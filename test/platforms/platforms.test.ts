@@ -4,6 +4,7 @@ import { expect } from 'chai';
 import { PRELOAD, runNode } from '../support/child.js';
 import { removeTemporaryDirectories, temporaryDirectory } from '../support/files.js';
 import { between, golden } from '../support/golden.js';
+import { echo } from '../support/grpc.js';
 import { installLaterLines, installPlatforms } from '../support/node-lines.js';
 import { PostgresServer } from '../support/postgres-server.js';
 import { RedisServer } from '../support/redis-server.js';
@@ -22,9 +23,10 @@ describe('platforms', function () {
     await Promise.all([installLaterLines(), installPlatforms()]);
     const redis = await RedisServer.start();
     const postgres = await PostgresServer.start();
-    servers.push({ stop: () => redis.remove() }, postgres);
+    const rpc = await echo.serve();
+    servers.push({ stop: () => redis.remove() }, postgres, { stop: async () => rpc.stop() });
     const web = await serve((_, res) => res.end('ok'));
-    Object.assign(upstreams, { http: web, fetch: web, undici: web, ioredis: redis, pg: postgres });
+    Object.assign(upstreams, { http: web, fetch: web, undici: web, ioredis: redis, pg: postgres, grpc: rpc });
   });
 
   after(async () => {

@@ -86,9 +86,29 @@ export class Recorder {
   }
 }
 
+const HTTP2 = 'PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n';
+const FRAMES = ['DATA', 'HEADERS', '', 'RST_STREAM', '', '', '', 'GOAWAY'];
+
+/** The frames of a client of HTTP/2 that say something; of headers, which are compressed, how long they are. */
+function framesOf(bytes: Buffer): string[] {
+  const frames: string[] = [];
+  for (let at = 0; at + 9 <= bytes.length;) {
+    const end = at + 9 + bytes.readUIntBE(at, 3);
+    const [type, flags, stream] = [bytes[at + 3]!, bytes[at + 4]!, bytes.readUInt32BE(at + 5)];
+    const payload = bytes.subarray(at + 9, end);
+    const name = FRAMES[type];
+    // Settings, windows and pings come when they come.
+    if (name)
+      frames.push(`${name} ${stream} ${flags} ${name === 'HEADERS' ? payload.length : payload.toString('latin1')}`);
+    at = end;
+  }
+  return frames;
+}
+
 /** What a client makes up anew each time. */
 function steady(bytes: string): string {
   if (bytes.startsWith('\x16\x03')) return 'a TLS handshake';
+  if (bytes.startsWith(HTTP2)) return framesOf(Buffer.from(bytes.slice(HTTP2.length), 'latin1')).join('\n');
   // Frames of a WebSocket are masked by chance.
   const text = bytes.replace(/(sec-websocket-key: )[^]*/i, '$1…').replace(/(-{4,}formdata-undici-)\d+/g, '$1…');
   return text.length > 4_000 ? `${text.slice(0, 4_000)}… (${text.length})` : text;

@@ -1,4 +1,5 @@
 import { CERTIFICATE, findDeadPort, start } from '../support/servers.js';
+import { echo } from '../support/grpc.js';
 import { PostgresServer } from '../support/postgres-server.js';
 import { RedisServer } from '../support/redis-server.js';
 import type { Subject } from './compare.js';
@@ -29,6 +30,7 @@ export const CASES: readonly Case[] = (
     ['ioredis', ['ioredis5'], 'ioredis 5'],
     ['ioredis', ['ioredis'], 'ioredis 6'],
     ['pg', ['pg', 'pg-cursor', 'pg-query-stream'], 'pg'],
+    ['grpc', ['@grpc/grpc-js'], 'grpc-js'],
   ] as const
 ).flatMap(([family, packages, title]) => (['cjs', 'mjs'] as const).map((kind) => ({ family, packages, title, kind })));
 
@@ -86,6 +88,10 @@ async function serverOf(family: string) {
     const postgres = await PostgresServer.start();
     const { port, user, database } = postgres;
     return { port, passesResets: false, addresses: { user, database }, stop: () => postgres.stop() };
+  }
+  if (family === 'grpc') {
+    const { port, stop } = await echo.serve();
+    return { port, passesResets: false, addresses: {}, stop: async () => stop() };
   }
   const { port, stop } = await start(farEnd(), 'http');
   return { port, passesResets: true, addresses: {}, stop };

@@ -65,6 +65,11 @@ const CLIENTS = {
     pool.on('error', () => {});
     return { name: `postgresql://${host}:${port}/${process.env.PGDATABASE}`, call: () => pool.query('SELECT 1') };
   },
+  grpc: (grpc, port) => {
+    const { connect, ask } = require('../../fixtures/grpc/echo.cjs')(grpc);
+    const client = connect(`${host}:${port}`, { 'grpc.initial_reconnect_backoff_ms': 100 });
+    return { name: `grpc://${host}:${port}`, call: () => ask(client) };
+  },
 };
 
 async function live(family, file, upstream) {
