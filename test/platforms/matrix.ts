@@ -8,7 +8,7 @@ export const NODES: Readonly<Record<string, string>> = { ...OLDEST.nodes, ...LAT
 
 export interface Client {
   readonly title: string;
-  readonly family: 'http' | 'fetch' | 'undici' | 'ioredis' | 'pg';
+  readonly family: 'http' | 'fetch' | 'undici' | 'ioredis' | 'pg' | 'grpc';
   /** Where it is installed; what is within Node has no place. */
   readonly folder?: string;
   /** The oldest Node that it runs on itself. */
@@ -28,6 +28,7 @@ export function clients(): Client[] {
       ['ioredis', installed('ioredis')],
       ['pg', OLDEST.pg],
       ['pg', installed('pg')],
+      ['grpc', installed('@grpc/grpc-js')],
     ] as const
   ).map(([family, folder]) => {
     const { version, engines } = JSON.parse(readFileSync(join(folder, 'package.json'), 'utf8')) as {
@@ -73,7 +74,7 @@ export async function live(
     program: join(SMOKE, 'life.cjs'),
     programArgs: [family, String(upstream.port), ...(folder === undefined ? [] : [folder])],
     env: {
-      OTEL_LOG_LEVEL: 'warn',
+      OTEL_LOG_LEVEL: 'error',
       OTEL_BREAKER_METRICS: 'off',
       PGUSER: upstream.user ?? '',
       PGDATABASE: upstream.database ?? '',

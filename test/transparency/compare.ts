@@ -100,7 +100,8 @@ export async function compare(subject: Subject): Promise<Comparison> {
 /** How a program of a subject ends: by which code, and what it has printed, the lines of stacks left out. */
 async function end(subject: Subject, nodeArgs: readonly string[], exit: string): Promise<unknown> {
   const { code, signal, stdout, stderr } = await runNode({ ...programOf(subject, { exit }), nodeArgs });
-  const lines = stderr.split('\n').filter((line) => !/^\s+at /.test(line));
+  // Of two stacks that have many lines in common, the second is printed without these.
+  const lines = stderr.split('\n').filter((line) => !/^\s+(at |\[\.\.\. lines matching)/.test(line));
   return { code, signal, stdout, stderr: lines.join('\n').replace(/\d+/g, '#') };
 }
 

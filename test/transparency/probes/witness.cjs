@@ -10,7 +10,7 @@ const { inspect } = require('node:util');
 const APP = /[/\\]transparency[/\\]probes[/\\](?!witness|main)/;
 const OURS = /[/\\]dist[/\\](?:src|instrumentations)[/\\]/;
 // Once time ran out for a call, it looks for some seconds whether the event loop turns: by a timer, as is documented.
-const LOOP_WATCH = /[/\\]breaker[/\\]loop-watch\.js/;
+const LOOP_WATCH = /[/\\]breaker[/\\]event-loop-stalls\.js/;
 // It comes with the first `fetch`, and with the preload at once.
 const KNOWN_GLOBALS = new Set([1, 2].map((generation) => Symbol.for(`undici.globalDispatcher.${generation}`)));
 // Ports and processes that are others each time.
@@ -18,6 +18,8 @@ const CHANCE = new Set(['localPort', 'processID', 'processId', 'secretKey']);
 const OF_THE_NETWORK = new Set(['data', 'readable', 'session']);
 const TOLD_TO_PROCESS = new Set(['warning', 'unhandledRejection', 'rejectionHandled', 'multipleResolves']);
 const LONGEST_TEXT = 2_000;
+// As servers of HTTP/2 send it.
+const DATE = /\w{3}, \d\d \w{3} \d{4} \d\d:\d\d:\d\d GMT/;
 
 class Witness {
   #story = [];
@@ -29,7 +31,7 @@ class Witness {
   #context = new AsyncLocalStorage();
   #hook = createHook({
     init: (_id, type) => {
-      if (type === 'Timeout' && LOOP_WATCH.test(new Error().stack)) return;
+      if ((type === 'Timeout' || type === 'Immediate') && LOOP_WATCH.test(new Error().stack)) return;
       this.#asyncCounts[type] = (this.#asyncCounts[type] ?? 0) + 1;
     },
   });
@@ -189,7 +191,7 @@ class Witness {
     if (value instanceof Uint8Array) return shortened(`bytes ${Buffer.from(value).toString('latin1')}`);
     if (value instanceof EventEmitter) return this.#label(value);
     if (typeof value === 'function') return `function ${value.name}/${value.length}`;
-    if (typeof value === 'string') return shortened(value);
+    if (typeof value === 'string') return shortened(value.replace(DATE, 'a date'));
     if (value instanceof URL) return String(value);
     if (typeof value !== 'object' || value === null) return String(value);
     if (value instanceof Promise || depth === 0) return value.constructor?.name ?? 'object';
