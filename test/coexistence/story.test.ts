@@ -10,7 +10,7 @@ import { serve, stopServers } from '../support/servers.js';
 
 const fixture = (name: string) => join(ROOT, 'test/fixtures/story', name);
 
-// httpApi: five failures open the circuit for 30 seconds, two successful probes close it.
+// httpApi: five failures open the circuit, two successful probes close it. How long it is open, the rules file says.
 const OPEN_MS = 30_000;
 
 /** What the caller of the service sees. */
@@ -34,6 +34,7 @@ describe('the story of one circuit, healthy, open, half-open and closed again', 
         INVENTORY: inventory.origin,
         OTEL_SERVICE_NAME: 'shop',
         OTEL_LOG_LEVEL: undefined,
+        OTEL_BREAKER_CONFIG: fixture('otel-breaker.yaml'),
       },
     });
     const port = Number((await app.prints('stdout', /listening on (\d+)/))[1]);

@@ -80,14 +80,14 @@ function isReplacement(node) {
   if (/^(watchedAbort|leave)$/.test(nameOf(node)) && ts.isVariableDeclaration(node.parent)) return true;
   const maker = ts.isArrowFunction(outer) || ts.isFunctionExpression(outer) ? outer : node;
   const call = maker.parent;
-  return ts.isCallExpression(call) && isHandedOn(call);
+  return (ts.isCallExpression(call) || ts.isNewExpression(call)) && isHandedOn(call);
 }
 
 function isHandedOn(call) {
   const callee = call.expression.getText();
   return (
     (/\.replace$/.test(callee) && call.arguments.length === 3) ||
-    /(deferRejection|nextTick|queueMicrotask)\)?$|^connect\.call$/.test(callee)
+    /(deferRejection|deliverLater|checkOut|nextTick|queueMicrotask)\)?$|^connect\.call$|_Promise$/.test(callee)
   );
 }
 

@@ -2,6 +2,7 @@
 // constructs would wrap `require` once more: after a thousand of them, what is required late overflows the stack.
 import '@opentelemetry/instrumentation';
 import { context, diag, metrics, propagation, trace } from '@opentelemetry/api';
+import { forgetReports } from '../../src/breaker/diagnostics.js';
 import { releaseDiagnostics } from './diagnostics.js';
 
 /** Leaves no OpenTelemetry globals behind: one test's provider must not be seen by the next. */
@@ -9,5 +10,6 @@ export const mochaHooks = {
   afterEach(): void {
     for (const api of [trace, metrics, context, propagation, diag]) api.disable();
     releaseDiagnostics();
+    forgetReports();
   },
 };
