@@ -16,7 +16,7 @@ const LOGS_EXPORTER_VARIABLE = 'OTEL_LOGS_EXPORTER';
 /** The variable by which traces are asked for. */
 export type TracesAskedBy = typeof TRACES_VARIABLE | typeof EXPORTER_VARIABLE;
 
-const PREFIX = 'OTEL_BREAKER_';
+const PREFIX = CONFIG_VARIABLE.replace(/CONFIG$/, '');
 const OURS = /^OTEL_?BREAKER_/i;
 
 /** Every variable of ours; a test looks for others in the code. */

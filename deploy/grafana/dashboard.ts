@@ -17,34 +17,63 @@ import { PanelBuilder as TimeseriesBuilder } from '@grafana/grafana-foundation-s
 export const DASHBOARD_FILE = join(__dirname, 'otel-breaker.json');
 
 const PROMETHEUS = { type: 'prometheus', uid: '${datasource}' };
-const CHOSEN = 'job=~"$job", name=~"$name"';
+const CHOSEN = 'job=~"$job", instance=~"$instance", name=~"$name"';
+const CHOSEN_PROCESSES = 'job=~"$job", instance=~"$instance"';
 const WIDTH = 24;
+/** More lines than this in one graph nobody tells apart. */
+const MOST = 10;
 
-const STATES: dashboard.ValueMapping[] = [
-  {
-    type: dashboard.MappingType.ValueToText,
-    options: {
-      '0': { text: 'closed', color: 'green', index: 0 },
-      '1': { text: 'open', color: 'red', index: 1 },
-      '2': { text: 'half-open', color: 'orange', index: 2 },
-    },
-  },
-];
+/**
+ * The worst state of each circuit among its workers: 0 closed, 1 half-open, 2 open. The gauge has open as 1 and half-open as
+ * 2, so that the greatest of its values is not the worst.
+ */
+function worst(by: string): string {
+  return `max by (${by}) (circuit_breaker_state{${CHOSEN}} % 2 * 1.5 + circuit_breaker_state{${CHOSEN}} / 2)`;
+}
+
+const COLORS = { closed: 'green', halfOpen: 'orange', open: 'red', observe: 'blue', off: 'text' } as const;
+
+function mappings(...texts: [value: number, text: string, color: string][]): dashboard.ValueMapping[] {
+  const options = Object.fromEntries(
+    texts.map(([value, text, color], index) => [String(value), { text, color, index }] as const),
+  );
+  return [{ type: dashboard.MappingType.ValueToText, options }];
+}
+
+const STATES = mappings([0, 'closed', COLORS.closed], [1, 'half-open', COLORS.halfOpen], [2, 'open', COLORS.open]);
 
 function query(expr: string, legend = ''): DataqueryBuilder {
   return new DataqueryBuilder().expr(expr).legendFormat(legend).datasource(PROMETHEUS);
 }
 
-/** How many circuits are in a state, by what the gauge says. */
-function count(title: string, code: 0 | 1 | 2, color: string): StatBuilder {
+function fixed(color: string): dashboard.FieldColorBuilder {
+  return new dashboard.FieldColorBuilder().mode(dashboard.FieldColorModeId.Fixed).fixedColor(color);
+}
+
+/** One number of this moment. */
+function stat(title: string, expr: string): StatBuilder {
   return new StatBuilder()
     .title(title)
     .datasource(PROMETHEUS)
     .height(4)
-    .span(WIDTH / 4)
-    .colorScheme(new dashboard.FieldColorBuilder().mode(dashboard.FieldColorModeId.Fixed).fixedColor(color))
-    .withTarget(
-      query(`sum(max by (job, instance, name) (circuit_breaker_state{${CHOSEN}}) == bool ${code})`).instant(),
+    .span(WIDTH / 6)
+    .withTarget(query(expr).instant());
+}
+
+/** How many circuits are in a state, each of them in its worst. */
+function count(title: string, state: 0 | 1 | 2, color: string): StatBuilder {
+  return stat(title, `sum(${worst('job, instance, name')} == bool ${state})`).colorScheme(fixed(color));
+}
+
+/** A number that is good as long as it is 0. */
+function alarm(title: string, description: string, expr: string): StatBuilder {
+  return stat(title, `sum(${expr}) or vector(0)`)
+    .description(description)
+    .thresholds(
+      new dashboard.ThresholdsConfigBuilder().mode(dashboard.ThresholdsMode.Absolute).steps([
+        { value: null, color: 'green' },
+        { value: 1, color: 'red' },
+      ]),
     );
 }
 
@@ -58,9 +87,44 @@ function graph(title: string, description: string, unit: string, ...targets: Dat
     .height(8)
     .span(WIDTH / 2)
     .fillOpacity(10)
-    .showPoints(common.VisibilityMode.Never);
+    .showPoints(common.VisibilityMode.Never)
+    .legend(
+      new common.VizLegendOptionsBuilder()
+        .showLegend(true)
+        .displayMode(common.LegendDisplayMode.Table)
+        .placement(common.LegendPlacement.Bottom)
+        .calcs(['lastNotNull', 'max']),
+    )
+    // A breaker has the same colour in every graph and at every time.
+    .colorScheme(new dashboard.FieldColorBuilder().mode(dashboard.FieldColorModeId.PaletteClassicByName));
   for (const target of targets) panel.withTarget(target);
   return panel;
+}
+
+/** Series with this in their legend always have this colour. */
+function colored(panel: TimeseriesBuilder, colors: Readonly<Record<string, string>>): TimeseriesBuilder {
+  for (const [text, fixedColor] of Object.entries(colors)) {
+    panel.overrideByRegexp(`/${text}/`, [
+      { id: 'color', value: { mode: dashboard.FieldColorModeId.Fixed, fixedColor } },
+    ]);
+  }
+  return panel;
+}
+
+function timeline(title: string, description: string, height: number, values: dashboard.ValueMapping[]) {
+  return new StateTimelineBuilder()
+    .title(title)
+    .description(description)
+    .datasource(PROMETHEUS)
+    .height(height)
+    .mappings(values)
+    .showValue(common.VisibilityMode.Never)
+    .legend(
+      new common.VizLegendOptionsBuilder()
+        .showLegend(true)
+        .displayMode(common.LegendDisplayMode.List)
+        .placement(common.LegendPlacement.Bottom),
+    );
 }
 
 /** Per second, summed by these labels. */
@@ -68,8 +132,9 @@ function rate(metric: string, by: string, labels = ''): string {
   return `sum by (${by}) (rate(circuit_breaker_${metric}{${CHOSEN}${labels}}[$__rate_interval]))`;
 }
 
-function quantile(share: number): string {
-  return `histogram_quantile(${share}, ${rate('call_duration_seconds_bucket', 'le, name')})`;
+/** A quantile of the durations, of the breakers where it is greatest. */
+function slowest(share: number): string {
+  return `topk(${MOST}, histogram_quantile(${share}, ${rate('call_duration_seconds_bucket', 'le, name')}))`;
 }
 
 function variable(name: string, label: string, of: string): dashboard.QueryVariableBuilder {
@@ -95,48 +160,79 @@ export function buildDashboard(): dashboard.Dashboard {
     .tooltip(dashboard.DashboardCursorSync.Crosshair)
     .withVariable(new dashboard.DatasourceVariableBuilder('datasource').label('Data source').type('prometheus'))
     .withVariable(variable('job', 'Service', 'circuit_breaker_state'))
-    .withVariable(variable('name', 'Breaker', 'circuit_breaker_state{job=~"$job"}'))
-    .withPanel(count('Open', 1, 'red'))
-    .withPanel(count('Half-open', 2, 'orange'))
-    .withPanel(count('Closed', 0, 'green'))
+    .withVariable(variable('instance', 'Instance', 'circuit_breaker_state{job=~"$job"}'))
+    .withVariable(variable('name', 'Breaker', 'circuit_breaker_state{job=~"$job", instance=~"$instance"}'))
+    .withPanel(count('Open', 2, COLORS.open))
+    .withPanel(count('Half-open', 1, COLORS.halfOpen))
+    .withPanel(count('Closed', 0, COLORS.closed))
+    .withPanel(stat('Rejected', `sum(${rate('calls_total', 'name', ', status="rejected"')})`).unit('reqps'))
     .withPanel(
-      new StatBuilder()
-        .title('Rejected')
-        .datasource(PROMETHEUS)
-        .unit('reqps')
-        .height(4)
-        .span(WIDTH / 4)
-        .withTarget(query(`sum(${rate('calls_total', 'name', ', status="rejected"')})`)),
+      alarm(
+        'Instances in panic',
+        'They have lost most of their targets at once and reject nothing: look nearer than the targets.',
+        `max by (job, instance) (circuit_breaker_panic{${CHOSEN_PROCESSES}})`,
+      ),
     )
     .withPanel(
-      new StateTimelineBuilder()
-        .title('State')
-        .description('Of each circuit the worst state among all instances.')
-        .datasource(PROMETHEUS)
-        .height(9)
+      alarm(
+        'Rules not taken',
+        'Instances whose rules file has turned bad while they ran: the rules before are in force there.',
+        `min by (job, instance) (circuit_breaker_rules_last_reload_successful{${CHOSEN_PROCESSES}}) == bool 0`,
+      ),
+    )
+    .withPanel(
+      timeline(
+        'State',
+        'Of each circuit the worst state among all instances. An open circuit that nobody calls stays open.',
+        9,
+        STATES,
+      )
         .span(WIDTH)
-        .mappings(STATES)
-        .showValue(common.VisibilityMode.Never)
-        .withTarget(query(`max by (name) (circuit_breaker_state{${CHOSEN}})`, '{{name}}')),
+        .withTarget(query(worst('name'), '{{name}}')),
     )
     .withPanel(
-      graph(
-        'Calls by outcome',
-        'Ignored calls, those that say nothing about the target, are not drawn.',
-        'reqps',
-        query(`sum(${rate('successful_calls_total', 'name')})`, 'succeeded'),
-        query(`sum(${rate('failed_calls_total', 'name')})`, 'failed'),
-        query(`sum(${rate('calls_total', 'name', ', status="rejected"')})`, 'rejected'),
+      timeline(
+        'Not enforcing',
+        'Breakers that count and reject nothing. All others enforce.',
+        6,
+        mappings([1, 'observe', COLORS.observe], [2, 'off', COLORS.off]),
+      )
+        .span(WIDTH / 2)
+        .noValue('All breakers enforce')
+        .withTarget(query(`max by (name) (circuit_breaker_mode{${CHOSEN}})`, '{{name}}')),
+    )
+    .withPanel(
+      timeline(
+        'Panic',
+        'While an instance is in panic, no circuit of it rejects calls.',
+        6,
+        mappings([0, 'over', COLORS.closed], [1, 'panic', COLORS.open]),
+      )
+        .span(WIDTH / 2)
+        .noValue('There was none')
+        .withTarget(query(`max by (instance) (circuit_breaker_panic{${CHOSEN_PROCESSES}})`, '{{instance}}')),
+    )
+    .withPanel(
+      colored(
+        graph(
+          'Calls by outcome',
+          'Ignored calls, those that say nothing about the target, are not drawn.',
+          'reqps',
+          query(`sum(${rate('successful_calls_total', 'name')})`, 'succeeded'),
+          query(`sum(${rate('failed_calls_total', 'name')})`, 'failed'),
+          query(`sum(${rate('calls_total', 'name', ', status="rejected"')})`, 'rejected'),
+        ),
+        { succeeded: 'green', failed: 'red', rejected: 'orange' },
       ),
     )
     .withPanel(
       graph(
         'Failure rate',
-        'The line is the default failureRateThreshold; the rules may say otherwise.',
+        `The ${MOST} highest. The line is the default failureRateThreshold; the rules may say otherwise.`,
         'percentunit',
         query(
-          `${rate('failed_calls_total', 'name')} / ((${rate('failed_calls_total', 'name')} + ` +
-            `${rate('successful_calls_total', 'name')}) > 0)`,
+          `topk(${MOST}, ${rate('failed_calls_total', 'name')} / ((${rate('failed_calls_total', 'name')} + ` +
+            `${rate('successful_calls_total', 'name')}) > 0))`,
           '{{name}}',
         ),
       )
@@ -151,30 +247,41 @@ export function buildDashboard(): dashboard.Dashboard {
     )
     .withPanel(
       graph(
-        'Duration',
-        'Of calls that succeeded or failed; rejected ones take no time worth drawing.',
+        'Latency, median',
+        `Of the ${MOST} breakers where it is highest; of calls that succeeded or failed, since rejected ones take no time.`,
         's',
-        ...[0.5, 0.95, 0.99].map((share) => query(quantile(share), `p${share * 100} {{name}}`)),
+        query(slowest(0.5), '{{name}}'),
+      ),
+    )
+    .withPanel(
+      graph(
+        'Latency, 99th percentile',
+        `Of the ${MOST} breakers where it is highest.`,
+        's',
+        query(slowest(0.99), '{{name}}'),
       ),
     )
     .withPanel(
       graph(
         'Rejected, or would have been',
-        'enforced=false: let through by mode observe, and would have been rejected by mode enforce.',
+        'enforced=false: let through by mode observe or by panic, and rejected otherwise.',
         'reqps',
         query(rate('rejected_calls_total', 'name, reason, enforced'), '{{name}} {{reason}} enforced={{enforced}}'),
       ),
     )
     .withPanel(
-      graph(
-        'Changes of state',
-        'In the time between two points.',
-        'short',
-        query(
-          `sum by (name, from_state, to_state) (increase(circuit_breaker_state_transitions_total{${CHOSEN}}[$__rate_interval]))`,
-          '{{name}} {{from_state}} → {{to_state}}',
-        ),
-      ).drawStyle(common.GraphDrawStyle.Bars),
+      colored(
+        graph(
+          'Changes of state',
+          'In the time between two points.',
+          'short',
+          query(
+            `sum by (name, from_state, to_state) (increase(circuit_breaker_state_transitions_total{${CHOSEN}}[$__rate_interval]))`,
+            '{{name}} {{from_state}} → {{to_state}}',
+          ),
+        ).drawStyle(common.GraphDrawStyle.Bars),
+        { '→ open$': COLORS.open, '→ half_open$': COLORS.halfOpen, '→ closed$': COLORS.closed },
+      ),
     )
     .withPanel(
       graph(
@@ -191,14 +298,10 @@ export function buildDashboard(): dashboard.Dashboard {
       new TableBuilder()
         .title('Breakers')
         .datasource(PROMETHEUS)
-        .height(10)
-        .span(WIDTH)
+        .height(8)
+        .span(WIDTH / 2)
         .overrideByName('Value', [{ id: 'mappings', value: STATES }])
-        .withTarget(
-          query(`max by (job, instance, name) (circuit_breaker_state{${CHOSEN}})`)
-            .instant()
-            .format(PromQueryFormat.Table),
-        ),
+        .withTarget(query(worst('job, instance, name')).instant().format(PromQueryFormat.Table)),
     )
     .build();
 }

@@ -36,12 +36,19 @@ export interface Alert {
   readonly endsAt: string;
 }
 
+interface Series {
+  readonly metric: Readonly<Record<string, string>>;
+  readonly value: readonly [time: number, value: string];
+}
+
 /** A real Prometheus, and what it would tell an Alertmanager. */
 export interface Prometheus {
   /** Waits until an alert of that name fires, or is resolved. */
   alert(name: string, state: 'firing' | 'resolved'): Promise<Alert>;
   /** How many series a query gives. */
   count(expr: string): Promise<number>;
+  /** The value of one series, by some of its labels. */
+  value(expr: string, labels: Readonly<Record<string, string>>): Promise<number | undefined>;
   stop(): Promise<void>;
 }
 
@@ -87,6 +94,15 @@ export async function startPrometheus(target: string, rules: readonly string[]):
     { cwd: folder, env, stdio: ['ignore', 'ignore', 'pipe'] },
   );
   const address = await addressOf(child);
+  const query = async (expr: string) => {
+    const answer = await fetch(`http://${address}/api/v1/query`, {
+      method: 'POST',
+      body: new URLSearchParams({ query: expr }),
+    });
+    const { data, error } = (await answer.json()) as { data?: { result: Series[] }; error?: string };
+    if (data === undefined) throw new Error(`${expr}: ${error}`);
+    return data.result;
+  };
 
   return {
     alert: (name, state) =>
@@ -101,14 +117,12 @@ export async function startPrometheus(target: string, rules: readonly string[]):
         waiting.add(look);
         look();
       }),
-    count: async (expr) => {
-      const answer = await fetch(`http://${address}/api/v1/query`, {
-        method: 'POST',
-        body: new URLSearchParams({ query: expr }),
-      });
-      const { data, error } = (await answer.json()) as { data?: { result: unknown[] }; error?: string };
-      if (data === undefined) throw new Error(`${expr}: ${error}`);
-      return data.result.length;
+    count: async (expr) => (await query(expr)).length,
+    value: async (expr, labels) => {
+      const found = (await query(expr)).find(({ metric }) =>
+        Object.entries(labels).every(([key, value]) => metric[key] === value),
+      );
+      return found === undefined ? undefined : Number(found.value[1]);
     },
     stop: async () => {
       child.kill();

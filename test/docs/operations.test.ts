@@ -1,7 +1,9 @@
+import { parser } from '@prometheus-io/lezer-promql';
 import { expect } from 'chai';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { parse } from 'yaml';
+import { METRIC } from '../../src/telemetry/names.js';
 import { startService, type Service } from '../console/service.js';
 import { ROOT } from '../support/child.js';
 import { succeed } from '../support/breakers.js';
@@ -14,6 +16,10 @@ const TOKEN = 'token-of-this-test';
 interface Alert {
   readonly alert: string;
   readonly annotations: { readonly runbook: string };
+}
+
+function prometheusName(instrument: string): string {
+  return instrument.replaceAll('.', '_');
 }
 
 function alerts(): Alert[] {
@@ -30,6 +36,30 @@ describe('docs/operations.md', () => {
       const { anchor, text } = sections.find(({ title }) => title === alert)!;
       expect(annotations.runbook).to.equal(`${page.path}#${anchor}`);
       expect(text.length, alert).to.be.greaterThan(200);
+    }
+  });
+
+  it('has queries that PromQL can read, of metrics that there are', () => {
+    const queries = page.fences
+      .filter(({ content }) => content.includes('circuit_breaker_'))
+      .map(({ content }) => content.trim());
+    expect(queries).to.have.length.greaterThan(3);
+    const known = Object.values(METRIC).map(prometheusName);
+    for (const query of queries) {
+      const errors: string[] = [];
+      parser.parse(query).iterate({ enter: (node) => void (node.type.isError && errors.push(query)) });
+      expect(errors).to.deep.equal([]);
+      for (const [name] of query.matchAll(/circuit_breaker_\w+/g)) {
+        expect(known).to.include(name.replace(/_bucket$|_total$/, ''));
+      }
+    }
+  });
+
+  it('has, in the quick reference, a row for each instrument with its name in Prometheus', () => {
+    const rows = readFileSync(join(ROOT, 'docs/quick-reference.md'), 'utf8').split('\n');
+    for (const name of Object.values(METRIC)) {
+      const row = rows.find((line) => line.startsWith(`| \`${name}\``)) ?? '';
+      expect(row, name).to.match(new RegExp(`\\| \`${prometheusName(name)}(_total)?\``));
     }
   });
 
