@@ -1,4 +1,5 @@
 import { reportOnce } from '../src/breaker/diagnostics.js';
+import { CLOSED } from '../src/breaker/state.js';
 import type { Span } from '@opentelemetry/api';
 import { CircuitOpenError, UNGUARDED, type Admission, type Guard, type Permit } from '../src/guard/guard.js';
 import type { Verdict } from '../src/breaker/verdict.js';
@@ -40,7 +41,7 @@ export abstract class ClientCall implements CallContext {
   /** What an error that the call ended with says of its target. */
   protected abstract verdictOf(error: unknown): Verdict;
 
-  /** Whether it needs no outcome any more: it has ended, or no circuit counts it. */
+  /** Whether nothing more can be said of it: it has ended, or no circuit has a say in it. */
   get isOver(): boolean {
     return this.#permit.settled;
   }
@@ -163,6 +164,12 @@ export abstract class ClientCall implements CallContext {
     } catch (fault) {
       this.#stepAside(fault);
     }
+  }
+
+  /** It has finished a handshake with its target. Asked of the circuit only where that is not closed. */
+  protected showsLife(target: Target): void {
+    const permit = this.#permit;
+    if (!permit.settled && permit.breaker.stateCode !== CLOSED) this.attachment.signOfLife(target);
   }
 
   /** Ends it where the client knows the verdict. @param retryAfterMs with a failure: how long the target asks to be left alone */

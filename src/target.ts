@@ -1,7 +1,7 @@
 import type { PresetName } from './breaker/options.js';
 
 /** What kind of thing a call goes to; a label of its metrics and a match of rules. */
-export type System = 'http' | 'grpc' | 'redis' | 'postgresql';
+export type System = 'http' | 'redis' | 'postgresql';
 
 /** One kind of thing that calls go to. */
 interface SystemRow {
@@ -34,11 +34,6 @@ const TABLE: Readonly<Record<System, SystemRow>> = {
       http: ['@opentelemetry/instrumentation-http', 'HttpInstrumentation'],
       undici: ['@opentelemetry/instrumentation-undici', 'UndiciInstrumentation'],
     },
-  },
-  grpc: {
-    preset: 'httpApi',
-    schemes: { grpc: { port: 443 } },
-    instrumentations: { grpc: ['@opentelemetry/instrumentation-grpc', 'GrpcInstrumentation'] },
   },
   redis: {
     preset: 'cache',
@@ -88,7 +83,7 @@ export const INSTRUMENTATION_SCOPES: ReadonlyMap<string, readonly [packageName: 
 /** Where a call goes. */
 export interface Target {
   readonly system: System;
-  /** First part of the name: `http`, `https`, `grpc`, `redis`, `redis+cluster`, `postgresql`, or `unix` for a socket. */
+  /** First part of the name: `http`, `https`, `redis`, `redis+cluster`, `postgresql`, or `unix` for a socket. */
   readonly scheme: string;
   /** Host name or address, without brackets; the path of a unix socket. */
   readonly host: string;
@@ -96,10 +91,22 @@ export interface Target {
   readonly port: number;
   /** Of PostgreSQL; the group behind sentinels of Redis. */
   readonly database?: string | undefined;
+  /** The plain proxy that the call goes through, named as a target: `http://proxy:3128`. A tunnel is none. */
+  readonly via?: string | undefined;
 }
 
-/** The name of a target's breaker: a URL origin, without credentials, the default port left out. */
-export function targetName({ scheme, host, port, database }: Target): string {
+/** The name of a target's breaker where no rule gives one: its origin, and the plain proxy on the way. */
+export function targetName(target: Target): string {
+  return throughProxy(originName(target), target);
+}
+
+/** A plain proxy is a part of the way that can fail on its own: who goes through it has another breaker. */
+export function throughProxy(name: string, { via }: Target): string {
+  return via === undefined ? name : `${name} via ${via}`;
+}
+
+/** What a target goes by in rules: a URL origin, without credentials, the default port left out. */
+export function originName({ scheme, host, port, database }: Target): string {
   const path = database === undefined ? '' : `/${database}`;
   if (scheme === 'unix') return `unix:${host}${path}`;
   const authority = host.includes(':') && !host.startsWith('[') ? `[${host}]` : host;

@@ -2,10 +2,11 @@ import http = require('node:http');
 import { deferRejection } from '../../src/breaker/pacing.js';
 import { ownerOf } from '../../src/breaker/values.js';
 import type { CircuitOpenError, Guard } from '../../src/guard/guard.js';
-import { targetOfUrl, type Target } from '../../src/target.js';
+import { targetName, targetOfUrl, type Target } from '../../src/target.js';
 import { Attachment } from '../attachment.js';
 import { harmless } from '../harmless.js';
 import { hiddenProperty } from '../hidden-property.js';
+import { isIntercepted, isMockAgent } from '../mocks.js';
 import { openAnswer } from '../open-answer.js';
 import type { Patches } from '../patches.js';
 import { AnswerSocket } from './answer-socket.js';
@@ -14,7 +15,8 @@ import { HttpCall, type AgentArguments, type AgentLike, type Request } from './h
 /** What a request gets in the place of a connection. */
 type Refusal = CircuitOpenError | AnswerSocket;
 
-const calls = hiddenProperty<HttpCall>();
+/** The call that a request is; `null` where it is none. */
+const calls = hiddenProperty<HttpCall | null>();
 
 const GUARDING_FAILED = 'Guarding an http request failed';
 
@@ -50,9 +52,13 @@ export class HttpAttachment extends Attachment {
       ): Refusal | undefined => {
         // Skip requests we have already seen (an agent calling super) and CONNECT: calls inside the tunnel are guarded.
         if (calls.get(req) !== undefined || req.method === 'CONNECT') return undefined;
+        if (isIntercepted() || isMockAgent(req.agent)) {
+          calls.set(req, null);
+          return undefined;
+        }
         const call = new HttpCall(this, req);
         calls.set(req, call);
-        const target = targetOf(req, options, port);
+        const target = (call.target = targetOf(req, options, port));
         const rejection = call.enter(target);
         if (rejection === undefined || !this.responds(target)) return rejection;
         return new AnswerSocket(openAnswer(rejection), req.method === 'HEAD');
@@ -90,7 +96,7 @@ export class HttpAttachment extends Attachment {
     });
 
     // The second door, for requests that have not passed the first: those with a `createConnection` of their own, and the
-    // first one through an agent that is not Node's. Their socket is there already, or could not be had.
+    // first one through an agent that is none of Node's. Their socket is there already, or could not be had.
     const admitLate = harmless(GUARDING_FAILED, (req: Request): Refusal | undefined => {
       // One that was given up before has no socket to wait for and nothing to tell.
       if (req.destroyed || calls.get(req) !== undefined) return undefined;
@@ -124,7 +130,7 @@ export class HttpAttachment extends Attachment {
           // Stand-ins that mocks make of this prototype have not been through its constructor: they go nowhere.
           if (event === 'error' && this.protocol) admitLate(this);
           const call = calls.get(this);
-          if (call !== undefined && !call.isOver) watch(call, event, args[1]);
+          if (call?.isOver === false) watch(call, event, args[1]);
           // Pass the rest array on as it is, so that V8 need not allocate it.
           return Reflect.apply(isInherited ? parent.emit : emit, this, args);
         } as Request['emit'],
@@ -136,7 +142,7 @@ export class HttpAttachment extends Attachment {
       (destroy) =>
         function (this: Request, error?: Error) {
           const call = calls.get(this);
-          if (call !== undefined && !this.destroyed) noteDestroy(call, error);
+          if (call && !this.destroyed) noteDestroy(call, error);
           return destroy.call(this, error);
         },
     );
@@ -174,6 +180,7 @@ const watch = harmless(
     else if (event === 'timeout') call.onTimeout();
     else if (event === 'error') call.onError(argument);
     else if (event === 'close') call.onClose();
+    else if (event === 'finish') call.onSent();
   },
   (call) => call.forgo(),
 );
@@ -188,8 +195,10 @@ function targetFromOptions(req: Request, options: AgentArguments[0] | undefined,
 /** Where a request goes, as its caller means it: through a plain proxy, the origin stands in the path. */
 function targetOf(req: Request, host: string, port: number): Target {
   if (req.socketPath) return { system: 'http', scheme: 'unix', host: req.socketPath, port: 0 };
-  if (req.path.startsWith('http') && URL.canParse(req.path)) return targetOfUrl(new URL(req.path));
-  return { system: 'http', scheme: req.protocol === 'https:' ? 'https' : 'http', host: host.toLowerCase(), port };
+  const scheme = req.protocol === 'https:' ? 'https' : 'http';
+  const connectsTo: Target = { system: 'http', scheme, host: host.toLowerCase(), port };
+  if (!req.path.startsWith('http') || !URL.canParse(req.path)) return connectsTo;
+  return { ...targetOfUrl(new URL(req.path)), via: targetName(connectsTo) };
 }
 
 /**

@@ -2,6 +2,7 @@ import type http from 'node:http';
 import type { Duplex } from 'node:stream';
 import { isTimeout } from '../../src/outcomes/timeouts.js';
 import type { Verdict } from '../../src/breaker/verdict.js';
+import type { Target } from '../../src/target.js';
 import type { Attachment } from '../attachment.js';
 import { HttpClientCall } from '../http-client-call.js';
 import { isPartOfRestart, noteAnswer } from '../restart-episodes.js';
@@ -28,6 +29,8 @@ export interface AgentLike {
 /** One request and what has become of it so far. */
 export class HttpCall extends HttpClientCall {
   readonly #req: Request;
+  /** Where it goes, once that is known. */
+  target: Target | undefined;
   /** Our own process ended it, with this error. Made with a signal that was aborted before, a request is that from the start. */
   #destroyed: boolean;
   #destroyedBy: unknown;
@@ -48,6 +51,16 @@ export class HttpCall extends HttpClientCall {
   onDestroy(error: unknown): void {
     this.#destroyed = true;
     this.#destroyedBy = error;
+  }
+
+  /** A header of the request. */
+  header(name: string): unknown {
+    return this.#req.getHeader(name);
+  }
+
+  /** The request has been written: over TLS, not before the end of the handshake. */
+  onSent(): void {
+    if (this.target?.scheme === 'https') this.showsLife(this.target);
   }
 
   onResponse(res: http.IncomingMessage): void {

@@ -132,6 +132,7 @@ export class ConnectionWatch {
     const { target, lastError } = connection;
     const verdict = verdictOfConnection(lastError);
     if (verdict === 'ignored') return;
+    connection.attemptFailed = true;
     this.attachment.evidence(target).settle(verdict, lastError ?? connectionClosed());
     if (mayWait(this.attachment, client)) return;
     const rejection = this.attachment.rejection(target);

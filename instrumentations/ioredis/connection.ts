@@ -16,6 +16,8 @@ export class Connection {
   lastError: Error | undefined = undefined;
   /** What the client has told its commands when its own patience was at an end, which is so until it is ready again. */
   gaveUpWith: Error | undefined = undefined;
+  /** Attempts to connect have failed since the client was last ready, and each of them was told. */
+  attemptFailed = false;
   /** The socket of the connection that was ready last. */
   socket: object | undefined = undefined;
   /** Whether the loss of that connection is part of a restart that is known; looked at when somebody needs to know. */
@@ -30,6 +32,7 @@ export class Connection {
   /** The client is ready: what was is over. */
   begin(socket: object | undefined): void {
     this.gaveUpWith = undefined;
+    this.attemptFailed = false;
     this.socket = socket;
     this.#isRestart = undefined;
     if (socket !== undefined) noteAnswer(socket);

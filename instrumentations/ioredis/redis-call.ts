@@ -142,8 +142,11 @@ const giveBack = harmless(
 
 /** Whether an error only repeats what is known: that the client cannot connect, or that its server was restarted. */
 function isToldAlready(client: Client, breaker: object, error: unknown): boolean {
-  if (error instanceof CircuitOpenError || isLimitOfRetries(error)) return true;
-  return isLossOfConnection(error) && connectionOf(client).isLostByRestart(breaker);
+  if (error instanceof CircuitOpenError) return true;
+  const connection = connectionOf(client);
+  // A client without retries says that of each connection that it loses, also of one that was ready.
+  if (isLimitOfRetries(error)) return connection.attemptFailed || connection.isLostByRestart(breaker);
+  return isLossOfConnection(error) && connection.isLostByRestart(breaker);
 }
 
 const isOwnLimit = harmless('Reading the answer of a blocking Redis command failed', ranIntoOwnLimit);

@@ -15,6 +15,8 @@ export interface DispatchOptions {
   readonly servername?: unknown;
   readonly origin?: unknown;
   readonly body?: unknown;
+  /** An object, names and values in turn, pairs, or something that brings pairs. */
+  readonly headers?: unknown;
   readonly signal?: { readonly aborted?: boolean; readonly reason?: unknown } | null;
   /** Only on copies that we hand down: the call that the request belongs to. */
   readonly [CALL]?: UndiciCall;
@@ -81,11 +83,17 @@ export class UndiciCall extends HttpClientCall {
     return typeof method === 'string' ? method : 'GET';
   }
 
-  /** It is being sent. */
+  /** A header of the request. */
+  header(name: string): unknown {
+    return headerOf(this.options.headers, name);
+  }
+
+  /** It is being sent: its connection is there, and secured where it is to be. */
   start(controller?: Controller): void {
     this.#started = true;
     this.controller = controller;
     this.#socket = this.dispatcher && this.socketOf(this.dispatcher);
+    if (this.target?.scheme === 'https') this.showsLife(this.target);
   }
 
   /** Whether it waits for a connection. */
@@ -161,6 +169,19 @@ export class UndiciCall extends HttpClientCall {
 /** Whether a request wants another protocol, and no answer. */
 export function isSwitch({ method, upgrade }: DispatchOptions): boolean {
   return Boolean(upgrade) || method === 'CONNECT';
+}
+
+/** One of the headers that a caller gives, in each form that undici takes; named in lower case. */
+function headerOf(headers: unknown, name: string): unknown {
+  if (headers === null || typeof headers !== 'object') return undefined;
+  const isNamed = (key: unknown) => String(key).toLowerCase() === name;
+  if (isArray(headers) && !isArray(headers[0])) {
+    const at = headers.findIndex((key, index) => index % 2 === 0 && isNamed(key));
+    return at === -1 ? undefined : headers[at + 1];
+  }
+  const pairs = Symbol.iterator in headers ? (headers as Iterable<readonly unknown[]>) : Object.entries(headers);
+  for (const [key, value] of pairs) if (isNamed(key)) return value;
+  return undefined;
 }
 
 function rawHeader(headers: RawHeaders | null): HeaderReader {
@@ -327,7 +348,7 @@ const watchClasses = new Map<number, WatchClass>();
  * Puts a watch before a handler. It has the methods that the handler has and no other: by which ones are there, undici
  * tells the generations apart and finds handlers that cannot do.
  *
- * @returns the handler itself where undici does not take it, so that undici says so
+ * @returns the handler itself where it is none that undici takes, so that undici says so
  */
 export function watch(handler: Handler, call: UndiciCall): Handler {
   let methods = 0;

@@ -2,10 +2,11 @@ import { channel, type Channel } from 'node:diagnostics_channel';
 import { EventEmitter } from 'node:events';
 import { isNonCallable } from '../../src/breaker/values.js';
 import type { Guard } from '../../src/guard/guard.js';
-import { targetOfUrl, type Target } from '../../src/target.js';
+import { targetName, targetOfUrl, type Target } from '../../src/target.js';
 import { Attachment } from '../attachment.js';
 import { harmless } from '../harmless.js';
 import { hiddenProperty } from '../hidden-property.js';
+import { isIntercepted } from '../mocks.js';
 import type { Patches } from '../patches.js';
 import {
   CALL,
@@ -60,7 +61,10 @@ const globals = globalThis as Record<symbol, unknown>;
 const targets = hiddenProperty<Target>();
 
 /** These serve several origins, so the request names its own, and hand it to clients for the proxy, or in a way not seen here. */
-const OPAQUE: ReadonlySet<string> = new Set(['Http1ProxyWrapper', 'Socks5ProxyAgent']);
+const PLAIN_PROXY = 'Http1ProxyWrapper';
+const OPAQUE: ReadonlySet<string> = new Set([PLAIN_PROXY, 'Socks5ProxyAgent']);
+/** Of agents for proxies, the proxy as a target is named. */
+const proxies = hiddenProperty<string>();
 
 // A request that nothing guards carries this down, so that no dispatcher below asks again.
 const NOBODYS = new UndiciCall(undefined as never, undefined, {}, () => undefined);
@@ -80,7 +84,7 @@ export class UndiciAttachment extends Attachment {
   }
 
   protected override patch(patches: Patches): void {
-    const door: Door = { attachment: this, going: undefined };
+    const door: Door = { attachment: this, going: undefined, proxy: undefined };
     const guarded = new WeakSet<object>();
     const guardCopy = (base: Dispatcher) => {
       if (guarded.has(base)) return;
@@ -96,6 +100,12 @@ export class UndiciAttachment extends Attachment {
     for (const file of ['/lib/dispatcher/dispatcher-base.js', '/lib/dispatcher-base.js']) {
       patches.onModule(file, (exports) => guardCopyOf((exports as { prototype?: unknown } | null)?.prototype));
     }
+    patches.onModule('/lib/dispatcher/proxy-agent.js', (exports) => {
+      const agent = (exports as { prototype?: Dispatcher } | null)?.prototype;
+      if (typeof agent?.dispatch !== 'function' || guarded.has(agent)) return;
+      guarded.add(agent);
+      patches.replace(agent, 'dispatch', (dispatch) => rememberedProxy(door, dispatch));
+    });
     watchRequests(patches, (request) => {
       const call = door.going;
       if (call === undefined || call === NOBODYS) return;
@@ -114,6 +124,35 @@ interface Door {
   readonly attachment: Attachment;
   /** The call that is being handed down just now. */
   going: UndiciCall | undefined;
+  /** The proxy whose agent is handing a request down just now. */
+  proxy: string | undefined;
+}
+
+/** An agent for a proxy keeps to itself which one it is for; what it hands requests to does not know. */
+function rememberedProxy(door: Door, dispatch: Dispatcher['dispatch']): Dispatcher['dispatch'] {
+  const remember = harmless(GUARDING_FAILED, (agent: Dispatcher) => {
+    door.proxy = proxyOf(agent);
+  });
+  return function (options, handler) {
+    const before = door.proxy;
+    remember(this);
+    try {
+      return dispatch.call(this, options, handler);
+    } finally {
+      door.proxy = before;
+    }
+  };
+}
+
+function proxyOf(agent: object): string | undefined {
+  const known = proxies.get(agent);
+  const options = ownSymbol(agent, 'proxy agent options');
+  if (known !== undefined || options === undefined) return known;
+  const { uri } = (agent as Record<symbol, { readonly uri?: unknown }>)[options]!;
+  if (!URL.canParse(String(uri))) return undefined;
+  const proxy = targetName(targetOfUrl(new URL(String(uri))));
+  proxies.set(agent, proxy);
+  return proxy;
 }
 
 /**
@@ -219,8 +258,8 @@ function admit(
   // undici has an error of its own for these.
   if (!isNonCallable(options) || !isNonCallable(handler) || dispatcher.closed || dispatcher.destroyed) return undefined;
   const inherited = options[CALL];
-  if (inherited === NOBODYS) return undefined;
-  const target = targetOf(copy, dispatcher, options);
+  if (inherited === NOBODYS || isIntercepted()) return undefined;
+  const target = targetOf(copy, door, dispatcher, options);
   if (target === undefined) return undefined;
   if (inherited !== undefined && goesOn(inherited, target)) {
     inherited.dispatcher = dispatcher;
@@ -242,6 +281,7 @@ function admit(
 
 function targetOf(
   copy: UndiciCopy,
+  { proxy }: Door,
   dispatcher: Dispatcher,
   { origin, servername }: DispatchOptions,
 ): Target | undefined {
@@ -249,8 +289,10 @@ function targetOf(
   if (target === undefined) {
     const url = copy.urlOf(dispatcher);
     if (url === undefined) {
-      if (!OPAQUE.has(dispatcher.constructor.name) || !URL.canParse(String(origin))) return undefined;
-      return targetOfUrl(new URL(String(origin)));
+      const { name } = dispatcher.constructor;
+      if (!OPAQUE.has(name) || !URL.canParse(String(origin))) return undefined;
+      const behind = targetOfUrl(new URL(String(origin)));
+      return name === PLAIN_PROXY ? { ...behind, via: proxy } : behind;
     }
     targets.set(dispatcher, (target = targetOfUrl(url)));
   }

@@ -5,7 +5,7 @@ import { isTelemetryRequest } from '../rules/telemetry-endpoints.js';
 import { canExist, type Target } from '../target.js';
 import type { CallContext } from '../telemetry/events/call-context.js';
 import { log } from '../telemetry/log.js';
-import { Eviction } from './eviction.js';
+import { Eviction, type EvictionSeams } from './eviction.js';
 
 interface Entry {
   readonly target: Target;
@@ -17,6 +17,8 @@ interface Entry {
 const MAX_CACHED_HOSTS = 4_096;
 // Ports and databases of one host, gone through one by one.
 const MAX_CACHED_PER_HOST = 64;
+// All origins behind one plain proxy have this share of the breakers there can be.
+const SHARE_OF_PROXY = 0.1;
 
 /** Target → rule → breaker, remembered. Makes breakers, up to the number that the rules allow. */
 export class BreakerCache {
@@ -24,7 +26,8 @@ export class BreakerCache {
   // Two generations: when one is full it becomes the previous one, and what is still in use moves over when it is asked for.
   #byHost = new Map<string, Entry[]>();
   #previous = new Map<string, Entry[]>();
-  readonly #made = new Eviction();
+  readonly #made: Eviction;
+  readonly #through = new Map<string, Eviction>();
   /** Those of which a request has shown that it is one of an agent. */
   readonly #telemetry = new WeakSet<CircuitBreaker>();
   #removals: number;
@@ -33,7 +36,9 @@ export class BreakerCache {
   constructor(
     private readonly registry: CircuitBreakerRegistry,
     private rules: RuleSet,
+    private readonly seams?: EvictionSeams,
   ) {
+    this.#made = new Eviction(seams);
     this.#removals = registry.removals;
   }
 
@@ -82,8 +87,9 @@ export class BreakerCache {
     const entries = this.#byHost.get(target.host) ?? this.#promote(target.host);
     if (entries === undefined) return undefined;
     for (const entry of entries) {
-      const { port, scheme, database } = entry.target;
-      if (port === target.port && scheme === target.scheme && database === target.database) return entry;
+      const { port, scheme, database, via } = entry.target;
+      if (port !== target.port || scheme !== target.scheme) continue;
+      if (database === target.database && via === target.via) return entry;
     }
     return undefined;
   }
@@ -98,7 +104,7 @@ export class BreakerCache {
     let breaker = isOff ? undefined : this.registry.get(resolution.name);
     if (breaker === undefined && !isOff) {
       // Not cached: there may be room the next time.
-      if (this.#made.size >= this.rules.maxBreakers && !this.#evict()) return this.#sayFull();
+      if (!this.#hasRoom(target)) return this.#sayFull();
       breaker = this.#add(target, resolution);
       if (isAgent) this.#telemetry.add(breaker);
     }
@@ -113,7 +119,15 @@ export class BreakerCache {
     // An agent that is away says nothing of the network of the application's own calls.
     if (isTelemetry) breaker.isPanic = undefined;
     this.#made.add(breaker, target);
+    if (target.via !== undefined) this.#madeThrough(target.via).add(breaker, target);
     return breaker;
+  }
+
+  /** The breakers of calls through one plain proxy. */
+  #madeThrough(via: string): Eviction {
+    let made = this.#through.get(via);
+    if (made === undefined) this.#through.set(via, (made = new Eviction(this.seams)));
+    return made;
   }
 
   /** `undefined` where only the target can tell. */
@@ -121,13 +135,24 @@ export class BreakerCache {
     return this.#telemetry.has(breaker) || undefined;
   }
 
-  /** @returns whether there is room for another breaker */
-  #evict(): boolean {
-    const chosen = this.#made.choose();
+  /** Whether there is room for the breaker of a target, or some has been made. */
+  #hasRoom({ via }: Target): boolean {
+    const { maxBreakers } = this.rules;
+    if (via !== undefined) {
+      // Whoever sends the calls of others on sends them anywhere: these must not push out those of our own.
+      const through = this.#madeThrough(via);
+      if (through.size >= Math.ceil(maxBreakers * SHARE_OF_PROXY) && !this.#evict(through)) return false;
+    }
+    return this.#made.size < maxBreakers || (this.#evict(this.#made) && this.#made.size < maxBreakers);
+  }
+
+  /** @returns whether one has gone */
+  #evict(from: Eviction): boolean {
+    const chosen = from.choose();
     if (chosen === undefined) return false;
     const { breaker, target } = chosen;
     const known = this.#removals;
-    this.#made.remove(breaker);
+    this.#drop(breaker, target);
     // Somebody else may have taken it out, or put another one in its place.
     if (this.registry.get(breaker.name) === breaker) this.registry.remove(breaker.name);
     // Of our own removals we know what they are about; only a breaker of many targets is worth starting over.
@@ -135,7 +160,15 @@ export class BreakerCache {
       this.#removals = this.registry.removals;
       this.#forgetHost(target.host);
     }
-    return this.#made.size < this.rules.maxBreakers;
+    return true;
+  }
+
+  #drop(breaker: CircuitBreaker, { via }: Target): void {
+    this.#made.remove(breaker);
+    if (via === undefined) return;
+    const through = this.#through.get(via);
+    through?.remove(breaker);
+    if (through?.size === 0) this.#through.delete(via);
   }
 
   #sayFull(): undefined {
@@ -183,7 +216,7 @@ export class BreakerCache {
     const targets = new Map<CircuitBreaker, Target[]>();
     for (const { breaker, target } of [...this.#made]) {
       if (this.registry.get(breaker.name) === breaker) targets.set(breaker, [target]);
-      else this.#made.remove(breaker);
+      else this.#drop(breaker, target);
     }
     for (const entries of [...this.#previous.values(), ...this.#byHost.values()]) {
       for (const { target, breaker } of entries) if (breaker !== undefined) targets.get(breaker)?.push(target);

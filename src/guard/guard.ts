@@ -9,6 +9,7 @@ import { letsWaitWhenOpen } from '../outcomes/when-open.js';
 import type { Explanation, RuleSet } from '../rules/rule-set.js';
 import type { Target } from '../target.js';
 import { BreakerCache } from './breaker-cache.js';
+import type { EvictionSeams } from './eviction.js';
 
 export { CircuitOpenError } from '../breaker/errors.js';
 export { Permit, UNGUARDED } from '../breaker/permit.js';
@@ -64,8 +65,9 @@ const refuses: Question<boolean> = (breakers, target) => breakers.existing(targe
 export class Guard {
   readonly #breakers: BreakerCache;
 
-  constructor(registry: CircuitBreakerRegistry, rules: RuleSet) {
-    this.#breakers = new BreakerCache(registry, rules);
+  /** @param seams for tests: the time and chance by which breakers make room for others */
+  constructor(registry: CircuitBreakerRegistry, rules: RuleSet, seams?: EvictionSeams) {
+    this.#breakers = new BreakerCache(registry, rules, seams);
   }
 
   /**

@@ -4,7 +4,6 @@ import { findInChain } from '../breaker/error-chain.js';
 import { streams } from '../breaker/run.js';
 import { isObject, read, readText } from '../breaker/values.js';
 import type { Verdict } from '../breaker/verdict.js';
-import { verdictOfGrpcError } from './grpc.js';
 import { askedWaitMs, meantStatus, verdictOfStatus, type HeaderReader } from './http.js';
 import { isBadInput, isOwnTrouble, isUnreachable } from './network-codes.js';
 import { verdictOfDatabaseError } from './postgresql.js';
@@ -28,7 +27,7 @@ export function classify(error: unknown, config: BreakerConfig, signal?: AbortSi
   const isOfDatabase = config.preset === 'database';
   const said = findInChain(
     error,
-    (part) => verdictOfGrpcError(part) ?? knownVerdictOfRedisError(part) ?? verdictOfDatabaseError(part, isOfDatabase),
+    (part) => knownVerdictOfRedisError(part) ?? verdictOfDatabaseError(part, isOfDatabase),
   );
   if (said !== undefined) return said;
   const end = endOf(error);

@@ -1,6 +1,6 @@
 import type { BlockList, SocketAddress } from 'node:net';
 import { domainToASCII } from 'node:url';
-import { targetName, type Target } from '../target.js';
+import { originName, type Target } from '../target.js';
 import type { RuleMatch } from './rule.js';
 
 /** What is wrong with a pattern. */
@@ -225,7 +225,7 @@ export class Matcher {
     if (this.#systems?.includes(target.system) === false) return undefined;
     if (this.#ports?.includes(target.port) === false) return undefined;
     if (this.#databases !== undefined && !fits(this.#databases, target.database)) return undefined;
-    if (this.#names !== undefined && !fits(this.#names, targetName(target))) return undefined;
+    if (this.#names !== undefined && !fits(this.#names, originName(target))) return undefined;
     if (this.hosts === undefined) return NO_CAPTURES;
     for (const pattern of this.hosts.patterns) {
       const captures = pattern.test(host);

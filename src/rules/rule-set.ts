@@ -2,7 +2,7 @@ import { resolveConfig, type BreakerConfig } from '../breaker/config.js';
 import type { BreakerOptions, Mode, OptionKey } from '../breaker/options.js';
 import { ownNumbers, presets } from '../breaker/presets.js';
 import { MODE_VARIABLE } from '../environment.js';
-import { presetOf, targetLabels, targetName, type System, type Target } from '../target.js';
+import { presetOf, targetLabels, targetName, throughProxy, type System, type Target } from '../target.js';
 import { Matcher, MatchIndex } from './match.js';
 import { isTelemetryEndpoint } from './telemetry-endpoints.js';
 import { DEFAULT_MAX_BREAKERS, DEFAULT_PANIC_THRESHOLD, type Rule, type RulesConfig } from './rule.js';
@@ -102,7 +102,7 @@ export class RuleSet {
     const config = (rule.configs[system] ??= automaticConfig(this.#layers(system, rule)));
     const name = rule.rule.name?.replace(/\$([1-9])/g, (_, number: string) => captures[Number(number) - 1] ?? '');
     if (name === undefined) return { name: targetName(target), config, shared: false, labels: targetLabels(target) };
-    return { name, config, ...commonLabels(target, rule.matcher) };
+    return { name: throughProxy(name, target), config, ...commonLabels(target, rule.matcher) };
   }
 
   /** As `resolve`, with where everything comes from. */

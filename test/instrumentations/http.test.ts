@@ -114,15 +114,15 @@ describe('http instrumentation', () => {
       expect(guarded.registry.listNames()).to.deep.equal([`http://localhost:${port}`]);
     });
 
-    it('the origin in the path of a request to a plain proxy', async () => {
-      const { port } = await serve((req, res) => res.end(req.url));
+    it('the origin in the path of a request to a plain proxy, and that proxy', async () => {
+      const { port, origin } = await serve((req, res) => res.end(req.url));
       expect((await get({ port, path: 'http://api.invalid/x' })).body).to.equal('http://api.invalid/x');
       await get({ port, path: 'http://[::1]:8080/x' });
       await get({ port, path: 'https://api.invalid:8443/x' });
       expect(guarded.registry.listNames()).to.deep.equal([
-        'http://api.invalid',
-        'http://[::1]:8080',
-        'https://api.invalid:8443',
+        `http://api.invalid via ${origin}`,
+        `http://[::1]:8080 via ${origin}`,
+        `https://api.invalid:8443 via ${origin}`,
       ]);
     });
 

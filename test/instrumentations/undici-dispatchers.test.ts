@@ -129,13 +129,14 @@ describe('UndiciBreakerInstrumentation', () => {
         expect(guard.breakers.listNames()).to.deep.equal([origin]);
       });
 
-      it('names the target of a plain proxy, not the proxy', async () => {
+      it('names the target of a plain proxy, and that proxy', async () => {
         const proxy = await serveProxy();
         const server = await serveStatuses(200);
         const dispatcher = new undici.ProxyAgent({ uri: proxy.origin, proxyTunnel: false });
         expect(await waysOf(undici).request!(server.origin, dispatcher)).to.equal(200);
-        expect(guard.calls(server.origin)).to.deep.equal(counts({ success: 1 }));
-        expect(guard.breakers.listNames()).to.deep.equal([server.origin]);
+        const name = `${server.origin} via ${proxy.origin}`;
+        expect(guard.calls(name)).to.deep.equal(counts({ success: 1 }));
+        expect(guard.breakers.listNames()).to.deep.equal([name]);
         expect(proxy.tunnels()).to.equal(0);
       });
 

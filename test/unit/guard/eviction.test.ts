@@ -94,10 +94,12 @@ describe('A guard with fewer breakers than targets', () => {
   let guard: Guard;
 
   function guardFor(maxBreakers: number): void {
+    const clock = new FakeClock();
     registry = new CircuitBreakerRegistry();
     // No probe comes before the test is over.
     const defaults = { openDuration: 60_000, initialOpenDuration: 60_000 };
-    guard = new Guard(registry, new RuleSet([checkedSection('rules', { maxBreakers, defaults })]));
+    const seams = { now: clock.now, wallNow: clock.wallNow, random: seededRandom(7) };
+    guard = new Guard(registry, new RuleSet([checkedSection('rules', { maxBreakers, defaults })]), seams);
   }
 
   const host = (name: string): Target => ({ system: 'http', scheme: 'http', host: name, port: 80 });
