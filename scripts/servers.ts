@@ -1,5 +1,6 @@
 /**
- * Gets the servers, the browser and the tools that the tests start, where this machine has none, and says what it does.
+ * Gets the servers, the browser, the tools and the other Nodes that the tests start, where this machine has none, and says
+ * what it does.
  *
  *     npm run servers                what `npm test` needs; it calls this by itself
  *     npm run servers -- --checks    and what `.ci/run` needs beside
@@ -21,6 +22,7 @@ import {
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { findChromium } from '../test/console/chromium.js';
+import { installLines } from '../test/support/node-lines.js';
 import { hasPostgres } from '../test/support/postgres-server.js';
 import {
   CACHE,
@@ -54,8 +56,11 @@ async function main(): Promise<void> {
   const { values } = parseArgs({ options: { checks: { type: 'boolean', default: false } } });
   const needs = values.checks ? [...FOR_TESTS, ...FOR_CHECKS] : FOR_TESTS;
   const missing = needs.filter((need) => !isThere(need));
-  if (missing.length === 0) return;
+  if (missing.length > 0) await get(missing);
+  await installLines();
+}
 
+async function get(missing: readonly Need[]): Promise<void> {
   say(`The tests need, and this machine has no ${missing.map(({ name }) => name).join(', no ')}.`);
   if (!hasApt()) throw new Unavailable(commandElsewhere(missing));
   if (process.getuid?.() === 0) await install(missing);

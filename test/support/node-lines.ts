@@ -69,11 +69,16 @@ export async function installOtelLines(): Promise<void> {
   await cp(FIXTURES, later!.fixtures, { recursive: true });
 }
 
+/** Installs all of the above where they are not: before tests that run at the same time would each do it. */
+export async function installLines(): Promise<void> {
+  await Promise.all([NODE22, 'test/lines/platforms', OTEL3].map(install));
+}
+
 async function install(folder: string): Promise<void> {
   const cwd = join(ROOT, folder);
   if (existsSync(join(cwd, 'node_modules/.package-lock.json'))) return;
   try {
-    await promisify(execFile)('npm', ['ci', '--no-audit', '--no-fund'], { cwd });
+    await promisify(execFile)('npm', ['ci', '--no-audit', '--no-fund', '--fetch-retries=5'], { cwd });
   } catch (error) {
     throw new Error(`Cannot install what these tests run on. Try: cd ${folder} && npm ci`, { cause: error });
   }
