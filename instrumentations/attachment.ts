@@ -76,7 +76,7 @@ export abstract class Attachment {
 
   /** Whether a call that has just been rejected gets an answer rather than an error. */
   responds(target: Target): boolean {
-    return whenOpenFor(this.client as 'http' | 'undici', this.guard.breakerOf(target).config) === 'respond';
+    return whenOpenFor(this.client, this.guard.breakerOf(target).config) === 'respond';
   }
 
   /** Whether calls to a target need no asking just now. Counts and changes nothing. */

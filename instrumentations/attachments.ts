@@ -1,5 +1,6 @@
 import type { Guard } from '../src/guard/guard.js';
 import type { AttachmentClass } from './attachment.js';
+import type * as Grpc from './grpc/grpc-attachment.js';
 import { harmless } from './harmless.js';
 import { HttpAttachment } from './http/http-attachment.js';
 import type * as Ioredis from './ioredis/ioredis-attachment.js';
@@ -25,6 +26,10 @@ const OF_PACKAGES: readonly OfPackage[] = [
   {
     files: ['/pg/lib/client.js', '/pg-pool/index.js'],
     load: () => (require('./pg/pg-attachment.js') as typeof Pg).PgAttachment,
+  },
+  {
+    files: ['/build/src/resolving-call.js', '/build/src/client-interceptors.js', '/build/src/internal-channel.js'],
+    load: () => (require('./grpc/grpc-attachment.js') as typeof Grpc).GrpcAttachment,
   },
 ];
 

@@ -41,7 +41,7 @@ export abstract class ClientCall implements CallContext {
   /** What an error that the call ended with says of its target. */
   protected abstract verdictOf(error: unknown): Verdict;
 
-  /** Whether nothing more can be said of it: it has ended, or no circuit has a say in it. */
+  /** Whether it needs no outcome any more: it has ended, or no circuit counts it. */
   get isOver(): boolean {
     return this.#permit.settled;
   }

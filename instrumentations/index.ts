@@ -1,4 +1,5 @@
 import { getGuard } from '../src/runtime.js';
+import { GrpcBreakerInstrumentation } from './grpc/grpc-instrumentation.js';
 import { HttpBreakerInstrumentation } from './http/http-instrumentation.js';
 import type { BreakerInstrumentation, BreakerInstrumentationConfig } from './instrumentation.js';
 import { IoredisBreakerInstrumentation } from './ioredis/ioredis-instrumentation.js';
@@ -6,6 +7,7 @@ import { PgBreakerInstrumentation } from './pg/pg-instrumentation.js';
 import { UndiciBreakerInstrumentation } from './undici/undici-instrumentation.js';
 
 export { HttpStatusError } from '../src/outcomes/http.js';
+export { GrpcBreakerInstrumentation } from './grpc/grpc-instrumentation.js';
 export { HttpBreakerInstrumentation } from './http/http-instrumentation.js';
 export { BreakerInstrumentation, type BreakerInstrumentationConfig } from './instrumentation.js';
 export { IoredisBreakerInstrumentation } from './ioredis/ioredis-instrumentation.js';
@@ -17,6 +19,7 @@ const INSTRUMENTATIONS = [
   UndiciBreakerInstrumentation,
   IoredisBreakerInstrumentation,
   PgBreakerInstrumentation,
+  GrpcBreakerInstrumentation,
 ];
 
 /** One of each instrumentation there is, for `instrumentations` of an OpenTelemetry SDK; they share the rules given here. */

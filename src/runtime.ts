@@ -49,7 +49,7 @@ diagnostics.report = (message, error) => log.error(message, error);
 export interface Runtime {
   readonly registry: CircuitBreakerRegistry;
   readonly guard: Guard;
-  /** Whether so many circuits opened at once that none rejects. */
+  /** Whether panic is on: too many circuits opened at once, and none rejects. */
   readonly panic: Panic;
   /** The guard, and those that have rules of their own before those of the process. */
   readonly guards: Guard[];

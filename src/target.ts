@@ -1,7 +1,7 @@
 import type { PresetName } from './breaker/options.js';
 
 /** What kind of thing a call goes to; a label of its metrics and a match of rules. */
-export type System = 'http' | 'redis' | 'postgresql';
+export type System = 'http' | 'grpc' | 'redis' | 'postgresql';
 
 /** One kind of thing that calls go to. */
 interface SystemRow {
@@ -34,6 +34,11 @@ const TABLE: Readonly<Record<System, SystemRow>> = {
       http: ['@opentelemetry/instrumentation-http', 'HttpInstrumentation'],
       undici: ['@opentelemetry/instrumentation-undici', 'UndiciInstrumentation'],
     },
+  },
+  grpc: {
+    preset: 'httpApi',
+    schemes: { grpc: { port: 443 } },
+    instrumentations: { grpc: ['@opentelemetry/instrumentation-grpc', 'GrpcInstrumentation'] },
   },
   redis: {
     preset: 'cache',
@@ -83,7 +88,7 @@ export const INSTRUMENTATION_SCOPES: ReadonlyMap<string, readonly [packageName: 
 /** Where a call goes. */
 export interface Target {
   readonly system: System;
-  /** First part of the name: `http`, `https`, `redis`, `redis+cluster`, `postgresql`, or `unix` for a socket. */
+  /** First part of the name: `http`, `https`, `grpc`, `redis`, `redis+cluster`, `postgresql`, or `unix` for a socket. */
   readonly scheme: string;
   /** Host name or address, without brackets; the path of a unix socket. */
   readonly host: string;

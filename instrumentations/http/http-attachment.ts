@@ -96,7 +96,7 @@ export class HttpAttachment extends Attachment {
     });
 
     // The second door, for requests that have not passed the first: those with a `createConnection` of their own, and the
-    // first one through an agent that is none of Node's. Their socket is there already, or could not be had.
+    // first one through an agent that is not Node's. Their socket is there already, or could not be had.
     const admitLate = harmless(GUARDING_FAILED, (req: Request): Refusal | undefined => {
       // One that was given up before has no socket to wait for and nothing to tell.
       if (req.destroyed || calls.get(req) !== undefined) return undefined;

@@ -134,7 +134,10 @@ export function patchClient(patches: Patches, { prototype, Query }: ClientClass,
       function (this: Client, ...args: unknown[]) {
         const admission = admitStatement(attachment, this, args, standard);
         if (admission === undefined) return Reflect.apply(query, this, args);
-        if (admission instanceof CircuitOpenError) return refuse(this, args, admission);
+        if (admission instanceof CircuitOpenError) {
+          const refusal = refuse(this, args, admission);
+          return refusal === undefined ? Reflect.apply(query, this, args) : refusal.result;
+        }
         try {
           return Reflect.apply(query, this, args);
         } finally {
@@ -210,7 +213,10 @@ const forgoCarried = (client: Client): void => takeCarried(client)?.forgo();
 
 const connectionFailed = harmless(
   WATCHING_FAILED,
-  (client: Client, error: unknown) => takeCarried(client)?.onFailed(client, error),
+  (client: Client, error: unknown) => {
+    carried.get(client)?.onFailed(client, error);
+    takeCarried(client);
+  },
   forgoCarried,
 );
 
@@ -279,8 +285,10 @@ const statementSent = harmless('Watching a pg statement failed', (client: Client
   call.sent();
 });
 
-const statementFailed = harmless('Watching a pg statement failed', (query: Submittable, error: unknown) =>
-  statements.get(query)?.onError(error),
+const statementFailed = harmless(
+  'Watching a pg statement failed',
+  (query: Submittable, error: unknown) => statements.get(query)?.onError(error),
+  (query) => statements.get(query)?.forgo(),
 );
 
 const watchQueued = harmless(
@@ -385,31 +393,46 @@ function callbackOf([config, values, callback]: readonly unknown[]): unknown {
   return callback || (typeof values === 'function' && values) || (config as { callback?: unknown }).callback;
 }
 
-/** A callback that is none makes pg throw, which is the right answer. */
+/** pg itself throws where a callback is not a function, which is the right answer. */
 function isCallable(args: readonly unknown[]): boolean {
   const callback = callbackOf(args);
   return !callback || typeof callback === 'function' || isSubmittable(args[0]);
 }
 
 /** Fails a statement the way pg does on a client that is not queryable: each form has its own. */
-function refuse(client: Client, args: readonly unknown[], error: CircuitOpenError): unknown {
-  const [statement, values, callback] = args;
-  if (begins(textOf(statement))) refusedBegins.set(client, error);
-  const later = (deliver: () => void) =>
-    deferRejection(() => {
-      // From here on its caller knows.
-      if (refusedBegins.get(client) === error) refusedBegins.set(client, undefined);
-      deliver();
-    });
-  if (isSubmittable(statement)) {
-    if (!statement.callback)
-      statement.callback = typeof values === 'function' ? values : callback || statement.callback;
-    later(() => statement.handleError(error, client.connection));
-    return statement;
-  }
-  const done = callbackOf(args);
-  if (done) return later(() => (done as Callback)(error));
-  // As pg does, so that the stack leads to whoever asked.
-  Error.captureStackTrace(error);
-  return new client._Promise((_resolve, reject) => later(() => reject(error)));
+const refuse = harmless(
+  'Refusing a pg statement failed',
+  (client: Client, args: readonly unknown[], error: CircuitOpenError): { readonly result: unknown } => {
+    const [statement, values, callback] = args;
+    if (begins(textOf(statement))) refusedBegins.set(client, error);
+    if (isSubmittable(statement)) {
+      if (!statement.callback)
+        statement.callback = typeof values === 'function' ? values : callback || statement.callback;
+      deliverLater(client, error, () => statement.handleError(error, client.connection));
+      return { result: statement };
+    }
+    const done = callbackOf(args);
+    if (done) {
+      deliverLater(client, error, () => (done as Callback)(error));
+      return { result: undefined };
+    }
+    // As pg does, so that the stack leads to whoever asked.
+    Error.captureStackTrace(error);
+    let fail: (error: unknown) => void;
+    const result = new client._Promise((_resolve, reject) => (fail = reject));
+    deliverLater(client, error, () => fail(error));
+    return { result };
+  },
+  (client) => {
+    refusedBegins.set(client, undefined);
+    return undefined;
+  },
+);
+
+function deliverLater(client: Client, error: CircuitOpenError, deliver: () => void): void {
+  deferRejection(() => {
+    // From here on its caller knows.
+    if (refusedBegins.get(client) === error) refusedBegins.set(client, undefined);
+    deliver();
+  });
 }

@@ -348,7 +348,7 @@ const watchClasses = new Map<number, WatchClass>();
  * Puts a watch before a handler. It has the methods that the handler has and no other: by which ones are there, undici
  * tells the generations apart and finds handlers that cannot do.
  *
- * @returns the handler itself where it is none that undici takes, so that undici says so
+ * @returns the handler itself where undici does not take it, so that undici says so
  */
 export function watch(handler: Handler, call: UndiciCall): Handler {
   let methods = 0;

@@ -42,7 +42,7 @@ export class CallAges {
     return null;
   }
 
-  /** At least so many calls in flight have this age. */
+  /** A lower bound of the number of calls in flight that have this age. */
   olderThan(ms: number, now: number): number {
     let calls = 0;
     for (let slot = 0; slot < SLOTS; slot++) if (now - this.#to[slot]! >= ms) calls += this.#counts[slot]!;

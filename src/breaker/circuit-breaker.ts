@@ -244,7 +244,7 @@ export class CircuitBreaker implements PermitIssuer {
 
   /**
    * The permit of a call that is made whatever the circuit says. While closed it is a call like any other; otherwise its
-   * outcome is counted and has no say, since nobody asked for a probe.
+   * outcome is counted and does not move the circuit, since nobody asked for a probe.
    *
    * @internal
    */
@@ -372,7 +372,7 @@ export class CircuitBreaker implements PermitIssuer {
     this.#ages ??= new CallAges();
   }
 
-  /** @internal So many calls in flight, at least, are that old; 0 where calls are not timed. */
+  /** @internal A lower bound of the number of calls in flight that are that old; 0 where calls are not timed. */
   callsOlderThan(ms: number): number {
     return this.#ages?.olderThan(ms, this.#seams.now()) ?? 0;
   }
@@ -837,7 +837,7 @@ export class CircuitBreaker implements PermitIssuer {
     );
   }
 
-  /** Enters a state; nothing that began in an earlier one has a say in it. */
+  /** Enters a state; what began in an earlier one no longer counts. */
   #begin(state: StateCode): void {
     this.#state = state;
     this.#generation++;

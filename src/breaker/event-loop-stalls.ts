@@ -76,7 +76,7 @@ export class LoopWatch {
    * more than a good answer may take. Where no good answer is known, whether it stood just now, so that the answer may
    * have arrived and wait to be read.
    *
-   * @param slowest milliseconds that a good answer has taken at most; negative where none is known
+   * @param slowest milliseconds that a good answer has taken at most; negative where not known
    */
   excuses(startedAt: number, now: number, slowest: number): boolean {
     const waited = now - startedAt;

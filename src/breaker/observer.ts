@@ -24,11 +24,11 @@ export interface Transition {
  * `Breaker` is always `CircuitBreaker`; a parameter, so that this file need not import the machine that it observes.
  */
 export interface BreakerObserver<Breaker> {
-  /** A call failed that has a say in the circuit. */
+  /** A call failed, and the failure counts for the circuit. */
   onFailure?(breaker: Breaker, context: unknown): void;
   /** A call goes out although the circuit is not closed: a probe, or one that mode `observe` lets through. */
   onProbe?(breaker: Breaker, context: unknown): void;
-  /** So many calls at least have waited for a minute, and no rule says how long is too long. Told once an hour. */
+  /** At least this number of calls have waited for a minute, and no rule says how long is too long. Told once an hour. */
   onHangingCalls?(breaker: Breaker, calls: number): void;
   /** @param context what the call that caused it was acquired with */
   onTransition(breaker: Breaker, transition: Transition, context: unknown): void;

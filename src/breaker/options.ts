@@ -1,4 +1,4 @@
-/** A length of time: milliseconds, or a number with a unit: `500ms`, `1.5s`, `2m`, `1h`. */
+/** A duration: milliseconds, or a number with a unit: `500ms`, `1.5s`, `2m`, `1h`. */
 export type Duration = number | string;
 
 /** `enforce` rejects calls while the circuit is open; `observe` runs the whole machine and rejects nothing; `off` does nothing. */
@@ -6,12 +6,12 @@ export type Mode = 'enforce' | 'observe' | 'off';
 
 /**
  * What becomes of a call that an open circuit rejects: an error (`throw`), or a `503` answer of our own (`respond`, http and
- * undici). `wait` is for clients that keep calls in a queue of their own, such as ioredis: nothing is rejected that the
- * client would still make by itself.
+ * undici). `wait` is for clients that keep calls in a queue of their own, such as ioredis: a call that the client
+ * would still make by itself is not rejected.
  */
 export type WhenOpen = 'throw' | 'respond' | 'wait';
 
-/** The word on one failed call: it counts against the target (`true`), for it (`false`: the target did answer), or not at all. */
+/** What one failed call says of its target: a failure (`true`), a success (`false`: the target did answer), or nothing. */
 export type FailureVerdict = boolean | 'ignored';
 
 /** The names of `presets`. */
@@ -27,13 +27,13 @@ export interface BreakerOptions {
   preset?: PresetName | undefined;
   /** Default `enforce`. */
   mode?: Mode | undefined;
-  /** So many failures in a row open the circuit. Whole number of 1 or more; default 5. */
+  /** Number of consecutive failures that opens the circuit. Whole number of 1 or more; default 5. */
   failureThreshold?: number | undefined;
   /** This share of failures within `window` opens the circuit, once `minimumCalls` were made in it. Above 0, at most 1; default 0.5. */
   failureRateThreshold?: number | undefined;
-  /** Fewer calls than this within `window` say nothing about a rate. Whole number of 1 or more; default 10. */
+  /** Number of calls within `window` from which on rates are looked at. Whole number of 1 or more; default 10. */
   minimumCalls?: number | undefined;
-  /** How far back rates look. Duration of 100 ms or more; default 30 s. */
+  /** Rates are those of the calls within this time. Duration of 100 ms or more; default 30 s. */
   window?: Duration | undefined;
   /** A call that takes this long is slow. Duration; not set: no call is slow. */
   slowCallDuration?: Duration | undefined;
@@ -59,24 +59,25 @@ export interface BreakerOptions {
    * only at `maxOpenDuration`, upwards only after a `Retry-After`. 0 to 1; default 0.
    */
   openJitter?: number | undefined;
-  /** So many probes may run at once while half-open. Whole number of 1 or more; default 3. */
+  /** Number of probes that may run at the same time while half-open. Whole number of 1 or more; default 3. */
   halfOpenMaxCalls?: number | undefined;
-  /** So many successful probes in a row close the circuit. Whole number of 1 or more; default 2. */
+  /** Number of consecutive successful probes that closes the circuit. Whole number of 1 or more; default 2. */
   successThreshold?: number | undefined;
-  /** A probe silent for so long gives its slot back; its outcome still counts. Duration; default the larger of `openDuration` and 30 s. */
+  /** A probe without an answer gives its slot back after this time; its outcome still counts. Duration; default the larger of `openDuration` and 30 s. */
   halfOpenTimeout?: Duration | undefined;
   /** Whether a call that timed out is a failure; otherwise it is ignored. Default true. */
   countTimeouts?: boolean | undefined;
   /**
-   * A call that its caller gives up after so long without any answer can be a timeout, though the caller does not say so.
+   * From this time on, a call that its caller gives up without an answer can be a timeout, also where the caller gives no
+   * reason.
    * Duration, or `off`; default 1 s, in `llmService` 10 s.
    */
   abandonedAfter?: Duration | undefined;
-  /** HTTP statuses that are failures: numbers, classes (`5xx`), each with `!` in front to take it out again. Default `[5xx, !501, !505]`. */
+  /** HTTP statuses that are failures: numbers, classes (`5xx`), each with `!` in front to exclude it. Default `[5xx, !501, !505]`. */
   failureStatuses?: readonly (number | string)[] | number | string | undefined;
   /** Whether a `Retry-After` on a 429 or 503 opens the circuit for that long, at most `maxOpenDuration`. Default false; true in `llmService`. */
   honorRetryAfter?: boolean | undefined;
-  /** What becomes of a rejected call. Default `throw`, `respond` for undici in `llmService`, `wait` for redis. */
+  /** What becomes of a rejected call. Default `throw`, `respond` for undici in `llmService`, `wait` for redis and for calls of gRPC that ask to. */
   whenOpen?: WhenOpen | undefined;
   /** The verdict on a failed call's cause, in code only. Takes precedence over every built-in classification. */
   isFailure?: ((cause: unknown) => FailureVerdict) | undefined;
@@ -175,7 +176,7 @@ export const OPTIONS: Readonly<Record<OptionKey, OptionSpec>> = {
   failureThreshold: {
     kind: 'count',
     below: 'the circuit would open before any call has failed',
-    describe: 'So many failures in a row open the circuit.',
+    describe: 'Number of consecutive failures that opens the circuit.',
   },
   failureRateThreshold: {
     kind: 'share',
@@ -185,13 +186,13 @@ export const OPTIONS: Readonly<Record<OptionKey, OptionSpec>> = {
   minimumCalls: {
     kind: 'count',
     below: 'the circuit would open on its first failure',
-    describe: 'Fewer calls than this within the window say nothing about a rate.',
+    describe: 'Number of calls within the window from which on rates are looked at.',
   },
   window: {
     kind: 'duration',
     min: 100,
     below: 'calls would be forgotten before a rate can be seen',
-    describe: 'How far back rates look.',
+    describe: 'Rates are those of the calls within this time.',
   },
   slowCallDuration: {
     kind: 'duration',
@@ -228,7 +229,7 @@ export const OPTIONS: Readonly<Record<OptionKey, OptionSpec>> = {
   openBackoff: {
     kind: 'factor',
     below: 'each failed probe would shorten the wait, and a dead target would be probed ever more often',
-    describe: 'Once openings last for openDuration, each reopening multiplies the open time by this; 1 is none.',
+    describe: 'Once openings last for openDuration, each reopening multiplies the open time by this; 1 turns it off.',
   },
   openJitter: {
     kind: 'share',
@@ -239,18 +240,18 @@ export const OPTIONS: Readonly<Record<OptionKey, OptionSpec>> = {
   halfOpenMaxCalls: {
     kind: 'count',
     below: 'no probe could ever run: this would never close the circuit',
-    describe: 'So many probes may run at once while the circuit is half-open.',
+    describe: 'Number of probes that may run at the same time while the circuit is half-open.',
   },
   successThreshold: {
     kind: 'count',
     below: 'the circuit would close before any probe has succeeded',
-    describe: 'So many successful probes in a row close the circuit.',
+    describe: 'Number of consecutive successful probes that closes the circuit.',
   },
   halfOpenTimeout: {
     kind: 'duration',
     min: 1,
     below: 'every probe would lose its slot at once',
-    describe: 'A probe silent for so long gives its slot back; its outcome still counts.',
+    describe: 'A probe without an answer gives its slot back after this time; its outcome still counts.',
   },
   countTimeouts: { kind: 'flag', describe: 'Whether a call that timed out is a failure; otherwise it is ignored.' },
   abandonedAfter: {
@@ -259,11 +260,11 @@ export const OPTIONS: Readonly<Record<OptionKey, OptionSpec>> = {
     below: 'every call that a caller gives up could be a timeout',
     off: true,
     describe:
-      'A call that its caller gives up after so long without any answer can be a timeout, though the caller does not say so; or off.',
+      'From this time on, a call that its caller gives up without an answer can be a timeout, also where the caller gives no reason; or off.',
   },
   failureStatuses: {
     kind: 'statuses',
-    describe: 'HTTP statuses that are failures: numbers, classes like 5xx, each with ! in front to take it out again.',
+    describe: 'HTTP statuses that are failures: numbers, classes like 5xx, each with ! in front to exclude it.',
   },
   honorRetryAfter: {
     kind: 'flag',
@@ -274,7 +275,7 @@ export const OPTIONS: Readonly<Record<OptionKey, OptionSpec>> = {
     values: ['throw', 'respond', 'wait'],
     other: 'it would not be known how to refuse a call',
     describe:
-      'What becomes of a rejected call: throw an error, respond with a 503 answer (http, undici), or wait for what the client does by itself (redis).',
+      'What becomes of a rejected call: throw an error, respond with a 503 answer (http, undici) or FAILED_PRECONDITION (grpc), or wait for what the client does by itself (redis).',
   },
   isFailure: { kind: 'function', describe: 'The verdict on the cause of a failed call.' },
 };
@@ -284,7 +285,7 @@ export const DURATION_PATTERN = /^\s*(\d+(?:\.\d+)?)\s*(ms|s|m|h)\s*$/;
 
 const UNITS: Readonly<Record<string, number>> = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000 };
 
-/** Milliseconds of a duration, or `undefined` where it is none. */
+/** Milliseconds of a duration, or `undefined` where the value is not one. */
 export function parseDuration(value: unknown): number | undefined {
   if (typeof value === 'number') return Number.isFinite(value) && value >= 0 ? value : undefined;
   if (typeof value !== 'string') return undefined;
@@ -336,7 +337,7 @@ export function checkOption(key: OptionKey, value: unknown): Omit<ConfigProblem,
       const duration = parseDuration(value);
       if (duration !== undefined && duration >= spec.min) return undefined;
       return {
-        consequence: duration === undefined ? 'it is no length of time' : spec.below,
+        consequence: duration === undefined ? 'it is not a duration' : spec.below,
         allowed: `Use milliseconds, or a number with a unit like "500ms", "30s" or "2m", of ${spec.min} ms or more${spec.off ? ', or "off"' : ''}.`,
       };
     }
@@ -350,14 +351,14 @@ export function checkOption(key: OptionKey, value: unknown): Omit<ConfigProblem,
       const list: readonly unknown[] = Array.isArray(value) ? value : [value];
       if (list.length > 0 && list.every(isStatus)) return undefined;
       return {
-        consequence: 'no answer could be judged by it',
+        consequence: 'it could not judge an answer',
         allowed: 'Use a list of statuses (429), classes ("5xx") and exceptions ("!501").',
       };
     }
     case 'function':
       if (typeof value === 'function') return undefined;
       return {
-        consequence: 'no failure could be judged by it',
+        consequence: 'it could not judge a failure',
         allowed: 'Use a function; it can be given in code only.',
       };
   }
@@ -373,7 +374,7 @@ export function oneOf(values: readonly string[]): string {
   return quoted.length < 2 ? quoted.join('') : `${quoted.slice(0, -1).join(', ')} or ${quoted.at(-1)!}`;
 }
 
-/** The known key that was probably meant, or `undefined` where none is near. */
+/** The known key that was probably meant, or `undefined` where no key is near. */
 export function nearestKey(key: string, known: readonly string[]): string | undefined {
   let nearest: string | undefined;
   let best = Math.max(2, Math.floor(key.length / 3)) + 1;
@@ -388,7 +389,7 @@ export function nearestKey(key: string, known: readonly string[]): string | unde
 }
 
 function distanceBetween(key: string, candidate: string): number {
-  // "hostname" for "host": far apart in letters, near in mind.
+  // "hostname" for "host": many letters apart, and still what was meant.
   const related = key.length > 3 && (key.startsWith(candidate) || candidate.startsWith(key));
   return related ? 1 : editDistance(key, candidate);
 }

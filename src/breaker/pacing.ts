@@ -6,7 +6,7 @@ export interface PacingSeams {
   readonly now: () => number;
   /** Calls back when the event loop has turned. */
   readonly soon: (callback: () => void) => void;
-  /** Calls back after so many milliseconds. */
+  /** Calls back after this number of milliseconds. */
   readonly later: (callback: () => void, ms: number) => void;
   /** As `soon`; keeps no process alive. */
   readonly afterTurn: (callback: () => void) => void;

@@ -10,9 +10,9 @@ export const TIMED_OUT = 2;
 
 // A slow answer is remembered for one period at least and for two at most.
 const PERIOD = 5 * 60_000;
-// Callers that leave within so many milliseconds left for one reason, and not each because of the target.
+// Callers that leave within this number of milliseconds of each other had one common reason: not each the target.
 const TOGETHER = 20;
-// So many times longer than any good answer took: no longer a coincidence.
+// A wait that exceeds the slowest good answer by this factor is no coincidence.
 const FAR_LONGER = 3;
 // One answer of half a minute must not hide a dead target for good.
 const SILENT_FOR = 10;

@@ -164,7 +164,7 @@ export class Permit {
   }
 }
 
-/** The permit of a call that no circuit has a say in: settled already, so there is nothing to watch. */
+/** The permit of a call that no circuit counts: settled from the start, so there is nothing to watch. */
 export const UNGUARDED: Permit = Object.assign(new Permit(undefined as never, NO_VERDICT, NaN, undefined), {
   settled: true,
 });

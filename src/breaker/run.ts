@@ -3,7 +3,7 @@ import { deferRejection } from './pacing.js';
 import { Permit, type PermitIssuer } from './permit.js';
 import { isObject, isThenable, read } from './values.js';
 
-// What so many calls at once leave behind for the next: some 300 bytes each.
+// Upper bound of pooled runs, about 300 bytes each.
 const MAX_FREE_RUNS = 1_000;
 
 /**

@@ -20,7 +20,7 @@ export class SlowCallWatch {
     if (!this.#pending.delete(call)) this.#overdue.delete(call);
   }
 
-  /** So many calls in flight are slow by now. */
+  /** The number of calls in flight that are slow by now. */
   overdue(now: number): number {
     // A Set keeps the order of insertion, so the first call that is not overdue ends the search.
     for (const call of this.#pending) {

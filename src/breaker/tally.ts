@@ -4,7 +4,7 @@ import type { CircuitState } from './state.js';
 export interface BreakerStats {
   readonly name: string;
   readonly state: CircuitState;
-  /** Failures since the last success, as far as they have a say; 0 once the circuit has closed. */
+  /** Failures since the last success, as far as they count; 0 once the circuit has closed. */
   readonly consecutiveFailures: number;
   /** Successes since the last failure or change of state. */
   readonly consecutiveSuccesses: number;
@@ -20,7 +20,7 @@ export interface BreakerStats {
     readonly rejected: number;
     readonly inFlight: number;
     /**
-     * The oldest call in flight is at least so old, in milliseconds; `null` where there is none, and where calls are not
+     * A lower bound of the age of the oldest call in flight, in milliseconds; `null` where there is none, and where calls are not
      * timed: without a metrics exporter and without `slowCallDuration`.
      */
     readonly oldestMs: number | null;

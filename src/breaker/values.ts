@@ -22,7 +22,7 @@ export function read(object: object, key: PropertyKey): unknown {
   }
 }
 
-/** As `read`, of a text; empty where there is none. */
+/** As `read`, for a string; empty where there is no string. */
 export function readText(object: object, key: PropertyKey): string {
   const value = read(object, key);
   return typeof value === 'string' ? value : '';

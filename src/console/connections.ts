@@ -5,7 +5,7 @@ import type { Socket } from 'node:net';
 const MAX_CONNECTIONS = 100;
 
 /**
- * The connections of the port: so many at most, each with one request at a time.
+ * The connections of the port: a bounded number, each with one request at a time.
  *
  * Whoever holds connections and says nothing must not keep others out. For a new one, the oldest that has never asked for
  * anything makes room, then the one that has been idle for longest, as scrapers keep them; then the one that has had its

@@ -21,7 +21,7 @@ export interface BreakerEvent {
   readonly openedBy: { readonly traceId: string; readonly spanId: string } | undefined;
 }
 
-/** @returns `undefined` where the event is none of ours */
+/** @returns `undefined` where the event is not one of ours */
 export function breakerEvent({ name, attributes }: SpanEventView): BreakerEvent | undefined {
   if (!isBreakerEvent(name)) return undefined;
   const text = (key: keyof typeof ATTRIBUTE) => textOf(attributes[ATTRIBUTE[key]]);

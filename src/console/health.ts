@@ -18,7 +18,7 @@ export interface HealthSource {
   readonly rules: { readonly problem: unknown };
 }
 
-// Names come from whoever asks: so many at most are told to the log, and no more of each.
+// Names come from whoever asks, so the log takes a bounded number of them, and a bounded length of each.
 const MAX_NAMES_SAID = 20;
 const MAX_NAME_LENGTH = 100;
 

@@ -17,7 +17,7 @@ export const SECURITY_HEADERS: Readonly<Record<string, string>> = {
 
 // Whoever asks and never reads leaves the answer with us.
 const MAX_WAITING_BYTES = 64 * 1024 * 1024;
-// A slow reader is none who never reads.
+// A slow reader is still a reader: only one that never reads is cut off.
 const TIME_TO_READ_MS = 5_000;
 /** Answers that were given and not yet taken, the oldest first. */
 const waiting = new Map<ServerResponse, { readonly bytes: Buffer; readonly since: number }>();

@@ -7,7 +7,7 @@ export interface Made {
   readonly breaker: CircuitBreaker;
   /** The first target that it was made for. */
   readonly target: Target;
-  /** How many calls it had when it was last looked at, and when it was first seen with so many. */
+  /** How many calls it had when it was last looked at, and when it was first seen with that number. */
   calls: number;
   since: number;
 }

@@ -14,7 +14,7 @@ const WITHIN = 10_000;
 const REVIEW_EVERY = 1_000;
 
 /**
- * Notices when so many targets are lost at once that the fault must be nearer than they are: our own network, DNS, a
+ * Notices when the share of targets lost at once is so large that the fault must be on our side: our own network, DNS, a
  * proxy. Rejecting calls would then turn one fault into an outage of everything, and hide it.
  *
  * Only a target that has answered before and cannot be reached now speaks for that. An answer, whatever its status, proves
@@ -155,7 +155,7 @@ function addTarget(targets: Set<string>, breaker: CircuitBreaker, now: number): 
 }
 
 /**
- * One host and one system are one target: its ports and databases go down together. A breaker made in code is none, since
+ * One host and one system are one target: its ports and databases go down together. A breaker made in code is not counted, since
  * the calls within it may have one of their own.
  */
 function targetOf({ name, labels: { system, server_address: address }, isPanic }: CircuitBreaker): string | undefined {

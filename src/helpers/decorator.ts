@@ -52,7 +52,7 @@ function guarded(
 ): AsyncFunction {
   if (typeof method !== 'function') {
     throw new TypeError(
-      `circuitBreaker decorates methods; "${String(key)}" is none, and its calls could not be guarded.`,
+      `circuitBreaker decorates methods; "${String(key)}" is not a method, and its calls could not be guarded.`,
     );
   }
   function guardedMethod(this: unknown, ...args: unknown[]): Promise<unknown> {

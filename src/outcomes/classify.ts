@@ -4,6 +4,7 @@ import { findInChain } from '../breaker/error-chain.js';
 import { streams } from '../breaker/run.js';
 import { isObject, read, readText } from '../breaker/values.js';
 import type { Verdict } from '../breaker/verdict.js';
+import { verdictOfGrpcError } from './grpc.js';
 import { askedWaitMs, meantStatus, verdictOfStatus, type HeaderReader } from './http.js';
 import { isBadInput, isOwnTrouble, isUnreachable } from './network-codes.js';
 import { verdictOfDatabaseError } from './postgresql.js';
@@ -27,7 +28,7 @@ export function classify(error: unknown, config: BreakerConfig, signal?: AbortSi
   const isOfDatabase = config.preset === 'database';
   const said = findInChain(
     error,
-    (part) => knownVerdictOfRedisError(part) ?? verdictOfDatabaseError(part, isOfDatabase),
+    (part) => verdictOfGrpcError(part) ?? knownVerdictOfRedisError(part) ?? verdictOfDatabaseError(part, isOfDatabase),
   );
   if (said !== undefined) return said;
   const end = endOf(error);

@@ -5,7 +5,7 @@ const RESPONDS_TO_UNDICI: ReadonlySet<PresetName> = new Set(['llmService']);
 
 /** What a rejected call gets: the option, or where it is not set, the preset's choice for that client. */
 export function whenOpenFor(
-  client: 'http' | 'undici',
+  client: string,
   config: { readonly preset: PresetName; readonly whenOpen?: WhenOpen },
 ): WhenOpen {
   if (config.whenOpen !== undefined) return config.whenOpen;

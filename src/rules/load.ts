@@ -25,7 +25,7 @@ const LINE_END = 10;
  * The path of the rules file.
  *
  * @param configured that of the environment; it need not exist
- * @returns `undefined` where none is configured and none is there
+ * @returns `undefined` where no file is configured and none is found
  */
 export function findRulesFile(configured: string | undefined, directory = process.cwd()): string | undefined {
   if (configured !== undefined) return resolve(directory, configured);

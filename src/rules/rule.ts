@@ -28,7 +28,7 @@ export interface RulesConfig {
   defaults?: BreakerOptions | undefined;
   /** The first that matches counts. */
   rules?: readonly Rule[] | undefined;
-  /** So many automatic breakers at most; default 1000. */
+  /** The largest number of automatic breakers; default 1000. */
   maxBreakers?: number | undefined;
   /**
    * Where more than this share of at least four unrelated targets becomes unreachable within ten seconds, something nearer is

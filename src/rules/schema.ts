@@ -120,7 +120,7 @@ export function rulesSchema(code: boolean) {
         v.integer(),
         v.minValue(1),
         v.maxValue(Number.MAX_SAFE_INTEGER),
-        v.description('So many automatic breakers at most; default 1000.'),
+        v.description('The largest number of automatic breakers; default 1000.'),
       ),
     ),
     panicThreshold: v.optional(

@@ -5,7 +5,7 @@ export interface Substitution {
   readonly changed: boolean;
   /** The variables that it names, whether they are set or not. */
   readonly names: readonly string[];
-  /** What looks like a reference and is none. */
+  /** What looks like a reference and is not one. */
   readonly invalid?: string;
   /** The first variable that is neither set nor has a default. */
   readonly unset?: string;
@@ -76,7 +76,7 @@ export function substitute(source: string, env: NodeJS.ProcessEnv): Substitution
   return { text, changed, names, ...(invalid !== undefined && { invalid }), ...(unset !== undefined && { unset }) };
 }
 
-/** Finds the next of a character from places that only go on; infinite where there is none. No part is looked at twice. */
+/** Finds the next occurrence of a character from positions that only grow; Infinity where there is none. No part is read twice. */
 function nextOf(source: string, character: string): (from: number) => number {
   let found = -1;
   return (from) => {

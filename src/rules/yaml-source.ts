@@ -153,7 +153,7 @@ export function parseYaml(file: string, text: string, env: NodeJS.ProcessEnv): P
     const object = Object.create(null) as Record<string, unknown>;
     for (const { key, value } of map.items) {
       if (!yaml.isScalar(key)) {
-        const consequence = 'a key is a word, and this is none';
+        const consequence = 'a key is a word, and this is not a word';
         report(key.range, {
           path,
           value: undefined,

@@ -15,7 +15,7 @@ const diagLogger: DiagLogger = diag.createComponentLogger({ namespace: PACKAGE.n
 let printUpTo: DiagLogLevel = DiagLogLevel.NONE;
 
 /**
- * Prints to stderr what OpenTelemetry's diag would swallow for want of a logger, up to `OTEL_LOG_LEVEL` (default
+ * Prints to stderr what OpenTelemetry's diag would swallow because it has no logger, up to `OTEL_LOG_LEVEL` (default
  * `info`). For the preload, which runs where nobody may have set one; stdout stays the application's own.
  */
 export function printWithoutDiag(env = variables()): void {

@@ -59,6 +59,7 @@ describe('The table of systems', () => {
     expect(names).to.deep.equal([
       'http://host',
       'https://host',
+      'grpc://host:443',
       'redis://host:6379',
       'redis://host:6379',
       'redis+cluster://host:6379',
@@ -76,8 +77,8 @@ describe('The table of systems', () => {
   });
 
   it('has a preset for each system, and a package of OpenTelemetry for each client', () => {
-    expect(SYSTEMS.map(presetOf)).to.deep.equal(['httpApi', 'cache', 'database']);
-    expect([...INSTRUMENTATION_SCOPES.keys()]).to.have.members(['http', 'undici', 'ioredis', 'pg']);
+    expect(SYSTEMS.map(presetOf)).to.deep.equal(['httpApi', 'httpApi', 'cache', 'database']);
+    expect([...INSTRUMENTATION_SCOPES.keys()]).to.have.members(['http', 'undici', 'ioredis', 'pg', 'grpc']);
   });
 
   it('knows no scheme that every object has', () => expect(parseTarget('constructor://host')).to.equal(undefined));

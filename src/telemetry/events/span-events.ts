@@ -135,7 +135,7 @@ export class SpanEvents implements BreakerObserver<CircuitBreaker> {
     });
   }
 
-  /** So many circuits opened that none rejects any more, or they do again. */
+  /** Panic began: too many circuits are open, and none rejects any more. Or it ended. */
   onPanic({ breaker, active, reason }: PanicChange, context: unknown): void {
     this.#write(breaker, context, {
       name: EVENT.panic,

@@ -66,7 +66,7 @@ export class Durations implements DurationRecorder {
     return { counts: all.counts, sum: all.sums.reduce((sum, ms) => sum + ms, 0) / 1_000 };
   }
 
-  /** Begins again from the first call, for a receiver that has heard of none. */
+  /** Begins again from the first call, for a receiver that has heard of no call yet. */
   replay(): void {
     if (this.#waiting === undefined) return;
     const handedOver = (this.#handedOver ??= new Buckets());

@@ -36,7 +36,7 @@ export interface BreakerNumbers extends Counted, Standing {
 
 /** What metrics say of a process, or of a thread, as a whole; a value that is `undefined` has no metric yet. */
 export interface ProcessNumbers {
-  /** Whether so many targets are lost that no circuit rejects. */
+  /** Whether panic is on: too many targets are lost, and no circuit rejects. */
   readonly panic: boolean | undefined;
   /** Whether the rules file could be taken when it was last read. */
   readonly rulesReloaded: boolean | undefined;
@@ -58,7 +58,7 @@ interface ObservedInstrument {
 
 const MODE_CODES: Readonly<Record<Mode, number>> = { enforce: 0, observe: 1, off: 2 };
 
-/** Metrics that are numbers read from a breaker at each collection; the histogram below is none of them. */
+/** Metrics that are numbers read from a breaker at each collection; the histogram below is not one of them. */
 export const OBSERVED: readonly ObservedInstrument[] = [
   {
     name: METRIC.state,

@@ -133,7 +133,7 @@ export function createPrometheusPage(read: () => Promise<Numbers>): PrometheusPa
   };
 }
 
-/** Values of labels have no line ends of their own, so a line that begins with `#` is none of theirs. */
+/** Values of labels have no line ends of their own, so a line that begins with `#` does not come from one. */
 function withoutDescription(text: string): string {
   let start = 0;
   while (text[start] === '#') start = text.indexOf('\n', start) + 1;

@@ -106,7 +106,7 @@ describe('resolveConfig', () => {
     [{ openJitter: -1 }, 'openJitter: got -1; a share is a part of 1. Use a number from 0 to 1.'],
     [
       { openDuration: '5 days' },
-      'openDuration: got "5 days"; it is no length of time. Use milliseconds, or a number with a unit like "500ms", "30s" or "2m", of 1 ms or more.',
+      'openDuration: got "5 days"; it is not a duration. Use milliseconds, or a number with a unit like "500ms", "30s" or "2m", of 1 ms or more.',
     ],
     [
       { mode: 'shadow' },
@@ -114,7 +114,7 @@ describe('resolveConfig', () => {
     ],
     [
       { isFailure: 'always' },
-      'isFailure: got "always"; no failure could be judged by it. Use a function; it can be given in code only.',
+      'isFailure: got "always"; it could not judge a failure. Use a function; it can be given in code only.',
     ],
     [
       { countTimeouts: Symbol('yes') },
@@ -122,7 +122,7 @@ describe('resolveConfig', () => {
     ],
     [
       { window: 10n },
-      'window: got 10n; it is no length of time. Use milliseconds, or a number with a unit like "500ms", "30s" or "2m", of 100 ms or more.',
+      'window: got 10n; it is not a duration. Use milliseconds, or a number with a unit like "500ms", "30s" or "2m", of 100 ms or more.',
     ],
     [
       { failureTreshold: 3 },
@@ -146,7 +146,7 @@ describe('resolveConfig', () => {
     ],
     [
       { abandonedAfter: 'never' },
-      'abandonedAfter: got "never"; it is no length of time. Use milliseconds, or a number with a unit like "500ms", "30s" or "2m", of 1 ms or more, or "off".',
+      'abandonedAfter: got "never"; it is not a duration. Use milliseconds, or a number with a unit like "500ms", "30s" or "2m", of 1 ms or more, or "off".',
     ],
     [
       { maxOpenDuration: '10s' },
