@@ -23,6 +23,7 @@ interface Submittable {
 /** A `pg.Client`, with what its types do not say; fields that only some versions have are optional. */
 export interface Client extends Address {
   readonly connection: { readonly stream?: { readonly readableEnded?: boolean } };
+  readonly connectionParameters?: { readonly query_timeout?: unknown };
   readonly _Promise: PromiseConstructor;
   readonly _connecting: boolean;
   readonly _connected: boolean;
@@ -139,7 +140,7 @@ export function patchClient(patches: Patches, { prototype, Query }: ClientClass,
           return refusal === undefined ? Reflect.apply(query, this, args) : refusal.result;
         }
         try {
-          return Reflect.apply(query, this, args);
+          return Reflect.apply(query, this, hearingTimeout(this, args, admission) ?? args);
         } finally {
           statementSent(this, admission);
         }
@@ -274,6 +275,34 @@ const admitStatement = harmless(
     submitting.set(client, call);
     return call;
   },
+);
+
+/**
+ * Where `query_timeout` is over, pg tells the callback first and its query in the next tick: whoever calls again in the
+ * callback would be ahead of the verdict.
+ *
+ * @returns the arguments with a callback that tells the call first; nothing where they stay as they are
+ */
+const hearingTimeout = harmless(
+  'Watching a pg statement failed',
+  (client: Client, args: readonly unknown[], call: StatementCall): unknown[] | undefined => {
+    const timeout =
+      (args[0] as { readonly query_timeout?: unknown }).query_timeout || client.connectionParameters?.query_timeout;
+    if (!timeout) return undefined;
+    const at = args[2] ? 2 : 1;
+    const callback = args[at];
+    if (typeof callback !== 'function') return undefined;
+    const told = [...args];
+    told[at] = function (this: unknown, ...results: unknown[]): void {
+      if (results[0]) statementTimedOut(call, results[0]);
+      Reflect.apply(callback, this, results);
+    };
+    return told;
+  },
+);
+
+const statementTimedOut = harmless('Watching a pg statement failed', (call: StatementCall, error: unknown) =>
+  call.onError(error),
 );
 
 const statementSent = harmless('Watching a pg statement failed', (client: Client, call: StatementCall) => {

@@ -451,6 +451,24 @@ describe('pg: Client', () => {
       await client.query('SELECT 1');
       expect(counts()).to.deep.equal(only({ failure: 1, success: 1 }));
     });
+
+    it('a read timeout is known when its callback hears of it, whichever argument that is', async () => {
+      const counts = countCalls(breaker);
+      const slow = { text: 'SELECT pg_sleep(0.1)', query_timeout: 10 };
+      const ask = client.query.bind(client) as (...args: unknown[]) => void;
+      for (const [failure, values] of [[], [[]]].entries()) {
+        const [error, seen, context] = await new Promise<unknown[]>((resolve) => {
+          ask(slow, ...values, function (this: unknown, error: unknown) {
+            resolve([error, counts(), this]);
+          });
+        });
+        expect(error).to.have.property('message', 'Query read timeout');
+        expect(seen).to.deep.equal(only({ failure: failure + 1 }));
+        expect(context).to.equal(undefined);
+      }
+      await client.query('SELECT 1');
+      expect(counts()).to.deep.equal(only({ failure: 2, success: 1 }));
+    });
   });
 });
 

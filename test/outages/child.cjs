@@ -80,6 +80,9 @@ async function untilQuiet(returnedAt) {
   }
 }
 
+// Whoever ends the parent ends this as well.
+process.on('disconnect', () => process.exit());
+
 async function main() {
   await start?.();
   await call();

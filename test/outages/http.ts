@@ -4,22 +4,39 @@ import { join } from 'node:path';
 import { freePort } from '../support/postgres-server.js';
 import type { Row, Service } from './outage.js';
 
-/** A service in a process of its own, which is killed, connections and all, and started again. @param file its program */
+/**
+ * A service in a process of its own, which is killed, connections and all, and followed by another one on its port.
+ *
+ * @param file its program: it listens at the port of its first argument, and then sends `'listening'`
+ */
 export async function killableService(file: string, scheme: string): Promise<Service> {
   const port = await freePort();
+  const onStandby = () => fork(join(__dirname, 'standby.cjs'), [join(__dirname, file), String(port)], { execArgv: [] });
   let server: ChildProcess;
+  let next = onStandby();
   const back = async () => {
-    server = fork(join(__dirname, file), [String(port)], { execArgv: [] });
-    const [message] = (await Promise.race([once(server, 'message'), once(server, 'exit')])) as [unknown];
+    server = next;
+    const answer = Promise.race([once(server, 'message'), once(server, 'exit')]) as Promise<[unknown]>;
+    server.send('listen');
+    const [message] = await answer;
     if (message !== 'listening') throw new Error(`${file} ended with ${String(message)}`);
-  };
-  const away = async () => {
-    const ended = once(server, 'exit');
-    server.kill('SIGKILL');
-    await ended;
+    next = onStandby();
   };
   await back();
-  return { env: { OUTAGE_URL: `${scheme}://127.0.0.1:${port}/` }, away, back, remove: away };
+  return {
+    env: { OUTAGE_URL: `${scheme}://127.0.0.1:${port}/` },
+    away: () => end(server),
+    back,
+    remove: async () => {
+      for (const process of [server, next]) await end(process);
+    },
+  };
+}
+
+async function end(process: ChildProcess): Promise<void> {
+  const ended = once(process, 'exit');
+  process.kill('SIGKILL');
+  await ended;
 }
 
 const httpService = () => killableService('http-server.cjs', 'http');

@@ -89,6 +89,7 @@ export function summary(lines: readonly Line[]): string {
       const short = all.filter(({ awayMs }) => awayMs <= SHORT_OUTAGE_MS);
       const long = all.filter(({ awayMs }) => awayMs > SHORT_OUTAGE_MS);
       const tight = short.filter(({ pattern }) => pattern === 'tight loop');
+      const paced = (of: readonly Line[]) => of.filter(({ pattern }) => pattern !== 'tight loop');
       const pair = (of: readonly Line[], show: (shown: readonly Shown[]) => string) =>
         of.length === 0 ? NOTHING : show(of.map((line) => line.without)) + ARROW + show(of.map((line) => line.with));
       const most = (of: readonly Shown[], key: 'lastFailureMs' | 'blockedMs' | 'cpu') =>
@@ -97,11 +98,11 @@ export function summary(lines: readonly Line[]): string {
       const last = (of: readonly Shown[]) => seconds(most(of, 'lastFailureMs'));
       return [
         title,
-        pair(short, failed),
+        pair(paced(short), failed),
         pair(short, last),
         pair(short, (of) => `${most(of, 'blockedMs')} ms`),
         pair(tight, (of) => `${most(of, 'cpu')} %`),
-        pair(long, failed),
+        pair(paced(long), failed),
         pair(long, last),
         pair(all, (of) => String(of.filter(({ alive }) => !alive).length)),
       ];
@@ -109,9 +110,35 @@ export function summary(lines: readonly Line[]): string {
   );
 }
 
-/** The runs that a table of `details` shows. */
-export function parse(text: string): Line[] {
-  const rows = text.split('\n').filter((line) => line.startsWith('|'));
+/** What stands before and after a table of `docs/outages.md`. */
+interface Marks {
+  readonly begin: string;
+  readonly end: string;
+}
+
+export const SUMMARY: Marks = {
+  begin: '<!-- The summary, by npm run outages -->',
+  end: '<!-- End of the summary -->',
+};
+export const DETAILS: Marks = { begin: '<!-- All runs, by npm run outages -->', end: '<!-- End of all runs -->' };
+
+/** A text with another table between the marks. */
+export function replaced(text: string, marks: Marks, table: string): string {
+  const { begin, end } = marks;
+  return text.replace(`${begin}${between(text, marks)}${end}`, () => `${begin}\n\n${table}\n\n${end}`);
+}
+
+function between(text: string, { begin, end }: Marks): string {
+  const [, after] = text.split(begin);
+  if (!after?.includes(end)) throw new Error(`The document lacks ${begin} or ${end}`);
+  return after.split(end)[0]!;
+}
+
+/** The runs that a table of `details` shows between the marks. */
+export function parse(text: string, marks: Marks): Line[] {
+  const rows = between(text, marks)
+    .split('\n')
+    .filter((line) => line.startsWith('|'));
   return rows.slice(2).map((row) => {
     const [title, calls, away, failed, longest, last, blocked, cpu] = row
       .split('|')
