@@ -23,6 +23,8 @@ const ROOMS = {
     'console',
     'fleet',
   ],
+  // Its page is drawn with the parts of the console's.
+  replay: ['console', 'guard', 'environment', 'telemetry', 'rules', 'outcomes', 'breaker', 'target', 'version'],
   'named-breaker': ['runtime', 'breaker'],
   helpers: ['runtime', 'named-breaker', 'outcomes', 'breaker', 'target', 'version'],
   middleware: ['runtime', 'named-breaker', 'outcomes', 'breaker', 'target', 'version'],
@@ -30,7 +32,7 @@ const ROOMS = {
 /** Files of one room, whether it is a folder or a file. */
 const files = (room) => `src/${room}(/|\\.ts$)`;
 const OURS = '^(src|instrumentations)/';
-const EDGES = '^(src/(register|cli|index|helpers|middleware|console|fleet)(/|\\.ts$))';
+const EDGES = '^(src/(register|cli|index|helpers|middleware|console|fleet|replay)(/|\\.ts$))';
 
 const rule = (name, from, to, comment) => ({
   name,
@@ -79,9 +81,24 @@ module.exports = {
     ),
     rule(
       'console-is-for-runtime-and-cli',
-      { path: OURS, pathNot: '^src/(console/|runtime\\.ts$|cli\\.ts$)' },
+      { path: OURS, pathNot: '^src/(console/|replay/page/|runtime\\.ts$|cli\\.ts$)' },
       { path: '^src/(console|cli)(/|\\.ts$)' },
       'it can be deleted',
+    ),
+    rule(
+      'replay-is-for-the-cli',
+      { path: OURS, pathNot: '^src/replay/' },
+      {
+        path: '^src/replay/',
+        pathNot: '^src/replay/command\\.ts$',
+      },
+      'one command loads it, by one way in',
+    ),
+    rule(
+      'replay-is-loaded-where-it-is-used',
+      { path: OURS, pathNot: '^src/replay/' },
+      { path: '^src/replay/', dependencyTypesNot: ['require', 'dynamic-import', 'type-only', 'type-import'] },
+      'a process under the preload has no use for it',
     ),
     rule(
       'history-has-one-way-in',
@@ -91,7 +108,7 @@ module.exports = {
     ),
     rule(
       'console-and-fleet-are-loaded-where-they-are-used',
-      { path: OURS, pathNot: '^src/(console|fleet)/' },
+      { path: OURS, pathNot: '^src/(console|fleet|replay/page)/' },
       { path: '^src/(console|fleet)/', dependencyTypesNot: ['require', 'dynamic-import', 'type-only', 'type-import'] },
       'nobody may ever look at the console, and most processes have no fleet',
     ),

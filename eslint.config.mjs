@@ -4,7 +4,7 @@ export default tseslint.config(
   { ignores: ['dist/', 'coverage/', '.servers/'] },
   {
     files: ['**/*.ts'],
-    ignores: ['src/console/page/**'],
+    ignores: ['src/console/page/**', 'src/replay/page/**'],
     extends: [tseslint.configs.recommendedTypeChecked, tseslint.configs.stylisticTypeChecked],
     languageOptions: { parserOptions: { project: './tsconfig.json' } },
     rules: {
@@ -34,9 +34,11 @@ export default tseslint.config(
     },
   },
   {
-    files: ['src/console/page/**/*.{ts,tsx}'],
+    files: ['src/{console,replay}/page/**/*.{ts,tsx}'],
     extends: [tseslint.configs.recommendedTypeChecked, tseslint.configs.stylisticTypeChecked],
-    languageOptions: { parserOptions: { project: './src/console/page/tsconfig.json' } },
+    languageOptions: {
+      parserOptions: { project: ['./src/console/page/tsconfig.json', './src/replay/page/tsconfig.json'] },
+    },
     rules: {
       '@typescript-eslint/no-empty-function': 'off',
       '@typescript-eslint/consistent-type-imports': ['error', { disallowTypeAnnotations: false }],

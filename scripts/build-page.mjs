@@ -26,6 +26,20 @@ await build({
   legalComments: 'none',
 });
 
+// The page of a replay is one file, that opens from disk.
+const replay = join(root, 'src/replay/page');
+await build({
+  entryPoints: [join(replay, 'report.tsx'), join(replay, 'report.css')],
+  outdir: target,
+  bundle: true,
+  format: 'iife',
+  target: ['es2022'],
+  minify: true,
+  jsx: 'automatic',
+  jsxImportSource: 'preact',
+  legalComments: 'none',
+});
+
 for (const file of ['index.html', 'icon.svg']) copyFileSync(join(source, file), join(target, file));
 
 // What is in the bundle of others, under which licence.

@@ -16,6 +16,9 @@ const HELP = `Usage: otel-breaker <command>
   check [file]          Check a rules file: prints every problem; exit code 1 where there is one
   explain [file] <url>  Show which rule a target gets, its options, and where each of them came from:
                         https://api.example.com, redis://cache:6379, postgresql://db/orders, unix:/run/app.sock
+  replay <traces>       Try rules on recorded traffic: what they would have rejected, saved and cost. OTLP as JSON, as a
+                        Collector's file exporter and /traces/otlp write it, or Jaeger's JSON; - for standard input;
+                        --rules <file>, --against <file>, --suggest, --sampled 0.1, --json, --html <file>
   init [file]           Write a commented rules file to start from; never overwrites one
   init --alerts --dashboard [folder]
                         Write alert rules for Prometheus, the dashboard of Grafana and a compose file that starts both;
@@ -34,7 +37,14 @@ const EXIT_USAGE = 2;
 /** Wrong use of the command itself. */
 class UsageError extends Error {}
 
+/** Those of commands that are loaded when they are used have the name as well. */
+function isUsageError(error: unknown): boolean {
+  return error instanceof UsageError || (error as Error).name === 'UsageError';
+}
+
 function main(args: readonly string[]): void {
+  // It has options of its own.
+  if (args[0] === 'replay' && !args.includes('--help') && !args.includes('-h')) return replay(args.slice(1));
   const { values, positionals } = parseArgs({
     args: [...args],
     allowPositionals: true,
@@ -79,6 +89,11 @@ function explain(args: readonly string[]): void {
   const path = rulesFile(given.length === 2 ? given[0] : undefined);
   const sections: RulesSection[] = path === undefined ? [] : [loadRulesFile(path)];
   print(formatExplanation(target, new RuleSet(sections, readMode()).explain(target), sections[0]?.origin));
+}
+
+function replay(args: readonly string[]): void {
+  const { runReplay } = require('./replay/command.js') as typeof import('./replay/command.js');
+  runReplay(args, process).then((code) => (process.exitCode = code), fail);
 }
 
 function top(args: readonly string[]): void {
@@ -148,7 +163,7 @@ function fail(error: unknown): void {
     return;
   }
   const code = (error as { code?: unknown }).code;
-  const usage = error instanceof UsageError || String(code).startsWith('ERR_PARSE_ARGS');
+  const usage = isUsageError(error) || String(code).startsWith('ERR_PARSE_ARGS');
   if (!usage) throw error;
   process.stderr.write(`${PACKAGE.name}: ${(error as Error).message}\nSee ${PACKAGE.name} --help\n`);
   process.exitCode = EXIT_USAGE;

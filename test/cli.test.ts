@@ -54,6 +54,9 @@ describe('the otel-breaker command', () => {
     ['check'],
     ['check', '--alerts'],
     ['init', '--dashboard', 'a', 'b'],
+    ['replay'],
+    ['replay', 'traces.json', '--sampled', '7'],
+    ['replay', 'traces.json', '--frob'],
   ]) {
     it(`says what is wrong with "${args.join(' ')}", with code 2`, async () => {
       const { code, stdout, stderr } = await run(args);
@@ -61,6 +64,19 @@ describe('the otel-breaker command', () => {
       expect(stderr).to.match(/^otel-breaker: .+\nSee otel-breaker --help\n$/);
     });
   }
+
+  it('replays traces', async () => {
+    write('traces.json', '{"resourceSpans": [{"scopeSpans": [{"spans": [{"traceId": "a", "kind": 2}]}]}]}');
+    expect(await run(['replay', 'traces.json'])).to.deep.include({ code: 0, stderr: '' });
+    write('traces.json', '{"resourceSpans": 1 2}');
+    const { code, stdout, stderr } = await run(['replay', 'traces.json']);
+    expect({ code, stdout }).to.deep.equal({ code: 1, stdout: '' });
+    expect(stderr).to.equal('otel-breaker: traces.json:1: found "2"; expected "," or "}"\n');
+    write('rules.yaml', BAD);
+    const bad = await run(['replay', 'traces.json', '--rules', 'rules.yaml']);
+    expect(bad.code).to.equal(1);
+    expect(bad.stderr).to.contain('failureTreshold');
+  });
 
   describe('check', () => {
     it('finds the file by its default names, by the environment, or as it is given', async () => {

@@ -37,6 +37,11 @@ const CODES: readonly (readonly [name: string, verdict: Verdict])[] = [
   ['UNAUTHENTICATED', 'ignored'],
 ];
 
+/** The number of a code by its name; -1 where there is no such code. */
+export function grpcCodeOf(name: string): number {
+  return CODES.findIndex(([known]) => known === name);
+}
+
 // What the client says in the place of a server, of calls that it has not made: wrong input, credentials that could not be
 // had, a channel that the application closed. A refused stream was not begun, and is tried again.
 const NOT_MADE =
