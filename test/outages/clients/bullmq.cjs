@@ -2,7 +2,6 @@
 'use strict';
 
 const { Queue, Worker } = require('bullmq');
-const { Redis } = require('ioredis');
 
 const name = `jobs-${process.pid}`;
 const connection = { host: '127.0.0.1', port: Number(process.env.OUTAGE_PORT) };
@@ -12,4 +11,5 @@ for (const emitter of [queue, worker]) emitter.on('error', () => {});
 
 exports.start = () => worker.waitUntilReady();
 exports.call = () => queue.add('job', {});
-exports.arrived = async () => Number(await new Redis(connection).get(`bull:${name}:id`));
+// Through the connection of the queue: after what waits there.
+exports.arrived = async () => Number(await (await queue.client).get(`bull:${name}:id`));
