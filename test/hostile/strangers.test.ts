@@ -74,6 +74,17 @@ describe('targets that strangers choose', () => {
     );
   }
 
+  it('in paths in absolute form through a gateway that passes them on open no circuit of the host they name', async function () {
+    const healthy = await serve((_, response) => response.end('well'));
+    const behind = await serve((_, response) => response.writeHead(503).end());
+    const gateway = await serveGateway((path) => request({ host: '127.0.0.1', port: behind.port, path }));
+    const asked = await times(ATTEMPTS, () => askRaw(gateway.port, `${healthy.origin}/orders`));
+    // Whoever asks so hurts nobody but those who ask the same.
+    expect(asked.every((status) => status === 503 || status === 502)).to.equal(true);
+    await expectWell(healthy);
+    measured(this, `${ATTEMPTS} bad answers; 3 of 3 calls to the named host answered`);
+  });
+
   it('in the Host header of a request with a connection of its own open no circuit of the host they name', async function () {
     const healthy = await serve((_, response) => response.end('well'));
     const dead = await findDeadPort();
