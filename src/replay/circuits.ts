@@ -17,7 +17,7 @@ import type { Player } from './timeline.js';
  * A span begins a little before its call asks, and ends a little after the circuit has heard: a call that comes so much too
  * early for a probe is one.
  */
-export const PRECISION_MS = 10;
+export const PRECISION_MS = 40;
 
 /** What is the same for all circuits that live through a recording. */
 export interface Recording {

@@ -171,14 +171,20 @@ function errorOf(span: Span, status: number | undefined): RecordedError | undefi
   const exception = span.events.findLast(({ name }) => name === 'exception')?.attributes;
   const type = text(exception?.['exception.type']) || text(span.attributes['error.type']);
   if (exception === undefined && !span.failed && type === '') return undefined;
-  const message = text(exception?.['exception.message']) || text(span.attributes['http.error_message']) || span.failure;
+  const said = text(exception?.['exception.message']);
+  // OpenTelemetry's pg writes this in place of the message, which the status has.
+  const message =
+    (SANITIZED.test(said) ? span.failure : said) || text(span.attributes['http.error_message']) || span.failure;
   // Of an answer with a bad status, conventions make an error as well: its type is the status.
   if (exception === undefined && status !== undefined && (status >= 400 || message === '')) return undefined;
   const [syscall, code] = SYSTEM_ERROR.exec(message)?.slice(1) ?? [];
-  const known = CODE.test(type) ? type : (code ?? CODES.find(([words]) => words.test(message))?.[1]);
+  const sanitized = SANITIZED.exec(said)?.[1];
+  const known = [type, sanitized ?? ''].find((one) => CODE.test(one)) ?? code ?? codeInWords(message);
   const name = CODE.test(type) || type === '' ? text(span.attributes['http.error_name']) || 'Error' : type;
   return new RecordedError(name, message, known, syscall);
 }
+
+const SANITIZED = /^PostgreSQL error of type .* occurred \(code: (\w+)\)$/;
 
 // "connect ECONNREFUSED 127.0.0.1:80", "getaddrinfo ENOTFOUND api.example.com", as Node says it.
 const SYSTEM_ERROR = /\b(connect|read|write|getaddrinfo|bind) (E[A-Z_]{2,})\b/;
@@ -195,6 +201,10 @@ const CODES: readonly (readonly [words: RegExp, code: string])[] = [
   [/^canceling statement due to/, '57014'],
   [/^out of (?:shared )?memory/, '53200'],
 ];
+
+function codeInWords(message: string): string | undefined {
+  return CODES.find(([words]) => words.test(message))?.[1];
+}
 
 /** How long an answer asked to be left alone, where the span has that header. */
 function askedWait({ attributes }: Span): number | undefined {

@@ -98,7 +98,7 @@ describe('a recorded outage, replayed by the rules that were in force', function
     await postgres.stop();
   });
 
-  for (const system of ['http'] as const) {
+  for (const system of ['http', 'postgresql'] as const) {
     it(`gives the openings of the live run: ${system}`, () => {
       const live = recorded.filter(({ name, to }) => name === names[system] && to === 'open');
       const breaker = replayed.rules[0]!.breakers.find(({ name }) => name === names[system])!;

@@ -206,6 +206,16 @@ describe('the calls of a recording', () => {
       { attributes: PG, failed: true, message: 'terminating connection due to administrator command' },
       'failure',
     ],
+    'an error of a connection whose message OpenTelemetry has replaced': [
+      {
+        attributes: PG,
+        name: 'pg.connect',
+        failed: true,
+        message: 'connect ECONNREFUSED 127.0.0.1:5432',
+        events: exception('', "PostgreSQL error of type 'Error' occurred (code: ECONNREFUSED)"),
+      },
+      'failure',
+    ],
     'a query without an answer': [{ attributes: PG, failed: true, message: 'Query read timeout' }, 'timeout'],
   };
   for (const [what, [made, verdict]] of Object.entries(ENDINGS)) {
