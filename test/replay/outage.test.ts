@@ -8,15 +8,14 @@ import { startApp, stopApps } from '../support/app.js';
 import { PRELOAD } from '../support/child.js';
 import { removeTemporaryDirectories, temporaryDirectory } from '../support/files.js';
 import { PostgresServer } from '../support/postgres-server.js';
-import { RedisServer } from '../support/redis-server.js';
 import { start, stopServers } from '../support/servers.js';
 import { replay } from './command.js';
 
 // Each opening lasts as long as any other, so that a difference of milliseconds stays one. Nothing else than the calls is a
-// probe, and commands of Redis do not wait.
+// probe.
 const RULES = `
 panicThreshold: 1
-defaults: { failureThreshold: 4, openDuration: 600ms, initialOpenDuration: 600ms, successThreshold: 2, whenOpen: throw }
+defaults: { failureThreshold: 4, openDuration: 600ms, initialOpenDuration: 600ms, successThreshold: 2 }
 `;
 // A span ends when its last byte has come, and its circuit has heard before; and the machine is busy.
 const PRECISION_MS = 150;
@@ -31,17 +30,15 @@ interface Opening {
 
 describe('a recorded outage, replayed by the rules that were in force', function () {
   this.timeout(120_000);
-  let redis: RedisServer;
   let postgres: PostgresServer;
   let recorded: Opening[];
   let replayed: ReplayReport;
-  let names: Record<'http' | 'redis' | 'postgresql', string>;
+  let names: Record<'http' | 'postgresql', string>;
 
   before(async () => {
     const folder = temporaryDirectory();
     const [rules, traces] = [join(folder, 'rules.yaml'), join(folder, 'traces.otlp.json')];
     writeFileSync(rules, RULES);
-    redis = await RedisServer.start();
     postgres = await PostgresServer.start();
     let status = 200;
     const web = await start(
@@ -50,7 +47,6 @@ describe('a recorded outage, replayed by the rules that were in force', function
     );
     names = {
       http: web.origin,
-      redis: redis.target,
       postgresql: `postgresql://127.0.0.1:${postgres.port}/${postgres.database}`,
     };
     const app = startApp({
@@ -59,7 +55,6 @@ describe('a recorded outage, replayed by the rules that were in force', function
       env: {
         TRACES: traces,
         HTTP_PORT: String(web.port),
-        REDIS_PORT: String(redis.port),
         PG_PORT: String(postgres.port),
         PG_USER: postgres.user,
         PG_DATABASE: postgres.database,
@@ -73,11 +68,9 @@ describe('a recorded outage, replayed by the rules that were in force', function
     await app.prints('stdout', /calling/);
     await wait(1_000);
     status = 503;
-    redis.pause();
     await postgres.kill();
     await wait(2_500);
     status = 200;
-    redis.resume();
     await postgres.start();
     await wait(2_000);
     app.child.send('end');
@@ -94,7 +87,6 @@ describe('a recorded outage, replayed by the rules that were in force', function
     removeTemporaryDirectories();
     await stopApps();
     await stopServers();
-    await redis.remove();
     await postgres.stop();
   });
 

@@ -1,9 +1,8 @@
 'use strict';
 // A service under the preload, with OpenTelemetry's SDK of its own, whose spans go to a file as a Collector writes them. It
-// calls three servers all the while, and says what its circuits did.
+// calls two servers all the while, and says what its circuits did.
 const { appendFileSync } = require('node:fs');
 const { setTimeout: wait } = require('node:timers/promises');
-const { IORedisInstrumentation } = require('@opentelemetry/instrumentation-ioredis');
 const { HttpInstrumentation } = require('@opentelemetry/instrumentation-http');
 const { PgInstrumentation } = require('@opentelemetry/instrumentation-pg');
 const { JsonTraceSerializer } = require('@opentelemetry/otlp-transformer');
@@ -11,9 +10,8 @@ const { NodeSDK } = require('@opentelemetry/sdk-node');
 const { BatchSpanProcessor } = require('@opentelemetry/sdk-trace-base');
 const { globalRegistry } = require('otel-breaker');
 
-const { TRACES, HTTP_PORT, REDIS_PORT, PG_PORT, PG_USER, PG_DATABASE } = process.env;
-const GAP_MS = 15;
-const TIMEOUT_MS = 200;
+const { TRACES, HTTP_PORT, PG_PORT, PG_USER, PG_DATABASE } = process.env;
+const GAP_MS = 50;
 
 const fileExporter = {
   export(spans, done) {
@@ -24,18 +22,15 @@ const fileExporter = {
 };
 const sdk = new NodeSDK({
   spanProcessors: [new BatchSpanProcessor(fileExporter, { scheduledDelayMillis: 200 })],
-  instrumentations: [new HttpInstrumentation(), new IORedisInstrumentation(), new PgInstrumentation()],
+  instrumentations: [new HttpInstrumentation(), new PgInstrumentation()],
 });
 sdk.start();
 
 const http = require('node:http');
-const { Redis } = require('ioredis');
 const { Pool } = require('pg');
 
 const agent = new http.Agent({ keepAlive: true });
 const host = '127.0.0.1';
-const redis = new Redis({ host, port: Number(REDIS_PORT), commandTimeout: TIMEOUT_MS });
-redis.on('error', () => {});
 const pool = new Pool({
   host,
   port: Number(PG_PORT),
@@ -52,7 +47,6 @@ const clients = {
         .get({ host, port: Number(HTTP_PORT), agent }, (response) => response.resume().on('end', resolve))
         .on('error', reject);
     }),
-  redis: () => redis.get('key'),
   postgresql: () => pool.query('SELECT 1'),
 };
 
@@ -84,7 +78,6 @@ process.once('message', async () => {
   calling = false;
   await Promise.all(callers);
   await sdk.shutdown();
-  redis.disconnect();
   await pool.end();
   agent.destroy();
   console.log(JSON.stringify({ changes }));
