@@ -11,5 +11,8 @@ for (const emitter of [queue, worker]) emitter.on('error', () => {});
 
 exports.start = () => worker.waitUntilReady();
 exports.call = () => queue.add('job', {});
-// Through the connection of the queue: after what waits there.
-exports.arrived = async () => Number(await (await queue.client).get(`bull:${name}:id`));
+// Asked through the queue: after what still waits there.
+exports.arrived = async () => {
+  const counts = await queue.getJobCounts('completed', 'failed', 'wait', 'active');
+  return Object.values(counts).reduce((sum, count) => sum + count, 0);
+};
