@@ -6,12 +6,13 @@ import { ConfigError } from './breaker/errors.js';
 import { drawProblems } from './rules/code-frame.js';
 import { CONFIG_VARIABLE, readConfigPath, readMode } from './environment.js';
 import { findRulesFile, loadRulesFile, RULES_FILES } from './rules/load.js';
+import { oneOf } from './breaker/options.js';
 import { RuleSet, type RulesSection } from './rules/rule-set.js';
 import { formatExplanation } from './rules/explain.js';
 import { parseTarget, SCHEMES } from './target.js';
 import { PACKAGE } from './version.js';
 
-const HELP = `Usage: otel-breaker <command>
+const help = (): string => `Usage: otel-breaker <command>
 
   check [file]          Check a rules file: prints every problem; exit code 1 where there is one
   explain [file] <url>  Show which rule a target gets, its options, and where each of them came from:
@@ -23,7 +24,8 @@ const HELP = `Usage: otel-breaker <command>
   init --alerts --dashboard [folder]
                         Write alert rules for Prometheus, the dashboard of Grafana and a compose file that starts both;
                         into the folder "deploy" where none is given; what is there stays as it is
-  top [address]         Watch the breakers of a running process, at the address its preload printed
+  top [address]         Watch the breakers of a running process, at the address its preload printed;
+                        --sort ${orders().join('|')}, --filter <part of a name, a worker or a state>
 
   -h, --help            Show this
   -v, --version         Show the version
@@ -53,18 +55,22 @@ function main(args: readonly string[]): void {
       version: { type: 'boolean', short: 'v' },
       alerts: { type: 'boolean' },
       dashboard: { type: 'boolean' },
+      sort: { type: 'string' },
+      filter: { type: 'string' },
     },
   });
   const [command, ...rest] = positionals;
   if (values.version) print(PACKAGE.version);
-  else if (values.help || command === 'help') print(HELP);
+  else if (values.help || command === 'help') print(help());
   else if (command === 'init' && (values.alerts || values.dashboard)) {
     initDeploy(rest, values.dashboard ? DASHBOARD_FILES : ALERT_FILES);
   } else if (values.alerts || values.dashboard) throw new UsageError('--alerts and --dashboard are for init');
-  else if (command === 'check') check(rest);
+  else if (command === 'top') top(rest, values);
+  else if (values.sort !== undefined || values.filter !== undefined) {
+    throw new UsageError('--sort and --filter are for top');
+  } else if (command === 'check') check(rest);
   else if (command === 'explain') explain(rest);
   else if (command === 'init') init(rest);
-  else if (command === 'top') top(rest);
   else throw new UsageError(command === undefined ? 'no command given' : `there is no command "${command}"`);
 }
 
@@ -96,10 +102,21 @@ function replay(args: readonly string[]): void {
   runReplay(args, process).then((code) => (process.exitCode = code), fail);
 }
 
-function top(args: readonly string[]): void {
+/** What `top` can sort by. */
+function orders() {
+  return (require('./console/row-order.js') as typeof import('./console/row-order.js')).ORDERS;
+}
+
+function top(
+  args: readonly string[],
+  { sort = 'state', filter }: { readonly sort?: string | undefined; readonly filter?: string | undefined },
+): void {
   const [address] = take(args, 0, 1);
+  const order = orders().find((known) => known === sort);
+  if (order === undefined) throw new UsageError(`--sort takes ${oneOf(orders())}, and not "${sort}"`);
   const { runTop } = require('./console/top.js') as typeof import('./console/top.js');
-  void runTop(address, process.stdout).then((code) => (process.exitCode = code));
+  const options = { sort: order, input: process.stdin, ...(filter !== undefined && { filter }) };
+  void runTop(address, process.stdout, options).then((code) => (process.exitCode = code));
 }
 
 function init(args: readonly string[]): void {

@@ -71,6 +71,8 @@ export interface Environment {
   readonly prometheusHost: string;
   readonly prometheusPort: number;
   readonly console: ConsoleReach;
+  /** Where the console is, if it has a port of its own: beside an SDK of the application, or apart from the metrics. */
+  readonly consolePort: number | undefined;
   /** Names that this service goes by, besides `localhost` and its addresses. */
   readonly consoleHosts: readonly string[];
   /** With it, circuits can be opened and reset through the console; without, nobody can. */
@@ -104,11 +106,10 @@ export function readEnvironment(env = variables()): Environment {
     return value === undefined ? undefined : value === 'true';
   }
 
-  function port(path: string): number | undefined {
+  function port(path: string, consequence: string): number | undefined {
     const value = env[path]?.trim();
     if (value === undefined || value === '') return undefined;
     if (/^\d+$/.test(value) && Number(value) <= MAX_PORT) return Number(value);
-    const consequence = 'metrics could be scraped nowhere';
     problems.push({ path, value, consequence, allowed: `Use a port from 0 (any free one) to ${MAX_PORT}.` });
     return undefined;
   }
@@ -139,8 +140,10 @@ export function readEnvironment(env = variables()): Environment {
     traces: choice(TRACES_VARIABLE, TRACES, 'it would not be known whether to make traces') ?? 'auto',
     tracesRedact: flag('OTEL_BREAKER_TRACES_REDACT', 'it would not be known whether to show values in traces') ?? true,
     prometheusHost: env.OTEL_EXPORTER_PROMETHEUS_HOST || DEFAULT_PROMETHEUS_HOST,
-    prometheusPort: port('OTEL_EXPORTER_PROMETHEUS_PORT') ?? DEFAULT_PROMETHEUS_PORT,
+    prometheusPort:
+      port('OTEL_EXPORTER_PROMETHEUS_PORT', 'metrics could be scraped nowhere') ?? DEFAULT_PROMETHEUS_PORT,
     console: choice('OTEL_BREAKER_CONSOLE', CONSOLE, 'it would not be known who may see the console') ?? 'local',
+    consolePort: port('OTEL_BREAKER_CONSOLE_PORT', 'nobody could see the console'),
     consoleHosts: list(env.OTEL_BREAKER_CONSOLE_HOSTS),
     adminToken: token('OTEL_BREAKER_ADMIN_TOKEN'),
     health: choice('OTEL_BREAKER_HEALTH', HEALTH, 'it would not be known when the service is unhealthy') ?? 'any_open',
@@ -153,6 +156,22 @@ export function readEnvironment(env = variables()): Environment {
     diagnostics.report('the defaults are in force for these', error);
   }
   return environment;
+}
+
+/**
+ * Takes our variables from where PM2 has put them: in its cluster mode, it sets those of its `env` when all preloads have
+ * run, and before the application begins.
+ */
+export function takeVariablesOfPm2(env: NodeJS.ProcessEnv = variables()): void {
+  try {
+    const given = JSON.parse(env.pm2_env ?? '{}') as Readonly<Record<string, unknown>>;
+    for (const [name, value] of Object.entries(given)) {
+      if (name.startsWith('OTEL_') && (typeof value === 'string' || typeof value === 'number'))
+        env[name] = String(value);
+    }
+  } catch {
+    // Not of PM2, or not as we know it.
+  }
 }
 
 /** Names between commas, in lower case. */

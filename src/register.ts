@@ -2,7 +2,7 @@ import { isMainThread } from 'node:worker_threads';
 import { attachAll } from '../instrumentations/attachments.js';
 import { Patches } from '../instrumentations/patches.js';
 import { ConfigError } from './breaker/errors.js';
-import { findUnknownVariables, STRICT_VARIABLE, type TracesAskedBy } from './environment.js';
+import { findUnknownVariables, STRICT_VARIABLE, takeVariablesOfPm2, type TracesAskedBy } from './environment.js';
 import { isPackageManager } from './package-manager.js';
 import { getRuntime, loadRules } from './runtime.js';
 import { log, printWithoutDiag } from './telemetry/log.js';
@@ -24,6 +24,7 @@ if (globals[STARTED] === undefined && !isPackageManager(process.argv[1])) {
 }
 
 function start(): void {
+  takeVariablesOfPm2();
   printWithoutDiag();
   const runtime = getRuntime();
   loadRules(runtime);

@@ -2,18 +2,19 @@ import { basename } from 'node:path';
 import type { MeterProvider } from '@opentelemetry/api';
 import type { CircuitBreaker } from './breaker/circuit-breaker.js';
 import type * as Console from './console/console.js';
-import type { LiveSource } from './console/event-stream.js';
 import type * as Health from './console/health.js';
 import type * as PastEvents from './console/history/history.js';
-import type * as Redact from './console/redact.js';
+import type { Workers } from './console/overview.js';
 import type * as Respond from './console/respond.js';
 import type * as Server from './console/server.js';
 import type * as SharedAnswers from './console/shared-answer.js';
+import type * as ThreadConsoles from './console/thread-console.js';
 import { diagnostics } from './breaker/diagnostics.js';
 import { ConfigError } from './breaker/errors.js';
 import { globalRegistry, type CircuitBreakerRegistry } from './breaker/registry.js';
 import { readEnvironment, serviceNameOf, type Environment } from './environment.js';
 import { Guard } from './guard/guard.js';
+import { LatePort, type Port } from './telemetry/late-port.js';
 import { installOutcomes } from './outcomes/classify.js';
 import { checkedSection, LiveRules } from './rules/live-rules.js';
 import { Panic } from './guard/panic.js';
@@ -38,7 +39,13 @@ import { SpanCapture } from './telemetry/events/span-capture.js';
 import { SpanEvents } from './telemetry/events/span-events.js';
 import { logTransition } from './telemetry/events/transition-lines.js';
 import { listenToThreads, reportToMainThread } from './telemetry/metrics/threads.js';
-import { labelled, labelledStandings, type Report, type Reporter } from './telemetry/metrics/reports.js';
+import {
+  labelled,
+  labelledStandings,
+  type Report,
+  type Reporter,
+  type Respondent,
+} from './telemetry/metrics/reports.js';
 
 // Here, since every way into the package comes by: breakers made in code judge errors as the automatic ones do.
 installOutcomes();
@@ -55,13 +62,10 @@ export interface Runtime {
   readonly guards: Guard[];
   /** What the rules say of a breaker; `undefined` where none of the guards made it. */
   explain(breaker: CircuitBreaker): Explanation | undefined;
-  /** The last changes of state. */
-  readonly transitions: PastEvents.History['transitions'];
   /**
-   * The latest traces in which breakers did something. While a console is open, the spans of any tracer provider reach
-   * it; nobody has to add it to one.
+   * What the console shows. While there is one, the spans of any tracer provider reach it; nobody has to add it to one.
    */
-  readonly traces: PastEvents.History['traces'];
+  readonly console: Console.ConsoleParts;
   /** The client spans of other instrumentations. */
   readonly spans: SpanCapture;
   readonly environment: Environment;
@@ -100,6 +104,8 @@ export function createRuntime(registry: CircuitBreakerRegistry, environment: Env
     spans: environment.events !== 'log',
     log: environment.events === 'span' ? undefined : createLogEvents(),
   });
+  const hasConsolePort = environment.consolePort !== undefined && environment.console !== 'off';
+  const consolePort = new LatePort('the console');
   let past: PastEvents.History | undefined;
   // Loaded with the first change of state, or by the console: most processes see neither.
   const history = () => (past ??= (require('./console/history/history.js') as typeof PastEvents).createHistory());
@@ -112,6 +118,8 @@ export function createRuntime(registry: CircuitBreakerRegistry, environment: Env
     events.onPanic(change, context);
   });
   const publishes = environment.metrics !== 'off';
+  // Durations are shown there as well.
+  const counts = publishes || hasConsolePort;
   const reporters: Reporter[] = [];
   const stops: (() => void)[] = [];
   let mainThread: ReturnType<typeof reportToMainThread> | undefined;
@@ -121,10 +129,12 @@ export function createRuntime(registry: CircuitBreakerRegistry, environment: Env
       spans.watch();
       breaker.timeCalls();
       panic.watch(breaker);
-      if (!publishes) return;
+      if (!counts) return;
       metrics.add(breaker);
-      publisher.start();
-      publisher.look();
+      if (publishes) {
+        publisher.start();
+        publisher.look();
+      }
       mainThread?.begin();
     },
     onRemoved: (breaker) => {
@@ -194,6 +204,51 @@ export function createRuntime(registry: CircuitBreakerRegistry, environment: Env
     return [...own, ...labelledStandings(await reports())];
   }
 
+  const workers: Workers = {
+    ask: async (question, only) => (await Promise.all(reporters.map((each) => each.ask(question, only)))).flat(),
+    get size() {
+      return reporters.reduce((all, { size }) => all + size, 0);
+    },
+    announce: (news) => {
+      for (const reporter of reporters) reporter.announce(news);
+    },
+  };
+  let parts: Console.ConsoleParts | undefined;
+  function consoleParts(): Console.ConsoleParts {
+    if (parts !== undefined) return parts;
+    const { ThreadConsole } = require('./console/thread-console.js') as typeof ThreadConsoles;
+    const source: ThreadConsoles.ThreadSource = {
+      registry,
+      panic,
+      history: history(),
+      spans,
+      redact: environment.tracesRedact,
+      durationsOf: (breaker) => metrics.durationsOf(breaker),
+      explain,
+      rules,
+    };
+    const own = new ThreadConsole(source);
+    stops.push(() => own.stop());
+    return (parts = { source, own, workers });
+  }
+
+  /** This thread's answer to the console; none where it cannot be given. */
+  function answerConsole(question: unknown): unknown {
+    try {
+      return consoleParts().own.answer(question as ThreadConsoles.Question);
+    } catch (error) {
+      log.warn('the console gets no answer from this thread', error);
+      return undefined;
+    }
+  }
+
+  /** Somebody else shows what there is here: a console of our own would be another one. */
+  function watchForConsole(news: unknown): void {
+    consolePort.yield();
+    consoleParts().own.watch();
+    workers.announce(news);
+  }
+
   return {
     registry,
     guard,
@@ -211,47 +266,57 @@ export function createRuntime(registry: CircuitBreakerRegistry, environment: Env
       const mode = environment.mode ?? file?.config.mode ?? 'enforce';
       startLine.print({ mode, rules: file?.origin, underNext: environment.underNext, level });
     },
-    get transitions() {
-      return history().transitions;
-    },
-    get traces() {
-      return history().traces;
+    get console() {
+      return consoleParts();
     },
     numbers,
     standings,
     publishAlone: () => {
-      if (!publishes || reporters.length > 0) return;
-      startLine.await('metrics');
+      if (!counts || reporters.length > 0) return;
+      if (publishes) startLine.await('metrics');
+      if (hasConsolePort) startLine.await('console');
       const inCluster = isClusterWorker();
       reporters.push(listenToThreads());
       if (!inCluster) reporters.push(listenToWorkers(isOnOurOwn));
       stops.push(...reporters.map((reporter) => () => reporter.stop()));
-      const { clients: attachedClients } = startLine;
-      const own = () =>
-        openOwnExporter(environment, {
-          registry,
-          panic,
-          rules,
-          ...history(),
-          spans,
-          numbers,
-          standings,
-          explain,
-          attachedClients,
-        });
-      publisher.start(own, inCluster ? GRACE_OF_WORKERS_MS : undefined);
+      const grace = inCluster ? GRACE_OF_WORKERS_MS : undefined;
+      const source = () => ({
+        console: consoleParts(),
+        panic,
+        rules,
+        numbers,
+        standings,
+        attachedClients: startLine.clients,
+      });
+      if (publishes) publisher.start(() => openOwnExporter(environment, source()), grace);
+      if (hasConsolePort) {
+        const open = async () => {
+          const port = await openConsole(environment, source());
+          startLine.place('console', port === undefined ? 'no console' : `console at ${port.url}/`);
+          return port;
+        };
+        consolePort.start(open, grace);
+      }
       if (!inCluster) return;
       const tell = async () => [{ worker: '', ...ownNumbers() }, ...(await reports())];
       const onWelcome = () => {
         startLine.place('metrics', 'metrics through the primary', 'debug');
         publisher.yield();
       };
-      stops.push(reportToPrimary(tell, onWelcome));
+      const answer: Respondent['answer'] = async (question, only) => {
+        const own = (only ?? '') === '' ? [{ worker: '', answer: answerConsole(question) }] : [];
+        return only === '' ? own : [...own, ...(await workers.ask(question as ThreadConsoles.Question, only))];
+      };
+      const hear = (news: unknown) => {
+        if (hasConsolePort) startLine.place('console', 'console through the primary', 'debug');
+        watchForConsole(news);
+      };
+      stops.push(reportToPrimary(tell, onWelcome, { answer, hear }));
     },
     publishThroughMainThread: () => {
-      if (!publishes || mainThread !== undefined) return;
-      startLine.place('metrics', 'metrics through the main thread');
-      mainThread = reportToMainThread(ownNumbers);
+      if (!counts || mainThread !== undefined) return;
+      if (publishes) startLine.place('metrics', 'metrics through the main thread');
+      mainThread = reportToMainThread(ownNumbers, { answer: answerConsole, hear: watchForConsole });
       stops.push(() => mainThread?.stop());
     },
     publishTo: (provider) => {
@@ -262,14 +327,14 @@ export function createRuntime(registry: CircuitBreakerRegistry, environment: Env
       spans.stop();
       rules.stop();
       for (const stop of stops.splice(0)) stop();
-      return publisher.stop();
+      return Promise.all([publisher.stop(), consolePort.stop()]).then(() => {});
     },
   };
 }
 
 /** Says in the start line where metrics leave. */
 function placeMetrics(line: StartLine, environment: Environment, place: OwnExporter | 'provider' | 'nowhere'): void {
-  const hasConsole = environment.console !== 'off';
+  const hasConsole = environment.console !== 'off' && environment.consolePort === undefined;
   if (place === 'provider') {
     const hint = hasConsole ? ' (no console: OTEL_BREAKER_CONSOLE_PORT opens one)' : '';
     line.place('metrics', `metrics through the provider of the application${hint}`);
@@ -338,63 +403,111 @@ export function configure(config: RulesConfig): void {
   getRuntime().rules.configure(config);
 }
 
+type PortSource = Pick<Runtime, 'console' | 'panic' | 'rules' | 'numbers' | 'standings' | 'attachedClients'>;
+
 /** Opens the port of the preload: metrics and, behind them, the console. @internal */
 export async function openOwnExporter(
   environment: Environment,
-  source: LiveSource & Pick<Runtime, 'numbers' | 'standings' | 'rules' | 'spans' | 'explain' | 'attachedClients'>,
+  source: PortSource,
 ): Promise<(OwnExporter & { readonly url: string }) | undefined> {
-  const { prometheusHost, prometheusPort, adminToken, health } = environment;
+  const { prometheusHost, prometheusPort } = environment;
   await loadPrometheusPage();
   const page = createPrometheusPage(source.numbers);
-  // Loaded where it is used: most services bring an exporter of their own, and nobody may ever look at the console.
-  const { startConsole } = require('./console/server.js') as typeof Server;
   const { sendShared } = require('./console/respond.js') as typeof Respond;
   const { SharedAnswer } = require('./console/shared-answer.js') as typeof SharedAnswers;
   const metrics = new SharedAnswer(() => page.write());
+  const consoleIsAt = environment.console === 'off' ? undefined : environment.consolePort;
   try {
-    const server = await startConsole({
-      host: prometheusHost,
-      port: prometheusPort,
-      reach: environment.console,
-      hosts: environment.consoleHosts,
+    const server = await startServer(environment, source, prometheusPort, {
       metrics: (_, response) => sendShared(response, 'The page of metrics', page.contentType, metrics),
-      health: () => {
-        const { HealthAnswers } = require('./console/health.js') as typeof Health;
-        return new HealthAnswers(health, source);
-      },
-      open: () => {
-        const { createConsole } = require('./console/console.js') as typeof Console;
-        const { redacted } = require('./console/redact.js') as typeof Redact;
-        const traces = environment.tracesRedact ? redacted(source.traces) : source.traces;
-        return createConsole({ ...source, traces, service: serviceName(), adminToken });
-      },
+      open: () => makeConsole(environment, source),
+      consoleIsAt,
     });
-    const unfeed = environment.console === 'off' ? undefined : source.spans.feed(source.traces);
+    if (environment.console !== 'off' && consoleIsAt === undefined) watch(source.console);
     return {
       url: server.url,
       stop: async () => {
-        unfeed?.();
         await Promise.all([server.close(), page.stop()]);
       },
     };
   } catch (error) {
     await page.stop();
-    explainPort(error as NodeJS.ErrnoException, prometheusHost, prometheusPort);
+    explainPort(error as NodeJS.ErrnoException, prometheusHost, prometheusPort, {
+      what: 'metrics are not published',
+      remedy: 'Set OTEL_EXPORTER_PROMETHEUS_PORT to a free port, or OTEL_BREAKER_METRICS=off',
+      variable: 'OTEL_EXPORTER_PROMETHEUS_PORT',
+    });
     return undefined;
   }
+}
+
+/** Opens a port for the console alone. */
+async function openConsole(
+  environment: Environment,
+  source: PortSource,
+): Promise<(Port & { readonly url: string }) | undefined> {
+  const port = environment.consolePort!;
+  try {
+    const server = await startServer(environment, source, port, { open: () => makeConsole(environment, source) });
+    watch(source.console);
+    return { url: server.url, stop: () => server.close() };
+  } catch (error) {
+    explainPort(error as NodeJS.ErrnoException, environment.prometheusHost, port, {
+      what: 'there is no console',
+      remedy: 'Set OTEL_BREAKER_CONSOLE_PORT to a free port',
+      variable: 'OTEL_BREAKER_CONSOLE_PORT',
+    });
+    return undefined;
+  }
+}
+
+function startServer(
+  environment: Environment,
+  source: PortSource,
+  port: number,
+  what: Pick<Server.ConsoleOptions, 'metrics' | 'open' | 'consoleIsAt'>,
+): Promise<Server.ConsoleServer> {
+  // Loaded where it is used: most services bring an exporter of their own, and nobody may ever look at the console.
+  const { startConsole } = require('./console/server.js') as typeof Server;
+  const { prometheusHost: host, console: reach, consoleHosts: hosts } = environment;
+  const health = () => {
+    const { HealthAnswers } = require('./console/health.js') as typeof Health;
+    return new HealthAnswers(environment.health, source);
+  };
+  return startConsole({ host, port, reach, hosts, health, ...what });
+}
+
+function makeConsole({ adminToken }: Environment, source: PortSource): Server.Console {
+  const { createConsole } = require('./console/console.js') as typeof Console;
+  const { attachedClients } = source;
+  return createConsole({ ...source.console, attachedClients, service: serviceName(), adminToken });
+}
+
+/** From now on, everybody remembers what the console will show. */
+function watch({ own, workers }: Console.ConsoleParts): void {
+  const { WATCH } = require('./console/thread-console.js') as typeof ThreadConsoles;
+  own.watch();
+  workers.announce(WATCH);
 }
 
 function serviceName(): string {
   return serviceNameOf() ?? basename(process.argv[1] ?? process.title);
 }
 
-function explainPort(error: NodeJS.ErrnoException, host: string, port: number): void {
-  if (error.code === 'EADDRINUSE') {
-    // A forked child: its parent was here first, under the same preload.
-    const level = process.send === undefined ? 'warn' : 'debug';
-    log[level](
-      `port ${port} on ${host} is taken, perhaps by another service under this preload or by a Prometheus exporter of ` +
-        'your own: metrics are not published. Set OTEL_EXPORTER_PROMETHEUS_PORT to a free port, or OTEL_BREAKER_METRICS=off',
-    );
-  } else log.warn(`cannot listen on ${host}:${port}: metrics are not published`, error);
+function explainPort(
+  error: NodeJS.ErrnoException,
+  host: string,
+  port: number,
+  { what, remedy, variable }: { readonly what: string; readonly remedy: string; readonly variable: string },
+): void {
+  if (error.code !== 'EADDRINUSE') return log.warn(`cannot listen on ${host}:${port}: ${what}`, error);
+  const isWorker = isClusterWorker();
+  // A forked child: its parent was here first, under the same preload. Not so the primary of a cluster, or it would have
+  // taken the numbers.
+  const level = process.send === undefined || isWorker ? 'warn' : 'debug';
+  const ofWorkers = isWorker ? `. Workers of PM2 get a port each by increment_var: '${variable}'` : '';
+  log[level](
+    `port ${port} on ${host} is taken, perhaps by another service under this preload or by a Prometheus exporter of ` +
+      `your own: ${what}. ${remedy}${ofWorkers}`,
+  );
 }

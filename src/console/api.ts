@@ -7,6 +7,8 @@ import type { CircuitState } from '../breaker/state.js';
 
 export interface BreakerView {
   readonly name: string;
+  /** The cluster worker or thread that it is in; `null` in the process that has the port. */
+  readonly worker: string | null;
   readonly state: CircuitState;
   readonly mode: Mode;
   /** What its metrics are labelled with besides the name. */
@@ -20,6 +22,12 @@ export interface BreakerView {
   };
   /** Calls that mode `observe` let through although the circuit would have rejected them. */
   readonly unenforced: number;
+  /** Since when the circuit has not been closed, and why; `null` while it is closed. */
+  readonly trouble: TroubleView | null;
+  /** How many probes have succeeded in a row, and how many must; `null` unless the circuit is half-open. */
+  readonly probes: { readonly succeeded: number; readonly needed: number } | null;
+  /** How long its calls of the last minutes took, in milliseconds; `null` where there were none. */
+  readonly latency: LatencyView | null;
   /** Share of failures within the window, 0 to 1. */
   readonly failureRate: number;
   /** Share of slow calls within the window, 0 to 1. */
@@ -31,6 +39,22 @@ export interface BreakerView {
   readonly lastStateChange: string;
   /** When the next probe may go through; `null` unless the circuit is open, and where it was opened by hand. */
   readonly openUntil: string | null;
+}
+
+export interface TroubleView {
+  /** When it left the closed state. It may have been half-open and open again since. */
+  readonly since: string;
+  /** Why it opened then. */
+  readonly reason: string;
+  /** Calls that had been rejected before, or would have been: those since are the difference. */
+  readonly refusedBefore: number;
+}
+
+/** Read off the histogram of durations: as exact as its buckets are narrow. */
+export interface LatencyView {
+  readonly p50: number;
+  readonly p95: number;
+  readonly p99: number;
 }
 
 export interface OptionView {
@@ -48,14 +72,21 @@ export interface BreakerDetail extends BreakerView {
   readonly transitions: readonly TransitionView[];
 }
 
+export const ACTIONS = ['open', 'reset', 'observe', 'enforce'] as const;
+export type Action = (typeof ACTIONS)[number];
+
+/** A change of state, or something that was done to a breaker through the console and left its state as it was. */
 export interface TransitionView {
-  /** Grows by one with each transition of the process. */
+  /** Grows by one with each that the thread, or in events the console, has heard of. */
   readonly sequence: number;
   readonly name: string;
+  readonly worker: string | null;
   readonly from: CircuitState;
   readonly to: CircuitState;
   readonly at: string;
   readonly reason: string;
+  /** What was done through the console; `null` where the breaker did it by itself, or code did. */
+  readonly action: Action | null;
   /** Code or class of the failure that caused it, where one did. */
   readonly errorType: string | null;
   readonly failureRate: number;
@@ -89,6 +120,8 @@ export interface SpanView {
 
 export interface TraceView {
   readonly traceId: string;
+  /** Where its spans were made, as with breakers. */
+  readonly worker: string | null;
   /** Name of its first span. */
   readonly name: string;
   readonly start: string;
@@ -99,30 +132,48 @@ export interface TraceView {
   readonly droppedSpans: number;
 }
 
-/** First event of `/events`, and again after each reconnection: all there is. */
-export interface Snapshot {
-  readonly now: string;
+/** Calls are counted for so long at a time, in milliseconds since 1970 divided by it. */
+export const BUCKET_MS = 5_000;
+/** So many of these are remembered: five minutes. */
+export const BUCKETS = 60;
+
+/** Of one breaker what is different; as it is at first. Of `calls`, too, only what is different. */
+export type BreakerPatch = Partial<Omit<BreakerView, 'calls'>> & {
+  readonly calls?: Partial<BreakerView['calls']>;
+  /** Where the breaker is new: succeeded, failed and rejected calls of the last buckets, three numbers each, the oldest first. */
+  readonly past?: readonly number[];
+};
+
+/** The number that events know a breaker by, and what is different. */
+export type RowPatch = readonly [id: number, patch: BreakerPatch];
+
+/** What events tell at first, and again after each reconnection: all there is. */
+export interface Snapshot extends Tick {
   readonly service: string;
   readonly version: string;
   /** Whether circuits can be opened and reset from here, with a token. */
   readonly admin: boolean;
-  /** Why no call is rejected just now although circuits are open; `null` where they reject. */
-  readonly panic: string | null;
-  /** Whether anybody makes spans in this process. */
-  readonly tracing: boolean;
-  readonly breakers: readonly BreakerView[];
-  /** The newest first. */
-  readonly transitions: readonly TransitionView[];
-  /** The newest first. */
-  readonly traces: readonly TraceView[];
 }
 
-/** Once a second: what is different since the last time. */
+/** Once a second, and at once when a circuit has changed: what is different since the last time. */
 export interface Tick {
   readonly now: string;
+  /** Why no call is rejected just now although circuits are open; `null` where they reject. */
   readonly panic: string | null;
-  readonly changed: readonly BreakerView[];
-  readonly removed: readonly string[];
+  /** Why the rules file as it is cannot be taken; `null` where it is in force. */
+  readonly rulesProblem: string | null;
+  /** Whether anybody makes spans in this service. */
+  readonly tracing: boolean;
+  /** Breakers beyond those that are shown: too many to send. */
+  readonly hidden: number;
+  /** Whether there are workers and threads whose breakers are still to be told of: in a moment, when they have answered. */
+  readonly incomplete: boolean;
+  readonly changed: readonly RowPatch[];
+  readonly removed: readonly number[];
+  /** The newest first. */
+  readonly transitions: readonly TransitionView[];
+  /** The newest first. Those in which a circuit changed its state are always among them. */
+  readonly traces: readonly TraceView[];
 }
 
 /** What `/healthz` tells everybody: no names. */
@@ -150,6 +201,3 @@ export interface HealthInFull extends Omit<Health, 'unknown'> {
   /** Why the rules file as it is cannot be taken; `null` where it is in force. */
   readonly rulesProblem: string | null;
 }
-
-export const ACTIONS = ['open', 'reset', 'observe', 'enforce'] as const;
-export type Action = (typeof ACTIONS)[number];

@@ -1,32 +1,21 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import type { CircuitBreakerRegistry } from '../breaker/registry.js';
-import type { Panic } from '../guard/panic.js';
-import type { SpanCapture } from '../telemetry/events/span-capture.js';
-import type { TraceRing } from './history/trace-ring.js';
-import type { TransitionLog } from './history/transition-log.js';
+import type { History } from './history/history.js';
 import { LimitedLog } from './limited-log.js';
 import { SECURITY_HEADERS, sendText } from './respond.js';
 import { PieceWriter, SharedAnswer, type Pieces } from './shared-answer.js';
-import type { BreakerView, Snapshot, Tick } from './api.js';
-import { viewBreaker, viewTrace, viewTransition } from './serialize.js';
+import type { Snapshot, Tick } from './api.js';
+import { Overview, type Workers } from './overview.js';
+import type { ThreadConsole } from './thread-console.js';
 
 // Captured at load: an application's fake timers must not stop the page.
-const { setInterval, clearInterval } = globalThis;
+const { setInterval, clearInterval, setTimeout, clearTimeout } = globalThis;
 
 const TICK_MS = 1_000;
+// A change of a circuit is told at once; a hundred of them at once are told together.
+const AT_ONCE_MS = 50;
 const MAX_READERS = 20;
 // A reader that is so far behind has gone, or will do better to begin again.
 const MAX_BEHIND_BYTES = 4 * 1024 * 1024;
-// An open circuit can make hundreds of traces each second; nobody reads as many.
-const MAX_TRACES_PER_TICK = 10;
-
-export interface LiveSource {
-  readonly registry: CircuitBreakerRegistry;
-  readonly panic: Pick<Panic, 'reason'>;
-  readonly transitions: TransitionLog;
-  readonly traces: TraceRing;
-  readonly spans: Pick<SpanCapture, 'watch'>;
-}
 
 /**
  * Server-sent events: everything at first, then what changed, once a second. Nothing is looked at while nobody reads.
@@ -39,15 +28,19 @@ export class LiveEvents {
   /** What was told since it was begun, for those who wait. */
   #missed: string[] = [];
   readonly #failures = new LimitedLog('error');
-  readonly #source: LiveSource;
+  readonly #overview: Overview;
+  readonly #transitions: History['transitions'];
   readonly #about: Pick<Snapshot, 'service' | 'version' | 'admin'>;
-  /** Each breaker as it was last told of. */
-  #told = new Map<string, string>();
-  #changedTraces = new Set<string>();
   #stopWatching: (() => void) | undefined;
 
-  constructor(source: LiveSource, about: Pick<Snapshot, 'service' | 'version' | 'admin'>) {
-    this.#source = source;
+  constructor(
+    own: ThreadConsole,
+    workers: Workers,
+    transitions: History['transitions'],
+    about: Pick<Snapshot, 'service' | 'version' | 'admin'>,
+  ) {
+    this.#overview = new Overview(own, workers, (tick: Tick) => this.#tell(event('tick', tick)));
+    this.#transitions = transitions;
     this.#about = about;
   }
 
@@ -96,23 +89,15 @@ export class LiveEvents {
 
   /** The first event, in pieces: of a thousand breakers and the traces of an outage it has megabytes. */
   *#writeSnapshot(): Pieces {
+    this.#overview.refreshOwn();
     this.#missed = [];
-    const { registry, panic, transitions, traces, spans } = this.#source;
-    const head: Omit<Snapshot, 'breakers' | 'traces'> = {
-      now: new Date().toISOString(),
-      ...this.#about,
-      panic: panic.reason ?? null,
-      tracing: spans.watch(),
-      transitions: transitions.latest().map(viewTransition),
-    };
-    // All there are now: what changes while this is written is told after it.
-    const breakers = Array.from(registry);
-    const latestTraces = traces.traces();
+    // All there is now: what changes while this is written is told after it.
+    const { changed, traces, ...head } = this.#overview.snapshot(this.#about);
     const writer = new PieceWriter();
-    yield writer.add(`event: snapshot\ndata: ${JSON.stringify(head).slice(0, -1)},"breakers":[`);
-    yield* writer.addItems(breakers, (breaker) => JSON.stringify(viewBreaker(breaker)));
+    yield writer.add(`event: snapshot\ndata: ${JSON.stringify(head).slice(0, -1)},"changed":[`);
+    yield* writer.addItems(changed, (row) => JSON.stringify(row));
     yield writer.add('],"traces":[');
-    yield* writer.addItems(latestTraces, (trace) => JSON.stringify(viewTrace(trace)));
+    yield* writer.addItems(traces, (trace) => JSON.stringify(trace));
     yield writer.add(']}\n\n');
     return writer.pieces;
   }
@@ -125,43 +110,22 @@ export class LiveEvents {
   }
 
   #watch(): void {
-    const { transitions, traces } = this.#source;
-    this.#told = new Map(Array.from(this.#source.registry, (breaker) => told(viewBreaker(breaker))));
-    const timer = setInterval(() => this.#tick(), TICK_MS).unref();
-    const stops = [
-      () => clearInterval(timer),
-      transitions.onRecord((record) => this.#tell(event('transition', viewTransition(record)))),
-      traces.onChange((traceId) => this.#changedTraces.add(traceId)),
-    ];
+    let soon: ReturnType<typeof setTimeout> | undefined;
+    const timer = setInterval(() => void this.#overview.refresh(), TICK_MS).unref();
+    const stopListening = this.#transitions.onRecord(() => {
+      soon ??= setTimeout(() => {
+        soon = undefined;
+        this.#overview.refreshOwn();
+      }, AT_ONCE_MS).unref();
+    });
+    void this.#overview.refresh();
     this.#stopWatching = () => {
-      for (const stop of stops) stop();
-      this.#told.clear();
-      this.#changedTraces.clear();
+      clearInterval(timer);
+      clearTimeout(soon);
+      stopListening();
+      this.#overview.forget();
       this.#stopWatching = undefined;
     };
-  }
-
-  #tick(): void {
-    const before = this.#told;
-    this.#told = new Map();
-    const changed: BreakerView[] = [];
-    for (const breaker of this.#source.registry) {
-      const view = viewBreaker(breaker);
-      const [name, text] = told(view);
-      this.#told.set(name, text);
-      if (before.get(name) !== text) changed.push(view);
-    }
-    const removed = [...before.keys()].filter((name) => !this.#told.has(name));
-    const panic = this.#source.panic.reason ?? null;
-    const tick: Tick = { now: new Date().toISOString(), panic, changed, removed };
-    this.#tell(event('tick', tick));
-
-    if (this.#changedTraces.size === 0) return;
-    const newest = [...this.#changedTraces].slice(-MAX_TRACES_PER_TICK);
-    this.#changedTraces.clear();
-    const { traces } = this.#source;
-    const present = newest.map((traceId) => traces.get(traceId)).filter((trace) => trace !== undefined);
-    this.#tell(event('traces', present.map(viewTrace)));
   }
 
   #tell(text: string): void {
@@ -171,10 +135,6 @@ export class LiveEvents {
       else reader.write(text);
     }
   }
-}
-
-function told(view: BreakerView): [name: string, text: string] {
-  return [view.name, JSON.stringify(view)];
 }
 
 function event(name: string, data: unknown): string {

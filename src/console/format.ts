@@ -76,14 +76,36 @@ export function milliseconds(ms: number): string {
   return `${Number(ms.toFixed(ms >= 1 ? 1 : 2))} ms`;
 }
 
-/** "in 12 s", "now"; empty where nobody knows. */
+/** "12 s", "3 min", "2 h": as exact as one needs it. */
+export function span(ms: number): string {
+  const seconds = Math.max(Math.round(ms / 1_000), 0);
+  if (seconds < 120) return `${seconds} s`;
+  if (seconds < 120 * 60) return `${Math.round(seconds / 60)} min`;
+  return seconds < 48 * 3_600 ? `${Math.round(seconds / 3_600)} h` : `${Math.round(seconds / 86_400)} d`;
+}
+
+/** "in 12 s", "with the next call"; for an open circuit. */
 export function untilProbe(openUntil: string | null, now: number): string {
-  if (openUntil === null) return 'opened by hand';
+  if (openUntil === null) return 'after a reset';
   const seconds = Math.ceil((Date.parse(openUntil) - now) / 1_000);
-  if (seconds <= 0) return 'with the next call';
-  return seconds < 90 ? `in ${seconds} s` : `in ${Math.round(seconds / 60)} min`;
+  return seconds <= 0 ? 'with the next call' : `in ${span(seconds * 1_000)}`;
+}
+
+export function count(number: number): string {
+  return number.toLocaleString('en');
 }
 
 export function clock(iso: string): string {
   return new Date(iso).toLocaleTimeString([], { hour12: false });
+}
+
+/** The day, in the order that no reader takes for another one. */
+export function day(iso: string): string {
+  return new Date(iso).toLocaleDateString([], { day: 'numeric', month: 'short', year: 'numeric' });
+}
+
+/** With the day, unless it is the day of `now`. */
+export function moment(iso: string, now: number): string {
+  const today = day(new Date(now).toISOString());
+  return day(iso) === today ? clock(iso) : `${day(iso)}, ${clock(iso)}`;
 }

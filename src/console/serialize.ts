@@ -4,17 +4,47 @@ import { presets } from '../breaker/presets.js';
 import type { ExplainedOption, Explanation } from '../rules/rule-set.js';
 import type { SdkSpan } from '../telemetry/events/sdk-span.js';
 import { startOf, type RingTrace } from './history/trace-ring.js';
-import type { TransitionRecord } from './history/transition-log.js';
-import type { BreakerDetail, BreakerView, OptionView, SpanView, TraceView, TransitionView } from './api.js';
+import type { TransitionRecord, Trouble } from './history/transition-log.js';
+import type {
+  Action,
+  BreakerDetail,
+  BreakerView,
+  LatencyView,
+  OptionView,
+  SpanView,
+  TraceView,
+  TransitionView,
+} from './api.js';
+import { breakerEvent } from './format.js';
 
-export function viewBreaker(breaker: CircuitBreaker): BreakerView {
-  const { lastStateChange, openUntil, ...stats } = breaker.stats();
+/** What is known of a breaker besides what it knows itself. */
+export interface Known {
+  readonly trouble: Trouble | undefined;
+  readonly latency: LatencyView | null;
+}
+
+// Four digits of a share: more would be told again with every call.
+const share = (exact: number) => Math.round(exact * 1e4) / 1e4;
+
+export function viewBreaker(breaker: CircuitBreaker, { trouble, latency }: Known): BreakerView {
+  const { lastStateChange, openUntil, failureRate, slowCallRate, ...stats } = breaker.stats();
   const { unenforcedOpen, unenforcedHalfOpen } = breaker.tally;
+  const { mode, successThreshold } = breaker.config;
+  const isTroubled = stats.state !== 'closed' && trouble !== undefined;
   return {
     ...stats,
-    mode: breaker.config.mode,
+    worker: null,
+    mode,
     labels: breaker.labels,
     unenforced: unenforcedOpen + unenforcedHalfOpen,
+    failureRate: share(failureRate),
+    slowCallRate: share(slowCallRate),
+    trouble: isTroubled ? { ...trouble, since: trouble.since.toISOString() } : null,
+    probes:
+      stats.state === 'half_open'
+        ? { succeeded: stats.consecutiveSuccesses, needed: Number.parseInt(String(successThreshold)) }
+        : null,
+    latency,
     lastStateChange: lastStateChange.toISOString(),
     openUntil: openUntil === null ? null : openUntil.toISOString(),
   };
@@ -22,11 +52,12 @@ export function viewBreaker(breaker: CircuitBreaker): BreakerView {
 
 export function viewBreakerInFull(
   breaker: CircuitBreaker,
+  known: Known,
   transitions: readonly TransitionRecord[],
   explanation: Explanation | undefined,
 ): BreakerDetail {
   return {
-    ...viewBreaker(breaker),
+    ...viewBreaker(breaker, known),
     rule: explanation?.rule ?? null,
     options: viewOptions(breaker, explanation),
     transitions: transitions.map(viewTransition),
@@ -49,10 +80,19 @@ function isSame(a: unknown, b: unknown): boolean {
   return JSON.stringify(a) === JSON.stringify(b);
 }
 
-export function viewTransition({ at, errorType, retryAfterMs, span, ...record }: TransitionRecord): TransitionView {
+export function viewTransition({
+  at,
+  action,
+  errorType,
+  retryAfterMs,
+  span,
+  ...record
+}: TransitionRecord): TransitionView {
   return {
     ...record,
+    worker: null,
     at: at.toISOString(),
+    action: (action as Action | undefined) ?? null,
     errorType: errorType ?? null,
     retryAfterMs: retryAfterMs ?? null,
     traceId: span?.traceId ?? null,
@@ -62,20 +102,35 @@ export function viewTransition({ at, errorType, retryAfterMs, span, ...record }:
 
 // In the order of OpenTelemetry's SpanKind.
 const KINDS = ['internal', 'server', 'client', 'producer', 'consumer'] as const;
+// A page gets dozens of traces, and a trace may have hundreds of spans with statements and bodies.
+const MAX_TRACE_CHARACTERS = 64 * 1024;
 
 export function viewTrace(trace: RingTrace): TraceView {
   const start = startOf(trace);
   const spans = trace.spans
     .map((span) => viewSpan(span, start))
     .sort((a, b) => a.startMs - b.startMs || b.durationMs - a.durationMs);
+  const kept = withinLimit(spans);
   return {
     traceId: trace.traceId,
+    worker: null,
     name: spans[0]!.name,
     start: new Date(start[0] * 1_000 + start[1] / 1e6).toISOString(),
     durationMs: Math.max(...spans.map(({ startMs, durationMs }) => startMs + durationMs)),
-    spans,
-    droppedSpans: trace.droppedSpans,
+    spans: kept,
+    droppedSpans: trace.droppedSpans + spans.length - kept.length,
   };
+}
+
+/** The first span, those with a breaker's event, and of the others as many as there is room for. */
+function withinLimit(spans: readonly SpanView[]): readonly SpanView[] {
+  const sizes = spans.map((span) => JSON.stringify(span).length);
+  let room = MAX_TRACE_CHARACTERS - sizes.reduce((sum, size) => sum + size, 0);
+  if (room >= 0) return spans;
+  const isNeeded = (span: SpanView, at: number) => at === 0 || span.events.some((event) => breakerEvent(event));
+  room = MAX_TRACE_CHARACTERS;
+  spans.forEach((span, at) => isNeeded(span, at) && (room -= sizes[at]!));
+  return spans.filter((span, at) => isNeeded(span, at) || (room -= sizes[at]!) >= 0);
 }
 
 function viewSpan(span: SdkSpan, start: HrTime): SpanView {

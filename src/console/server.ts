@@ -22,12 +22,14 @@ export interface ConsoleOptions {
   readonly reach: ConsoleReach;
   /** Names that this service goes by, besides `localhost` and its addresses; in lower case. */
   readonly hosts: readonly string[];
-  /** What scrapers read. */
-  readonly metrics: Handler;
+  /** What scrapers read; without it, the port is the console's alone. */
+  readonly metrics?: Handler;
   /** Makes what judges health, when somebody asks for it for the first time. */
   readonly health: () => Pick<HealthAnswers, 'answer'>;
   /** Makes the rest, when somebody asks for it for the first time. */
   readonly open: () => Console;
+  /** Where the rest is, if it is not here: then there is `/healthz` beside metrics, and nothing else. */
+  readonly consoleIsAt?: number | undefined;
   /** How long a request may take to arrive, in milliseconds; default 10,000. A connection may be idle three times as long. */
   readonly patience?: number;
 }
@@ -51,7 +53,7 @@ const PATIENCE_MS = 10_000;
  * @throws the error of `listen`, where the address cannot be had
  */
 export function startConsole(options: ConsoleOptions): Promise<ConsoleServer> {
-  const { host, port, reach, hosts, metrics, patience = PATIENCE_MS } = options;
+  const { host, port, reach, hosts, metrics, consoleIsAt, patience = PATIENCE_MS } = options;
   let console: Console | undefined;
   let health: Pick<HealthAnswers, 'answer'> | undefined;
   let boundToLoopback = true;
@@ -70,7 +72,7 @@ export function startConsole(options: ConsoleOptions): Promise<ConsoleServer> {
 
   function answer(request: IncomingMessage, response: ServerResponse): void {
     const path = (request.url ?? '/').split('?', 1)[0]!;
-    const isForAll = path === METRICS_PATH || path === HEALTH_PATH;
+    const isForAll = path === HEALTH_PATH || (path === METRICS_PATH && metrics !== undefined);
     // Open to the network on purpose, and scrapers know a service by names that nobody has told us.
     if (isForAll && !boundToLoopback) return serveAll(path, request, response);
     if (!isMeantForUs(request.headers.host, hosts)) {
@@ -82,7 +84,15 @@ export function startConsole(options: ConsoleOptions): Promise<ConsoleServer> {
       );
     }
     if (isForAll) return serveAll(path, request, response);
-    if (reach === 'off') return sendText(response, 404, `Not found. Here are: ${METRICS_PATH}, ${HEALTH_PATH}\n`);
+    const open = metrics === undefined ? HEALTH_PATH : `${METRICS_PATH}, ${HEALTH_PATH}`;
+    if (consoleIsAt !== undefined) {
+      return sendText(
+        response,
+        404,
+        `Not found. Here are: ${open}. The console has a port of its own: ${consoleIsAt}\n`,
+      );
+    }
+    if (reach === 'off') return sendText(response, 404, `Not found. Here are: ${open}\n`);
     if (!maySeeConsole(request)) {
       return sendText(
         response,
@@ -106,7 +116,7 @@ export function startConsole(options: ConsoleOptions): Promise<ConsoleServer> {
     if (request.method !== 'GET' && request.method !== 'HEAD') {
       return sendText(response, 405, 'Read only\n', { allow: 'GET, HEAD' });
     }
-    if (path === METRICS_PATH) return metrics(request, response);
+    if (path === METRICS_PATH) return metrics!(request, response);
     orSayFailed(response, () => {
       health ??= options.health();
       health.answer(request, response, maySeeConsole(request));

@@ -3,14 +3,16 @@ import { get, type IncomingMessage } from 'node:http';
 import { createInterface } from 'node:readline';
 import type { CircuitState } from '../breaker/state.js';
 import type { Message, Row, State } from './live-store.js';
-import { callsPerSecond, EMPTY, reduce, sortRows } from './live-store.js';
-import { clock, percent, perSecond, STATE_SIGNS, STATE_WORDS, untilProbe } from './format.js';
+import { callsPerSecond, EMPTY, notServed, recentCalls, reduce, sum } from './live-store.js';
+import { milliseconds, moment, percent, perSecond, STATE_SIGNS, STATE_WORDS, untilProbe } from './format.js';
+import { headline } from './headline.js';
+import { ORDERS, sortRows, type Order } from './row-order.js';
 
 const DEFAULT_ADDRESS = 'http://127.0.0.1:9464';
 const RETRY_MS = 1_000;
 const TIMELINE_LINES = 6;
-const TREND_SECONDS = 20;
-const COLUMNS = [30, 12, 14, 8, 9, 9];
+const TREND_BUCKETS = 24;
+const COLUMNS = [30, 12, 14, 10, 9, 9, 8];
 
 /** Where `top` draws: a terminal, or whatever the output of a command is piped into. */
 export interface TopOutput {
@@ -20,7 +22,26 @@ export interface TopOutput {
   readonly rows?: number | undefined;
 }
 
-export interface TopOptions {
+/** Keys that are pressed: a terminal's input. */
+export interface TopInput {
+  readonly isTTY?: boolean | undefined;
+  setRawMode?(raw: boolean): unknown;
+  on(event: 'data', listener: (keys: Buffer | string) => void): unknown;
+  off(event: 'data', listener: (keys: Buffer | string) => void): unknown;
+  resume(): unknown;
+  pause(): unknown;
+}
+
+/** Which breakers are shown, and in what order. */
+export interface Choice {
+  readonly sort: Order;
+  /** A part of the name, of the worker or of the state; empty for all. */
+  readonly filter: string;
+}
+
+export interface TopOptions extends Partial<Choice> {
+  /** Where keys come from; without it, none are listened to. */
+  readonly input?: TopInput | undefined;
   /** Ends it. */
   readonly signal?: AbortSignal | undefined;
   /** Whether to colour; default: in a terminal, unless NO_COLOR is set. */
@@ -37,32 +58,47 @@ export interface TopOptions {
 export async function runTop(
   address: string | undefined,
   output: TopOutput,
-  { signal, colour = output.isTTY === true && allowsColour() }: TopOptions = {},
+  { signal, input, sort = 'state', filter = '', colour = output.isTTY === true && allowsColour() }: TopOptions = {},
 ): Promise<number> {
+  const choice: Choice = { sort, filter };
   const url = addressOf(address ?? DEFAULT_ADDRESS);
   if (url === undefined) {
     output.write(`"${printable(address ?? '')}" is no address. Use a URL, host:port or a port.\n`);
     return 1;
   }
-  if (output.isTTY !== true) return printOnce(output, url, colour, signal);
+  if (output.isTTY !== true) return printOnce(output, url, choice, colour, signal);
   // Left to Node, Ctrl-C would end the process with the terminal still on the other screen, and without a cursor.
   const interrupted = new AbortController();
   const interrupt = () => interrupted.abort();
   process.once('SIGINT', interrupt).once('SIGTERM', interrupt);
   try {
-    return await followIn(output, url, colour, AbortSignal.any([interrupted.signal, ...(signal ? [signal] : [])]));
+    const end = AbortSignal.any([interrupted.signal, ...(signal ? [signal] : [])]);
+    return await followIn(output, url, new Keys(choice, input, interrupt), colour, end);
   } finally {
     process.off('SIGINT', interrupt).off('SIGTERM', interrupt);
   }
 }
 
-async function printOnce(output: TopOutput, url: URL, colour: boolean, signal: AbortSignal | undefined) {
+// Workers of a cluster are asked when somebody looks, and answer a moment after the first event.
+const WORKERS_TAKE_MS = 1_500;
+
+async function printOnce(
+  output: TopOutput,
+  url: URL,
+  choice: Choice,
+  colour: boolean,
+  signal: AbortSignal | undefined,
+): Promise<number> {
+  let state = EMPTY;
+  const enough = AbortSignal.timeout(WORKERS_TAKE_MS);
   try {
-    for await (const message of readMessages(url, signal)) {
-      output.write(`${draw(reduce(EMPTY, message), colour, Infinity, 120).join('\n')}\n`);
-      return 0;
+    for await (const message of readMessages(url, AbortSignal.any([enough, ...(signal ? [signal] : [])]))) {
+      state = reduce(state, message);
+      if (!state.incomplete) break;
     }
-    return 1;
+    if (!state.loaded) return 1;
+    output.write(`${draw(state, colour, Infinity, 132, '', choice).join('\n')}\n`);
+    return 0;
   } catch (error) {
     output.write(`${url.host} does not answer: ${printable((error as Error).message)}\n`);
     return 1;
@@ -77,14 +113,16 @@ const HOME = '\x1b[H';
 const CLEAR_LINE = '\x1b[K';
 const CLEAR_BELOW = '\x1b[J';
 
-async function followIn(output: TopOutput, url: URL, colour: boolean, signal: AbortSignal | undefined) {
+async function followIn(output: TopOutput, url: URL, keys: Keys, colour: boolean, signal: AbortSignal) {
   let state = EMPTY;
   let trouble = '';
   const show = () => {
-    const lines = draw(state, colour, output.rows ?? 24, output.columns ?? 80, trouble || `${url.host}, Ctrl-C ends`);
+    const note = trouble || `${url.host}${keys.help}`;
+    const lines = draw(state, colour, output.rows ?? 24, output.columns ?? 80, note, keys.choice);
     output.write(`${HOME}${lines.map((line) => `${line}${CLEAR_LINE}`).join('\n')}${CLEAR_BELOW}`);
   };
   output.write(ENTER_SCREEN);
+  keys.start(show);
   try {
     while (!isAborted(signal)) {
       try {
@@ -102,9 +140,71 @@ async function followIn(output: TopOutput, url: URL, colour: boolean, signal: Ab
       await pause(signal);
     }
   } finally {
+    keys.stop();
     output.write(LEAVE_SCREEN);
   }
   return 0;
+}
+
+/** What is chosen by keys: `s` sorts by the next column, `/` filters by what is typed until Enter or Escape, `q` ends. */
+class Keys {
+  choice: Choice;
+  #isTyping = false;
+  readonly #input: TopInput | undefined;
+  #listener = (_: Buffer | string): void => {};
+
+  constructor(
+    choice: Choice,
+    input: TopInput | undefined,
+    private readonly end: () => void,
+  ) {
+    this.choice = choice;
+    this.#input = input?.isTTY === true ? input : undefined;
+  }
+
+  get help(): string {
+    const { sort, filter } = this.choice;
+    if (this.#isTyping) return `   /${filter}▏`;
+    const filtered = filter === '' ? '' : `, filter "${printable(filter)}"`;
+    return this.#input === undefined
+      ? `${filtered}, Ctrl-C ends`
+      : `   s: sorted by ${sort}   /: filter${filtered}   q: end`;
+  }
+
+  start(show: () => void): void {
+    if (this.#input === undefined) return;
+    this.#listener = (keys) => {
+      // Pasted text and the codes of arrow keys come as one piece.
+      for (const key of String(keys).replace(/\x1b\[[0-9;]*[A-Za-z~]/g, '')) this.#press(key);
+      show();
+    };
+    this.#input.setRawMode?.(true);
+    this.#input.on('data', this.#listener);
+    this.#input.resume();
+  }
+
+  stop(): void {
+    if (this.#input === undefined) return;
+    this.#input.off('data', this.#listener);
+    this.#input.setRawMode?.(false);
+    this.#input.pause();
+  }
+
+  #press(key: string): void {
+    const { sort, filter } = this.choice;
+    // In raw mode, Ctrl-C is a key like any other.
+    if (key === '\x03' || (key === 'q' && !this.#isTyping)) return this.end();
+    if (this.#isTyping) {
+      if (key === '\r' || key === '\n') this.#isTyping = false;
+      else if (key === '\x1b') {
+        this.#isTyping = false;
+        this.choice = { sort, filter: '' };
+      } else if (key === '\x7f' || key === '\b') this.choice = { sort, filter: filter.slice(0, -1) };
+      else if (key >= ' ') this.choice = { sort, filter: filter + key };
+    } else if (key === '/') this.#isTyping = true;
+    else if (key === '\x1b') this.choice = { sort, filter: '' };
+    else if (key === 's') this.choice = { sort: ORDERS[(ORDERS.indexOf(sort) + 1) % ORDERS.length]!, filter };
+  }
 }
 
 // A function, so that the compiler does not take it for settled once it was looked at.
@@ -179,11 +279,22 @@ const COLOURS: Readonly<Record<CircuitState | 'quiet' | 'strong', string>> = {
   strong: '1',
 };
 
+const EVERYTHING: Choice = { sort: 'state', filter: '' };
+
 /** The screen as lines, none wider and not more of them than it has room for. */
-export function draw(state: State, colour: boolean, height: number, width: number, note = ''): string[] {
+export function draw(
+  state: State,
+  colour: boolean,
+  height: number,
+  width: number,
+  note = '',
+  { sort, filter }: Choice = EVERYTHING,
+): string[] {
   const paint = (kind: keyof typeof COLOURS, text: string) => (colour ? `\x1b[${COLOURS[kind]}m${text}\x1b[0m` : text);
-  const rows = sortRows(state.rows.values());
-  const count = (circuit: CircuitState) => rows.filter(({ view }) => view.state === circuit).length;
+  const all = sortRows(state.rows.values(), sort, state.now);
+  const wanted = filter.toLowerCase();
+  const rows = all.filter((row) => wanted === '' || textOf(row).includes(wanted));
+  const count = (circuit: CircuitState) => all.filter(({ view }) => view.state === circuit).length;
   const summary = (['open', 'half_open', 'closed'] as const).map(
     (circuit) => `${count(circuit)} ${STATE_WORDS[circuit]}`,
   );
@@ -192,41 +303,55 @@ export function draw(state: State, colour: boolean, height: number, width: numbe
     width,
   );
   const panic = state.panic === null ? '' : fit(`panic, no call is rejected: ${printable(state.panic)}`, width);
+  const { level, text } = headline(state);
+  const sentence = level === 'fine' ? '' : fit(printable(text), width);
 
-  const changes = state.transitions.slice(0, TIMELINE_LINES).map(({ at, name, to, reason }) => {
-    const text = `${clock(at)}  ${STATE_SIGNS[to]} ${STATE_WORDS[to].padEnd(9)}  ${printable(name)}: ${printable(reason)}`;
+  const changes = state.transitions.slice(0, TIMELINE_LINES).map(({ at, name, worker, to, reason }) => {
+    const who = printable(worker === null ? name : `${name} (${worker})`);
+    const text = `${moment(at, state.now)}  ${STATE_SIGNS[to]} ${STATE_WORDS[to].padEnd(9)}  ${who}: ${printable(reason)}`;
     return paint(to, fit(text, width));
   });
   const timeline = changes.length === 0 ? [] : ['', ...changes];
-  const room = Math.max(height - timeline.length - 3, 1);
+  const room = Math.max(height - timeline.length - (sentence === '' ? 3 : 4), 1);
   const shown = rows.length > room ? rows.slice(0, Math.max(room - 1, 0)) : rows;
-  const hidden = rows.length - shown.length;
+  const hidden = rows.length - shown.length + state.hidden;
   return [
     paint('strong', head),
     panic && paint('open', panic),
-    paint(
-      'quiet',
-      fit(line(['breaker', 'state', 'next probe', 'failing', 'calls', 'rejected'], 'last seconds'), width),
-    ),
+    ...(sentence === '' ? [] : [paint(level === 'open' ? 'open' : 'half_open', sentence)]),
+    paint('quiet', fit(line(TITLES, 'last two minutes'), width)),
     ...shown.map((row) => paint(row.view.state, fit(describe(row, state.now), width))),
     ...(hidden > 0 ? [paint('quiet', fit(`… and ${hidden} more`, width))] : []),
+    ...(rows.length < all.length && shown.length === 0 ? [paint('quiet', 'None of that kind.')] : []),
     ...timeline,
   ].slice(0, height);
 }
 
+const TITLES = ['breaker', 'state', 'next probe', 'not served', 'calls', 'rejected', 'p95'];
+
+function textOf({ view: { name, worker, state, mode } }: Row): string {
+  return `${name} ${worker === null ? '' : `worker ${worker}`} ${STATE_WORDS[state]} ${mode}`.toLowerCase();
+}
+
 function describe(row: Row, now: number): string {
   const { view } = row;
-  const mode = view.mode === 'enforce' ? '' : ` (${view.mode})`;
+  const remarks = [view.worker === null ? '' : `worker ${view.worker}`, view.mode === 'enforce' ? '' : view.mode];
+  const remark = remarks.filter((each) => each !== '').join(', ');
   return line(
     [
-      `${printable(view.name)}${mode}`,
+      `${printable(view.name)}${remark && ` (${remark})`}`,
       `${STATE_SIGNS[view.state]} ${STATE_WORDS[view.state]}`,
-      view.state === 'open' ? untilProbe(view.openUntil, now) : '',
-      percent(view.failureRate),
-      perSecond(callsPerSecond(row)),
-      String(view.calls.rejected + view.unenforced),
+      view.state === 'open'
+        ? untilProbe(view.openUntil, now)
+        : view.probes
+          ? `${view.probes.succeeded} of ${view.probes.needed} good`
+          : '',
+      percent(notServed(row, now)),
+      perSecond(callsPerSecond(row, now)),
+      String(view.calls.rejected),
+      view.latency === null ? '' : milliseconds(view.latency.p95),
     ],
-    trend(row),
+    trend(row, now),
   );
 }
 
@@ -236,10 +361,10 @@ function line(cells: readonly string[], last: string): string {
 
 const BARS = ' ▁▂▃▄▅▆▇█';
 
-function trend({ rates }: Row): string {
-  const sums = rates.slice(-TREND_SECONDS).map(({ succeeded, failed, rejected }) => succeeded + failed + rejected);
+function trend(row: Row, now: number): string {
+  const sums = recentCalls(row, now).slice(-TREND_BUCKETS).map(sum);
   const top = Math.max(1, ...sums);
-  return sums.map((sum) => BARS[Math.ceil((sum / top) * (BARS.length - 1))]).join('');
+  return sums.map((calls) => BARS[Math.ceil((calls / top) * (BARS.length - 1))]).join('');
 }
 
 /** Names and reasons come from elsewhere, and a terminal obeys what it is told in control characters. */

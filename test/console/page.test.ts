@@ -61,10 +61,16 @@ describe('console page', function () {
     const timeline = page.getByRole('region', { name: 'Timeline' });
     await timeline.getByText('5 consecutive failures (threshold 5)').waitFor();
     expect(await page.title()).to.match(/^\(1 open\) /);
+    await rowOf(PAYMENTS).getByText('5 consecutive failures (threshold 5)').waitFor();
+    for (let call = 0; call < 3; call++) await breaker.call(refuse).catch(() => {});
+    const sentence =
+      /payments\.example\.com is open for \d+ s: 5 consecutive failures \(threshold 5\); 3 callers refused; next probe in \d+ s\.$/;
+    await page.locator('[data-headline]', { hasText: sentence }).waitFor();
 
     breaker.reset();
     await rowOf(PAYMENTS).getByText('closed').waitFor();
     await timeline.getByText('reset by hand').waitFor();
+    await page.getByText('The circuit is closed.').waitFor();
     expect(await page.evaluate('globalThis.stillTheSame')).to.be.true;
     expect(complaints).to.deep.equal([]);
   });
@@ -157,6 +163,8 @@ describe('console page', function () {
     const { port } = new URL(service.url);
     await service.stop();
     await page.getByText('connection lost, retrying').waitFor();
+    await page.getByText(/last update \d+ s ago/).waitFor();
+    await page.locator('.stale').waitFor();
     service = await startService({ OTEL_EXPORTER_PROMETHEUS_PORT: port });
     service.breaker('another');
     await page.getByText('live', { exact: true }).waitFor();
@@ -249,7 +257,7 @@ describe('console page', function () {
     await rowOf(PAYMENTS).waitFor({ state: 'detached' });
     expect(await rows.count()).to.equal(1);
     await page.getByRole('button', { name: '1 closed' }).click();
-    await page.getByRole('searchbox').fill('PAYM');
+    await page.getByRole('searchbox', { name: 'Search breakers' }).fill('PAYM');
     await rowOf('redis://cache:6379').waitFor({ state: 'detached' });
     expect(await rows.count()).to.equal(1);
   });
@@ -274,14 +282,22 @@ describe('console page', function () {
     expect(await button.isDisabled()).to.be.true;
     await dialog.getByLabel('Token').fill('wrong');
     await button.click();
+    // It asks first, and what for.
+    const yes = dialog.getByRole('button', { name: /^Yes/ });
+    expect([await yes.isDisabled(), breaker.state]).to.deep.equal([true, 'closed']);
+    await dialog.getByLabel('Reason').fill('they asked for it');
+    await yes.click();
     await dialog.getByText('The token was not accepted.').waitFor();
     expect(breaker.state).to.equal('closed');
 
     await dialog.getByLabel('Token').fill(TOKEN);
     await button.click();
-    await dialog.getByText('opened by hand').first().waitFor();
+    await yes.click();
+    await dialog.getByText('opened by hand: they asked for it').first().waitFor();
     expect(breaker.state).to.equal('open');
     await dialog.getByRole('button', { name: 'Observe only' }).click();
+    await dialog.getByLabel('Reason').fill('to look at it');
+    await yes.click();
     await dialog.getByText('observe', { exact: true }).first().waitFor();
     expect(breaker.config.mode).to.equal('observe');
     const stored = await page.evaluate<string>(
@@ -302,6 +318,9 @@ describe('console page', function () {
       const { looked, poor } = await inPage<{ looked: number; poor: string[] }>('poor-contrasts.js');
       expect(looked).to.be.greaterThan(20);
       expect(poor, colorScheme).to.deep.equal([]);
+      for (const distance of await inPage<number[]>('colours-for-deuteranopes.js')) {
+        expect(distance, colorScheme).to.be.greaterThan(25);
+      }
       if (colorScheme === 'light') await page.context().close();
     }
     expect(grounds[0]).not.to.equal(grounds[1]);
@@ -321,13 +340,17 @@ describe('console page', function () {
     expect(await tooWide()).to.be.at.most(0);
   });
 
-  it('touches the rows in which something happens and no other, and answers meanwhile, with 500 breakers', async () => {
+  it('draws what can be seen, touches what changes there, and answers meanwhile, with 500 breakers', async () => {
     service = await startService();
     const breakers = Array.from({ length: 500 }, (_, index) => service.breaker(`https://service-${index}.example.com`));
     await open({ viewport: { width: 1280, height: 900 } });
-    await rowOf(breakers[499]!.name).waitFor();
+    await page.getByRole('button', { name: '500 closed' }).waitFor();
+    const rows = page.getByRole('rowgroup').getByRole('row');
+    const drawn = await rows.count();
+    expect(drawn).to.be.within(10, 60);
     await inPage('watch-work.js');
-    const busy = breakers.slice(0, 5);
+    // By name, these are the first.
+    const busy = [0, 1, 10, 100, 101].map((index) => breakers[index]!);
     await during(
       () => busy.forEach((breaker) => succeed(breaker)),
       () => page.evaluate('globalThis.work.touches(5)'),
@@ -335,13 +358,16 @@ describe('console page', function () {
     await during(
       () => breakers.forEach((breaker) => succeed(breaker)),
       async () => {
-        await page.evaluate('globalThis.work.touches(500)');
-        // Under load all over, a filter still does what is typed.
-        await page.getByRole('searchbox').fill('service-77.');
-        await rowOf(breakers[76]!.name).waitFor({ state: 'detached' });
+        await page.evaluate(`globalThis.work.touches(${drawn})`);
+        // Under load all over, a filter still does what is typed, and the last one is a key away.
+        await rows.first().getByRole('button').focus();
+        await page.keyboard.press('End');
+        await page.waitForFunction(`document.activeElement.textContent === '${breakers[99]!.name}'`);
+        await page.getByRole('searchbox', { name: 'Search breakers' }).fill('service-77.');
+        await rowOf(breakers[99]!.name).waitFor({ state: 'detached' });
       },
     );
-    expect(await page.getByRole('rowgroup').getByRole('row').count()).to.equal(1);
+    expect(await rows.count()).to.equal(1);
     expect(complaints).to.deep.equal([]);
   });
 

@@ -79,7 +79,13 @@ describe('console of the preload', function () {
     const { page, ask, see } = await start();
     expect((await fetch(`${page}metrics`)).status).to.equal(200);
     expect(await ask('/loaded')).to.have.members([
+      'api.js',
+      'format.js',
       'history.js',
+      'recent-calls.js',
+      'redact.js',
+      'serialize.js',
+      'thread-console.js',
       'trace-ring.js',
       'transition-log.js',
       'server.js',

@@ -4,14 +4,7 @@ import { request as httpRequest, type IncomingMessage } from 'node:http';
 import { connect } from 'node:net';
 import { networkInterfaces } from 'node:os';
 import type { BreakerOptions } from '../../src/breaker/options.js';
-import type {
-  BreakerDetail,
-  BreakerView,
-  HealthInFull,
-  Snapshot,
-  Tick,
-  TransitionView,
-} from '../../src/console/api.js';
+import type { BreakerDetail, BreakerView, HealthInFull, Snapshot, Tick } from '../../src/console/api.js';
 import { openCircuit, succeed } from '../support/breakers.js';
 import { captureDiag } from '../support/log.js';
 import { handleRequest, refuse, startService, type Service } from './service.js';
@@ -314,6 +307,27 @@ describe('console server', () => {
       expect((await post('/breakers/unknown/open', bearer(TOKEN))).status).to.equal(404);
     });
 
+    it('are remembered with the reason that was given, and refused with one that is too long or gives orders', async () => {
+      await start({ OTEL_BREAKER_ADMIN_TOKEN: TOKEN });
+      const breaker = service.breaker(PAYMENTS);
+      const because = (action: string, reason: string) =>
+        post(`${AT_PAYMENTS}/${action}?reason=${encodeURIComponent(reason)}`, bearer(TOKEN));
+      for (const reason of ['x'.repeat(201), 'a\nb', 'a\x1b[2J', 'a\u202eb']) {
+        expect((await because('open', reason)).status, reason).to.equal(400);
+      }
+      expect(breaker.state).to.equal('closed');
+      await because('open', 'they asked for it');
+      await because('open', 'once more');
+      await because('observe', 'to look at it');
+      const { transitions, trouble } = JSON.parse((await get(AT_PAYMENTS)).text) as BreakerDetail;
+      expect(transitions.map(({ from, to, action, reason }) => [from, to, action, reason])).to.deep.equal([
+        ['open', 'open', 'observe', 'set to observe by hand: to look at it'],
+        ['open', 'open', 'open', 'opened by hand: once more'],
+        ['closed', 'open', 'open', 'opened by hand: they asked for it'],
+      ]);
+      expect(trouble!.reason).to.equal('opened by hand: they asked for it');
+    });
+
     it('say so where a circuit is opened whose mode rejects no call', async () => {
       await start({ OTEL_BREAKER_ADMIN_TOKEN: TOKEN });
       service.breaker(PAYMENTS, { mode: 'observe' });
@@ -488,15 +502,23 @@ describe('console server', () => {
       await start();
       const breaker = service.breaker(PAYMENTS);
       service.breaker('idle');
-      const events = readEvents(service.url, has('transition', hasChanges));
+      const events = readEvents(service.url, (seen) => seen.some(hasChanges));
       const [snapshot, ...others] = await withAction(events, () => openCircuit(breaker));
-      const { breakers, admin } = snapshot!.data as Snapshot;
-      expect([snapshot!.name, breakers.length, admin]).to.deep.equal(['snapshot', 2, false]);
-      const transition = others.find(({ name }) => name === 'transition')!.data as TransitionView;
-      expect(transition).to.include({ name: PAYMENTS, to: 'open', reason: '5 consecutive failures (threshold 5)' });
-      const { changed, removed } = others.find(hasChanges)!.data as Tick;
-      // The one in which nothing happened is not sent again.
-      expect(changed.map(({ name, state }) => [name, state])).to.deep.equal([[PAYMENTS, 'open']]);
+      const { changed: all, admin } = snapshot!.data as Snapshot;
+      expect([snapshot!.name, all.length, admin]).to.deep.equal(['snapshot', 2, false]);
+      const { changed, removed, transitions } = others.find(hasChanges)!.data as Tick;
+      expect(transitions).to.have.length(1);
+      const reason = '5 consecutive failures (threshold 5)';
+      expect(transitions[0]).to.include({ name: PAYMENTS, to: 'open', reason });
+      // The one in which nothing happened is not sent again, and of the other one what is different.
+      const [id] = all.find(([, { name }]) => name === PAYMENTS)!;
+      expect(changed.map(([number]) => number)).to.deep.equal([id]);
+      const [, patch] = changed[0]!;
+      expect(patch)
+        .to.include({ state: 'open', transitionCount: 1 })
+        .and.not.to.have.any.keys('name', 'mode', 'labels');
+      expect(patch.calls).to.deep.equal({ failure: 5 });
+      expect(patch.trouble).to.include({ reason, refusedBefore: 0 });
       expect(removed).to.deep.equal([]);
     });
 
@@ -504,13 +526,15 @@ describe('console server', () => {
       await start();
       const breaker = service.breaker(PAYMENTS, { failureThreshold: 1 });
       service.breaker('short-lived');
-      const [, ...others] = await withAction(readEvents(service.url, has('traces', hasChanges)), async () => {
+      const enough = (seen: readonly ServerEvent[]) => ticksOf(seen).some(({ traces }) => traces.length > 0);
+      const events = await withAction(readEvents(service.url, enough), async () => {
         service.runtime.registry.remove('short-lived');
         await handleRequest(service, 'POST /checkout', breaker, refuse);
       });
-      const tick = others.find(hasChanges)!.data as Tick;
-      expect(tick.removed).to.deep.equal(['short-lived']);
-      const traces = others.find(({ name }) => name === 'traces')!.data as Snapshot['traces'];
+      const { changed } = events[0]!.data as Snapshot;
+      const [gone] = changed.find(([, { name }]) => name === 'short-lived')!;
+      expect(ticksOf(events).flatMap(({ removed }) => removed)).to.deep.equal([gone]);
+      const traces = ticksOf(events).flatMap((tick) => tick.traces);
       expect(traces.map(({ name }) => name)).to.deep.equal(['POST /checkout']);
     });
 
@@ -533,10 +557,9 @@ function hasChanges({ name, data }: ServerEvent): boolean {
   return name === 'tick' && (data as Tick).changed.length > 0;
 }
 
-const has =
-  (name: string, predicate: (event: ServerEvent) => boolean) =>
-  (events: readonly ServerEvent[]): boolean =>
-    events.some((event) => event.name === name) && events.some(predicate);
+function ticksOf(events: readonly ServerEvent[]): readonly Tick[] {
+  return events.filter(({ name }) => name === 'tick').map(({ data }) => data as Tick);
+}
 
 type Reading = Promise<readonly ServerEvent[]> & { readonly first: Promise<unknown> };
 

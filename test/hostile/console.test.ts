@@ -79,7 +79,13 @@ describe('hostile clients of the console', () => {
       reach: 'local',
       hosts: [],
       metrics: (_, response) => response.end('metrics'),
-      open: () => createConsole({ ...runtime, service: 'shop', adminToken }),
+      open: () =>
+        createConsole({
+          service: 'shop',
+          adminToken,
+          ...runtime.console,
+          attachedClients: runtime.attachedClients,
+        }),
       health: () => new HealthAnswers('any_open', runtime),
       ...(patience !== undefined && { patience }),
     });

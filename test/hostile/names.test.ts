@@ -1,5 +1,5 @@
 import { expect } from 'chai';
-import type { Snapshot } from '../../src/console/api.js';
+import type { BreakerView, Snapshot } from '../../src/console/api.js';
 import { CircuitBreaker } from '../../src/breaker/circuit-breaker.js';
 import { isCircuitOpenError, type CircuitOpenError } from '../../src/breaker/errors.js';
 import { settleByStatus } from '../../src/outcomes/http.js';
@@ -75,7 +75,7 @@ describe('hostile names', () => {
 
   it('are found by the console, read and acted upon, and begin no event of their own', async () => {
     for (const name of NAMES) service.breaker(name);
-    const { breakers } = (await (await fetch(`${service.url}/breakers`)).json()) as Snapshot;
+    const { breakers } = (await (await fetch(`${service.url}/breakers`)).json()) as { breakers: BreakerView[] };
     expect(breakers.map(({ name }) => name)).to.have.members(NAMES);
     for (const name of NAMES) {
       const path = `${service.url}/breakers/${encodeURIComponent(name)}`;
@@ -96,7 +96,7 @@ describe('hostile names', () => {
     }
     controller.abort();
     const [, data] = /^event: snapshot\ndata: ([^\n]*)\n\n$/m.exec(text) ?? [];
-    expect((JSON.parse(data!) as Snapshot).breakers.map(({ name }) => name)).to.have.members(NAMES);
+    expect((JSON.parse(data!) as Snapshot).changed.map(([, { name }]) => name)).to.have.members(NAMES);
     expect(text.match(/^event: /gm)).to.have.length(1);
   });
 

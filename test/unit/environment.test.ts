@@ -15,6 +15,7 @@ const DEFAULTS = {
   prometheusHost: '127.0.0.1',
   prometheusPort: 9464,
   console: 'local',
+  consolePort: undefined,
   consoleHosts: [],
   adminToken: undefined,
   health: 'any_open',
@@ -43,6 +44,7 @@ describe('readEnvironment', () => {
         OTEL_BREAKER_EVENTS: 'both',
         OTEL_EXPORTER_PROMETHEUS_HOST: '0.0.0.0',
         OTEL_EXPORTER_PROMETHEUS_PORT: ' 0 ',
+        OTEL_BREAKER_CONSOLE_PORT: '9500',
       }),
     ).to.deep.equal({
       ...DEFAULTS,
@@ -52,6 +54,7 @@ describe('readEnvironment', () => {
       events: 'both',
       prometheusHost: '0.0.0.0',
       prometheusPort: 0,
+      consolePort: 9500,
     });
   });
 

@@ -1,3 +1,4 @@
+import { RecentCalls } from './recent-calls.js';
 import { createTraceRing, type TraceRing } from './trace-ring.js';
 import { TransitionLog } from './transition-log.js';
 
@@ -7,8 +8,10 @@ export interface History {
   readonly transitions: TransitionLog;
   /** The latest traces in which breakers did something. */
   readonly traces: TraceRing;
+  /** How many calls there were in the last minutes. */
+  readonly recent: RecentCalls;
 }
 
 export function createHistory(): History {
-  return { transitions: new TransitionLog(), traces: createTraceRing() };
+  return { transitions: new TransitionLog(), traces: createTraceRing(), recent: new RecentCalls() };
 }

@@ -1,10 +1,11 @@
 import uPlot from 'uplot';
-import { HISTORY, type Rates } from '../live-store.js';
+import { BUCKET_MS, BUCKETS } from '../api.js';
+import type { Bucket } from '../live-store.js';
 
 const HEIGHT = 150;
 
-/** Calls per second by outcome, over the time that the page has watched. */
-export class RateChart {
+/** Calls per second by outcome. The lines differ in colour and in their dashes, so that nobody has to tell colours apart. */
+export class CallsPlot {
   readonly #plot: uPlot;
   readonly #place: HTMLElement;
   readonly #resized: ResizeObserver;
@@ -14,26 +15,27 @@ export class RateChart {
     const colour = (name: string) => getComputedStyle(place).getPropertyValue(name).trim();
     const line = { stroke: colour('--line'), width: 1 };
     const axis = { stroke: colour('--quiet'), grid: line, ticks: line };
-    const series = (label: string, name: string): uPlot.Series => ({
+    const series = (label: string, name: string, dash?: number[]): uPlot.Series => ({
       label,
       stroke: colour(name),
       width: 2,
       value: (_, value) => (value == null ? '–' : `${value.toFixed(1)}/s`),
+      ...(dash && { dash }),
     });
     this.#plot = new uPlot(
       {
         width: Math.max(place.clientWidth, 100),
         height: HEIGHT,
-        scales: { x: { time: false }, y: { range: (_, __, max) => [0, Math.max(1, max * 1.1)] } },
+        scales: { y: { range: (_, __, max) => [0, Math.max(1, max * 1.1)] } },
         axes: [
-          { ...axis, values: (_, splits) => splits.map((split) => `${split} s`) },
+          { ...axis, values: (_, splits) => splits.map((at) => timeOf(at, false)), space: 60 },
           { ...axis, size: 42 },
         ],
         series: [
-          { label: 'seconds ago', value: (_, value) => (value == null ? '–' : String(-value)) },
-          series('succeeded', '--closed'),
-          series('failed', '--open'),
-          series('rejected', '--half-open'),
+          { label: 'at', value: (_, at) => (at == null ? '–' : timeOf(at, true)) },
+          series('succeeded', '--line-succeeded'),
+          series('failed', '--line-failed', [7, 3]),
+          series('rejected', '--line-rejected', [2, 3]),
         ],
       },
       [[], [], [], []],
@@ -45,17 +47,22 @@ export class RateChart {
     this.#resized.observe(place);
   }
 
-  draw(rates: readonly Rates[]): void {
-    const missing = HISTORY - rates.length;
-    const column = (value: (rates: Rates) => number): (number | null)[] => [
+  draw(past: readonly Bucket[], now: number): void {
+    const last = Math.floor(now / BUCKET_MS);
+    const missing = BUCKETS - past.length;
+    const perSecond = (value: (bucket: Bucket) => number): (number | null)[] => [
       ...Array<null>(missing).fill(null),
-      ...rates.map(value),
+      // Of the bucket that is not over yet, so far.
+      ...past.map((bucket, index) => {
+        const seconds = index === past.length - 1 ? Math.max((now % BUCKET_MS) / 1_000, 1) : BUCKET_MS / 1_000;
+        return value(bucket) / seconds;
+      }),
     ];
     this.#plot.setData([
-      Array.from({ length: HISTORY }, (_, index) => index - HISTORY + 1),
-      column(({ succeeded }) => succeeded),
-      column(({ failed }) => failed),
-      column(({ rejected }) => rejected),
+      Array.from({ length: BUCKETS }, (_, index) => ((last - BUCKETS + 1 + index) * BUCKET_MS) / 1_000),
+      perSecond(({ succeeded }) => succeeded),
+      perSecond(({ failed }) => failed),
+      perSecond(({ rejected }) => rejected),
     ]);
   }
 
@@ -63,4 +70,9 @@ export class RateChart {
     this.#resized.disconnect();
     this.#plot.destroy();
   }
+}
+
+function timeOf(seconds: number, full: boolean): string {
+  const time = new Date(seconds * 1_000).toLocaleTimeString([], { hour12: false });
+  return full ? time : time.slice(0, 5);
 }

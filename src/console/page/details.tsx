@@ -1,52 +1,29 @@
-import { useEffect, useRef, useState } from 'preact/hooks';
-import { ACTIONS, type Action, type BreakerDetail } from '../api.js';
+import { useEffect, useRef } from 'preact/hooks';
+import { Admin } from './admin.js';
+import { CallsChart } from './calls-chart.js';
+import { useDetail } from './detail-source.js';
 import { StateBadge } from './row.js';
-import { callsPerSecond, type Row, type State } from '../live-store.js';
-import { clock, percent, perSecond, textOf, untilProbe } from '../format.js';
+import { callsPerSecond, notServed, refusedSince, type Row, type State } from '../live-store.js';
+import { count, milliseconds, moment, percent, perSecond, span, textOf, untilProbe } from '../format.js';
 
-const ACTION_WORDS: Readonly<Record<Action, string>> = {
-  open: 'Open the circuit',
-  reset: 'Reset (close)',
-  observe: 'Observe only',
-  enforce: 'Enforce',
-};
+interface Props {
+  readonly state: State;
+  readonly row: Row;
+  readonly onClose: () => void;
+  readonly onTrace: (traceId: string) => void;
+}
 
 /** Everything about one breaker, over the rest of the page. */
-export function Details({ state, row, onClose }: { state: State; row: Row; onClose: () => void }) {
+export function Details({ state, row, onClose, onTrace }: Props) {
   const dialog = useRef<HTMLDialogElement>(null);
-  const [detail, setDetail] = useState<BreakerDetail>();
-  const { name, state: circuit, mode, calls, transitionCount } = row.view;
+  const { view } = row;
+  const { name, worker, state: circuit, mode } = view;
+  const latest = state.transitions.find((transition) => transition.name === name && transition.worker === worker);
+  const detail = useDetail(view, latest?.sequence);
+  const traces = new Set(state.traces.map(({ traceId }) => traceId));
+  const others = [...state.rows.values()].filter((other) => other.view.name === name && other.id !== row.id).length;
 
   useEffect(() => dialog.current?.showModal(), []);
-  useEffect(() => {
-    let wanted = true;
-    void fetch(addressOf(name))
-      .then(async (answer) => {
-        const body: unknown = answer.ok ? await answer.json() : undefined;
-        if (wanted) setDetail(body as BreakerDetail | undefined);
-      })
-      // The header says that the connection is lost. Keep what is shown.
-      .catch(() => {});
-    return () => {
-      wanted = false;
-    };
-  }, [name, transitionCount, mode, circuit]);
-
-  const facts: readonly (readonly [string, string])[] = [
-    ['Failing', `${percent(row.view.failureRate)} of the window`],
-    ['Slow', `${percent(row.view.slowCallRate)} of the window`],
-    ['Calls', perSecond(callsPerSecond(row))],
-    ['Succeeded', calls.success.toLocaleString('en')],
-    ['Failed', calls.failure.toLocaleString('en')],
-    ['Ignored', calls.ignored.toLocaleString('en')],
-    ['Rejected', calls.rejected.toLocaleString('en')],
-    ...(row.view.unenforced > 0
-      ? [['Would have been rejected', row.view.unenforced.toLocaleString('en')] as const]
-      : []),
-    ['In flight', String(calls.inFlight)],
-    ['Since', clock(row.view.lastStateChange)],
-    ...(circuit === 'open' ? [['Next probe', untilProbe(row.view.openUntil, state.now)] as const] : []),
-  ];
 
   return (
     <dialog
@@ -67,29 +44,38 @@ export function Details({ state, row, onClose }: { state: State; row: Row; onClo
           </button>
         </div>
         <p>
-          <StateBadge state={circuit} /> <span class="mode">{mode}</span>{' '}
+          <StateBadge state={circuit} /> <span class="tag">{mode}</span>{' '}
+          {worker !== null && <span class="tag">worker {worker}</span>}{' '}
           {detail?.rule != null && <span class="note">by {detail.rule}</span>}
         </p>
         <dl class="facts">
-          {facts.map(([term, fact]) => (
+          {factsOf(row, state.now).map(([term, fact]) => (
             <div key={term}>
               <dt>{term}</dt>
               <dd>{fact}</dd>
             </div>
           ))}
         </dl>
-        <RateChart row={row} />
-        {state.admin && <Admin name={name} />}
+        <CallsChart row={row} now={state.now} />
+        {state.admin && <Admin name={name} worker={worker} others={others} />}
         <h3>Changes of state</h3>
         {detail === undefined || detail.transitions.length === 0 ? (
           <p class="empty">None yet.</p>
         ) : (
           <ol class="timeline">
-            {detail.transitions.map(({ sequence, at, to, reason }) => (
+            {detail.transitions.map(({ sequence, at, to, reason, traceId }) => (
               <li key={sequence} class={to}>
-                <time dateTime={at}>{clock(at)}</time>
+                <time dateTime={at}>{moment(at, state.now)}</time>
                 <div>
                   <StateBadge state={to} /> {reason}
+                  {traceId !== null && traces.has(traceId) && (
+                    <>
+                      {' · '}
+                      <button type="button" class="link" onClick={() => onTrace(traceId)}>
+                        trace
+                      </button>
+                    </>
+                  )}
                 </div>
               </li>
             ))}
@@ -121,74 +107,35 @@ export function Details({ state, row, onClose }: { state: State; row: Row; onClo
   );
 }
 
-function addressOf(name: string): string {
-  return `breakers/${encodeURIComponent(name)}`;
-}
-
-/** The library that draws it is loaded on first use. */
-function RateChart({ row }: { row: Row }) {
-  const place = useRef<HTMLDivElement>(null);
-  const chart = useRef<import('./chart.js').RateChart>(undefined);
-  const rates = useRef(row.rates);
-  rates.current = row.rates;
-
-  useEffect(() => {
-    let gone = false;
-    void import('./chart.js').then(({ RateChart: Chart }) => {
-      if (gone || place.current === null) return;
-      chart.current = new Chart(place.current);
-      chart.current.draw(rates.current);
-    });
-    return () => {
-      gone = true;
-      chart.current?.destroy();
-      chart.current = undefined;
-    };
-  }, []);
-  useEffect(() => chart.current?.draw(row.rates), [row.rates]);
-  return (
-    <div ref={place} class="chart" role="img" aria-label="Calls per second over the last two minutes, by outcome" />
-  );
-}
-
-// Kept in memory only: a token must not be in the browser's storage.
-let token = '';
-
-function Admin({ name }: { name: string }) {
-  const [given, setGiven] = useState(token);
-  const [answer, setAnswer] = useState('');
-
-  async function act(action: Action) {
-    token = given;
-    const response = await fetch(`${addressOf(name)}/${action}`, {
-      method: 'POST',
-      headers: { authorization: `Bearer ${given}` },
-    }).catch(() => undefined);
-    if (response?.ok === true) setAnswer('Done.');
-    else if (response?.status === 401) setAnswer('The token was not accepted.');
-    else setAnswer(response === undefined ? 'There was no answer.' : await response.text());
-  }
-
-  return (
-    <fieldset class="admin">
-      <legend>Change it</legend>
-      <label>
-        Token{' '}
-        <input
-          type="password"
-          autocomplete="off"
-          value={given}
-          onInput={(event) => setGiven(event.currentTarget.value)}
-        />
-      </label>
-      <div class="buttons">
-        {ACTIONS.map((action) => (
-          <button key={action} type="button" disabled={given === ''} onClick={() => void act(action)}>
-            {ACTION_WORDS[action]}
-          </button>
-        ))}
-      </div>
-      <p role="status">{answer}</p>
-    </fieldset>
-  );
+function factsOf(row: Row, now: number): readonly (readonly [term: string, fact: string])[] {
+  const { view } = row;
+  const { state, calls, trouble, latency, probes, unenforced } = view;
+  return [
+    ['Not served', `${percent(notServed(row, now))} of the last minute’s callers`],
+    ['Failing', `${percent(view.failureRate)} of the window`],
+    ...(view.slowCallRate > 0 ? [['Slow', `${percent(view.slowCallRate)} of the window`] as const] : []),
+    ['Calls', perSecond(callsPerSecond(row, now))],
+    ...(latency === null
+      ? []
+      : ([
+          ['p50', milliseconds(latency.p50)],
+          ['p95', milliseconds(latency.p95)],
+          ['p99', milliseconds(latency.p99)],
+        ] as const)),
+    ['Succeeded', count(calls.success)],
+    ['Failed', count(calls.failure)],
+    ...(calls.ignored > 0 ? [['Ignored', count(calls.ignored)] as const] : []),
+    ['Rejected', count(calls.rejected)],
+    ...(unenforced > 0 ? [['Would have been rejected', count(unenforced)] as const] : []),
+    ['In flight', count(calls.inFlight)],
+    ...(trouble === null
+      ? []
+      : ([
+          ['Not closed', `for ${span(now - Date.parse(trouble.since))}, since ${moment(trouble.since, now)}`],
+          ['Refused since', count(refusedSince(row))],
+        ] as const)),
+    [state === 'closed' ? 'Closed since' : 'Last change', moment(view.lastStateChange, now)],
+    ...(state === 'open' ? [['Next probe', untilProbe(view.openUntil, now)] as const] : []),
+    ...(probes === null ? [] : [['Probes', `${probes.succeeded} of ${probes.needed} good`] as const]),
+  ];
 }

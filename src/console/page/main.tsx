@@ -1,83 +1,36 @@
 import { render } from 'preact';
-import { useEffect, useState } from 'preact/hooks';
+import { useEffect, useRef, useState } from 'preact/hooks';
+import { Announcer, Connection, Headline } from './banner.js';
 import { Breakers } from './breakers.js';
+import { readChoice, writeChoice } from './choice.js';
+import { follow, useStaleness } from './connection.js';
 import { Details } from './details.js';
-import { EMPTY, reduce, type Message, type State } from '../live-store.js';
+import { EMPTY, type Row } from '../live-store.js';
 import { Timeline } from './timeline.js';
 import { Traces } from './traces.js';
-import { STATE_WORDS } from '../format.js';
-
-const RETRY_MS = 5_000;
-// Above this number of changes at once, a screen reader hears their number only.
-const MAX_ANNOUNCED = 3;
-
-/** Keeps what the server sends, and draws at most once per frame. */
-function follow(onState: (state: State) => void): void {
-  let state = EMPTY;
-  let drawing = false;
-
-  function take(message: Message) {
-    state = reduce(state, message);
-    if (drawing) return;
-    drawing = true;
-    requestAnimationFrame(() => {
-      drawing = false;
-      onState(state);
-    });
-  }
-
-  function connect() {
-    const events = new EventSource('events');
-    for (const kind of ['snapshot', 'tick', 'transition', 'traces'] as const) {
-      events.addEventListener(kind, ({ data }: MessageEvent<string>) =>
-        take({ kind, data: JSON.parse(data) as never }),
-      );
-    }
-    events.addEventListener('error', () => {
-      take({ kind: 'lost' });
-      // EventSource reconnects by itself after a lost connection, but not after an answer that was no event stream.
-      if (events.readyState === EventSource.CLOSED) setTimeout(connect, RETRY_MS);
-    });
-  }
-  connect();
-}
-
-/** The address holds the selection, so that it can be shared and the back button works. */
-interface Choice {
-  readonly breaker: string | undefined;
-  readonly trace: string | undefined;
-}
-
-function readChoice(): Choice {
-  const parameters = new URLSearchParams(location.hash.slice(1));
-  return { breaker: parameters.get('breaker') ?? undefined, trace: parameters.get('trace') ?? undefined };
-}
-
-function writeChoice(choice: Choice): void {
-  const parameters = new URLSearchParams();
-  for (const [key, value] of Object.entries(choice)) if (value !== undefined) parameters.set(key, String(value));
-  location.hash = parameters.toString();
-}
 
 function App() {
   const [state, setState] = useState(EMPTY);
   const [choice, setChoice] = useState(readChoice);
+  const heardAt = useRef(0);
   useEffect(() => {
-    follow(setState);
+    follow(setState, () => (heardAt.current = performance.now()));
     addEventListener('hashchange', () => setChoice(readChoice()));
   }, []);
+  const staleMs = useStaleness(state.connected, heardAt);
 
   const open = [...state.rows.values()].filter(({ view }) => view.state === 'open').length;
   useEffect(() => {
     document.title = `${open > 0 ? `(${open} open) ` : ''}${state.service || 'Circuit breakers'}`;
   }, [open, state.service]);
 
-  const onOpen = (breaker: string) => writeChoice({ ...choice, breaker });
+  const onOpen = (breaker: string, worker: string | null) =>
+    writeChoice({ ...readChoice(), breaker, worker: worker ?? undefined });
   const onTrace = (trace: string) => {
-    writeChoice({ breaker: undefined, trace });
+    writeChoice({ trace });
     document.getElementById('traces')?.scrollIntoView({ block: 'nearest' });
   };
-  const chosen = choice.breaker === undefined ? undefined : state.rows.get(choice.breaker);
+  const chosen = choice.breaker === undefined ? undefined : findRow(state.rows.values(), choice.breaker, choice.worker);
 
   return (
     <>
@@ -88,34 +41,49 @@ function App() {
         <h1>
           <img src="page/icon.svg" alt="" width="28" height="28" /> {state.service || 'Circuit breakers'}
         </h1>
-        <p class={`connection ${state.connected ? 'live' : 'lost'}`} role="status">
-          {state.connected ? 'live' : state.loaded ? 'connection lost, retrying' : 'connecting'}
-        </p>
+        <Connection state={state} staleMs={staleMs} />
       </header>
       <Announcer state={state} />
-      {state.panic !== null && (
-        <p class="panic" role="alert">
-          Panic: no call is rejected. {state.panic}
-        </p>
-      )}
-      <main>
-        <Breakers state={state} onOpen={onOpen} />
-        <Timeline state={state} onOpen={onOpen} onTrace={onTrace} />
-        <Traces state={state} selected={choice.trace} onTrace={onTrace} />
-      </main>
+      <div class={staleMs > 0 ? 'content stale' : 'content'}>
+        <Headline state={state} staleMs={staleMs} />
+        {state.panic !== null && (
+          <p class="panic" role="alert">
+            Panic: no call is rejected. {state.panic}
+          </p>
+        )}
+        {state.rulesProblem !== null && (
+          <p class="panic" role="alert">
+            The rules file has changed and cannot be taken; the rules before stay in force. {state.rulesProblem}
+          </p>
+        )}
+        <main>
+          <Breakers state={state} onOpen={onOpen} />
+          <Timeline state={state} onOpen={onOpen} onTrace={onTrace} />
+          <Traces state={state} selected={choice.trace} onTrace={onTrace} onOpen={onOpen} />
+        </main>
+      </div>
       <footer>
         otel-breaker {state.version} · <a href="metrics">metrics</a> · <a href="breakers">breakers as JSON</a> ·{' '}
         <a href="healthz">health</a> · <a href="page/LICENSES.txt">licences</a>
       </footer>
       {chosen !== undefined && (
         <Details
-          key={chosen.view.name}
+          key={chosen.id}
           state={state}
           row={chosen}
-          onClose={() => writeChoice({ ...readChoice(), breaker: undefined })}
+          onTrace={onTrace}
+          onClose={() => writeChoice({ trace: readChoice().trace })}
         />
       )}
     </>
+  );
+}
+
+/** The breaker of that name in that worker; where no worker is named, in any. */
+function findRow(rows: Iterable<Row>, name: string, worker: string | undefined): Row | undefined {
+  const named = Array.from(rows).filter(({ view }) => view.name === name);
+  return (
+    named.find(({ view }) => (view.worker ?? undefined) === worker) ?? (worker === undefined ? named[0] : undefined)
   );
 }
 
@@ -123,30 +91,6 @@ function App() {
 function focusOn(event: Event, id: string): void {
   event.preventDefault();
   document.querySelector<HTMLElement>(`#${id} input`)?.focus();
-}
-
-/** Tells screen readers what has changed, once. */
-function Announcer({ state: { transitions, loaded } }: { state: State }) {
-  const [said, setSaid] = useState<number>();
-  const [text, setText] = useState('');
-  const newest = transitions[0]?.sequence ?? 0;
-  useEffect(() => {
-    if (!loaded) return;
-    setSaid(newest);
-    // Do not announce what happened before the page was opened.
-    if (said === undefined || newest <= said) return;
-    const fresh = transitions.filter(({ sequence }) => sequence > said);
-    setText(
-      fresh.length > MAX_ANNOUNCED
-        ? `${fresh.length} circuits changed their state`
-        : fresh.map(({ name, to, reason }) => `${name} is ${STATE_WORDS[to]}: ${reason}`).join('. '),
-    );
-  }, [loaded, newest]);
-  return (
-    <div class="unseen" aria-live="polite" data-announcer>
-      {text}
-    </div>
-  );
 }
 
 render(<App />, document.getElementById('app')!);

@@ -1,6 +1,7 @@
 import { Component } from 'preact';
-import { callsPerSecond, type Rates, type Row } from '../live-store.js';
-import { percent, perSecond, STATE_SIGNS, STATE_WORDS, untilProbe } from '../format.js';
+import { callsPerSecond, notServed, recentCalls, sum, type Bucket, type Row } from '../live-store.js';
+import { count, milliseconds, percent, perSecond, STATE_SIGNS, STATE_WORDS, untilProbe } from '../format.js';
+import { BUCKETS } from '../api.js';
 import type { CircuitState } from '../../breaker/state.js';
 
 export function StateBadge({ state }: { state: CircuitState }) {
@@ -11,26 +12,24 @@ export function StateBadge({ state }: { state: CircuitState }) {
   );
 }
 
-const SECONDS = 60;
 const WIDTH = 120;
 const HEIGHT = 22;
 
-/** Calls of the last minute; failed and rejected ones in red. */
-function Sparkline({ rates }: { rates: readonly Rates[] }) {
-  const shown = rates.slice(-SECONDS);
-  const top = Math.max(1, ...shown.map(({ succeeded, failed, rejected }) => succeeded + failed + rejected));
-  const from = SECONDS - shown.length;
-  const area = (value: (rates: Rates) => number) => {
+/** Calls of the last minutes; failed and rejected ones in the colour of open circuits. */
+function Sparkline({ past }: { past: readonly Bucket[] }) {
+  const top = Math.max(1, ...past.map(sum));
+  const from = BUCKETS - past.length;
+  const area = (value: (bucket: Bucket) => number) => {
     let path = '';
-    shown.forEach((point, index) => {
-      const x = (((from + index) / (SECONDS - 1)) * WIDTH).toFixed(0);
-      path += `${path === '' ? `M${x} ${HEIGHT}L` : 'L'}${x} ${(HEIGHT - (value(point) / top) * (HEIGHT - 1)).toFixed(1)}`;
+    past.forEach((bucket, index) => {
+      const x = (((from + index) / (BUCKETS - 1)) * WIDTH).toFixed(0);
+      path += `${path === '' ? `M${x} ${HEIGHT}L` : 'L'}${x} ${(HEIGHT - (value(bucket) / top) * (HEIGHT - 1)).toFixed(1)}`;
     });
     return path === '' ? '' : `${path}L${WIDTH} ${HEIGHT}Z`;
   };
   return (
     <svg class="spark" viewBox={`0 0 ${WIDTH} ${HEIGHT}`} preserveAspectRatio="none" aria-hidden="true">
-      <path class="all" d={area(({ succeeded, failed, rejected }) => succeeded + failed + rejected)} />
+      <path class="all" d={area(sum)} />
       <path class="bad" d={area(({ failed, rejected }) => failed + rejected)} />
     </svg>
   );
@@ -38,46 +37,90 @@ function Sparkline({ rates }: { rates: readonly Rates[] }) {
 
 interface Props {
   readonly row: Row;
+  /** In the whole list, from 1. */
+  readonly index: number;
   readonly now: number;
   /** The Tab key reaches one row; arrow keys go to the others. */
   readonly tabbable: boolean;
-  readonly onOpen: (name: string) => void;
+  readonly onOpen: (name: string, worker: string | null) => void;
 }
 
-/** One breaker of the list. Drawn again only when its data changes. */
+/** One breaker of the list. Drawn again only when something of it, or its time, changes. */
 export class BreakerRow extends Component<Props> {
-  override shouldComponentUpdate(next: Props): boolean {
-    return next.row !== this.props.row || next.tabbable !== this.props.tabbable;
+  override shouldComponentUpdate({ row, now, index, tabbable }: Props): boolean {
+    const before = this.props;
+    const isTimed = row.past.length > 0 || row.view.state !== 'closed';
+    return (
+      row !== before.row || index !== before.index || tabbable !== before.tabbable || (isTimed && now !== before.now)
+    );
   }
 
-  render({ row, now, tabbable, onOpen }: Props) {
+  render({ row, index, now, tabbable, onOpen }: Props) {
     const { view } = row;
-    const { name, state, mode, failureRate, calls } = view;
+    const { id } = row;
+    const { name, worker, state, mode, failureRate, calls, unenforced, trouble, probes, latency } = view;
+    const unserved = notServed(row, now);
     return (
-      <div role="row" class={`row ${state}`}>
+      <div role="row" class={`row ${state}`} aria-rowindex={index + 1}>
         <div role="cell" class="name">
-          <button type="button" data-row={name} tabIndex={tabbable ? 0 : -1} onClick={() => onOpen(name)}>
-            {name}
-          </button>
-          {mode !== 'enforce' && <span class="mode">{mode}</span>}
+          <div class="who">
+            <button
+              type="button"
+              data-row={id}
+              title={name}
+              tabIndex={tabbable ? 0 : -1}
+              onClick={() => onOpen(name, worker)}
+            >
+              {name}
+            </button>
+            {worker !== null && <span class="tag">worker {worker}</span>}
+            {mode !== 'enforce' && <span class="tag">{mode}</span>}
+          </div>
+          {trouble !== null && (
+            <div class="why" title={trouble.reason}>
+              {trouble.reason}
+            </div>
+          )}
         </div>
         <div role="cell" class="state">
           <StateBadge state={state} />
         </div>
         <div role="cell" class="probe">
           {state === 'open' && <span title="Next probe">{untilProbe(view.openUntil, now)}</span>}
+          {probes !== null && (
+            <span title="Probes that succeeded in a row">
+              {probes.succeeded} of {probes.needed} good
+            </span>
+          )}
         </div>
-        <div role="cell" class={`number failing ${failureRate > 0 ? 'some' : ''}`}>
-          {percent(failureRate)}
+        <div role="cell" class={`number unserved ${unserved > 0 ? 'some' : ''}`}>
+          <span title="Share of the last minute’s callers that got no answer">{percent(unserved)}</span>
+          {failureRate > 0 && (
+            <small title="Share of failures within the window, by which the circuit is judged">
+              window {percent(failureRate)}
+            </small>
+          )}
         </div>
         <div role="cell" class="number rate">
-          {perSecond(callsPerSecond(row))}
+          {perSecond(callsPerSecond(row, now))}
         </div>
-        <div role="cell" class="number rejected">
-          {(calls.rejected + view.unenforced).toLocaleString('en')}
+        <div role="cell" class="number refused">
+          {count(calls.rejected)}
+          {unenforced > 0 && (
+            <small title="Not rejected, in mode observe or in panic">+ {count(unenforced)} not enforced</small>
+          )}
+        </div>
+        <div role="cell" class="number latency">
+          {latency !== null && (
+            <span
+              title={`p50 ${milliseconds(latency.p50)}, p95 ${milliseconds(latency.p95)}, p99 ${milliseconds(latency.p99)}`}
+            >
+              {milliseconds(latency.p95)}
+            </span>
+          )}
         </div>
         <div role="cell" class="trend">
-          <Sparkline rates={row.rates} />
+          <Sparkline past={recentCalls(row, now)} />
         </div>
       </div>
     );

@@ -1,28 +1,21 @@
-import { useEffect, useState } from 'preact/hooks';
-import type { SpanView, TraceView } from '../api.js';
+import type { TraceView } from '../api.js';
 import type { State } from '../live-store.js';
-import {
-  breakerEvent,
-  breakerEvents,
-  clock,
-  milliseconds,
-  STATE_SIGNS,
-  textOf,
-  titleOf,
-  type BreakerEvent,
-} from '../format.js';
+import { breakerEvents, milliseconds, moment, STATE_SIGNS, titleOf, type BreakerEvent } from '../format.js';
+import { Waterfall } from './waterfall.js';
 
-const MAX_SHOWN = 60;
+const MAX_SHOWN = 100;
 
 /** The latest traces in which breakers did something, and one of them as a waterfall. */
 export function Traces({
   state,
   selected,
   onTrace,
+  onOpen,
 }: {
   state: State;
   selected: string | undefined;
   onTrace: (traceId: string) => void;
+  onOpen: (name: string, worker: string | null) => void;
 }) {
   const { traces } = state;
   const trace = traces.find(({ traceId }) => traceId === selected) ?? traces[0];
@@ -51,10 +44,16 @@ export function Traces({
         <div class="traces">
           <ul aria-label="Latest traces" class="trace-list">
             {traces.slice(0, MAX_SHOWN).map((item) => (
-              <TraceItem key={item.traceId} trace={item} current={item === trace} onTrace={onTrace} />
+              <TraceItem
+                key={`${item.worker} ${item.traceId}`}
+                trace={item}
+                now={state.now}
+                current={item === trace}
+                onTrace={onTrace}
+              />
             ))}
           </ul>
-          <Waterfall trace={trace} known={traces} onTrace={onTrace} />
+          <Waterfall trace={trace} known={traces} onTrace={onTrace} onOpen={onOpen} />
         </div>
       )}
     </section>
@@ -63,10 +62,12 @@ export function Traces({
 
 function TraceItem({
   trace,
+  now,
   current,
   onTrace,
 }: {
   trace: TraceView;
+  now: number;
   current: boolean;
   onTrace: (traceId: string) => void;
 }) {
@@ -75,8 +76,9 @@ function TraceItem({
   return (
     <li>
       <button type="button" aria-current={current ? 'true' : undefined} onClick={() => onTrace(trace.traceId)}>
-        <span class="when">{clock(trace.start)}</span> <span class="what">{titleOf(trace.spans[0]!)}</span>{' '}
+        <span class="when">{moment(trace.start, now)}</span> <span class="what">{titleOf(trace.spans[0]!)}</span>{' '}
         <span class="long">{milliseconds(trace.durationMs)}</span>
+        {trace.worker !== null && <span class="tag">worker {trace.worker}</span>}
         {first !== undefined && (
           <span class={`sum ${first.kind}`}>
             <span aria-hidden="true">{signOf(first)}</span> {first.title}
@@ -90,161 +92,4 @@ function TraceItem({
 
 function signOf({ kind }: BreakerEvent): string {
   return kind === 'rejected' ? '✕' : STATE_SIGNS[kind];
-}
-
-interface WaterfallProps {
-  readonly trace: TraceView;
-  readonly known: readonly TraceView[];
-  readonly onTrace: (traceId: string) => void;
-}
-
-function Waterfall({ trace, known, onTrace }: WaterfallProps) {
-  const [spanId, setSpanId] = useState<string>();
-  useEffect(() => setSpanId(undefined), [trace.traceId]);
-  const lines = inTreeOrder(trace.spans);
-  // Select the span with an event: people open a trace to see it.
-  const span =
-    trace.spans.find((candidate) => candidate.spanId === spanId) ??
-    trace.spans.find(({ events }) => events.some((event) => breakerEvent(event) !== undefined)) ??
-    trace.spans[0]!;
-  const total = Math.max(trace.durationMs, 0.001);
-
-  return (
-    <div
-      class="waterfall"
-      role="group"
-      aria-label={`Trace ${titleOf(trace.spans[0]!)}, ${milliseconds(trace.durationMs)}`}
-    >
-      <div class="scale" aria-hidden="true">
-        {[0, 0.25, 0.5, 0.75, 1].map((part) => (
-          <span key={part}>{milliseconds(total * part)}</span>
-        ))}
-      </div>
-      <ol>
-        {lines.map(({ item, depth }) => (
-          <li key={item.spanId}>
-            <button
-              type="button"
-              class="span"
-              aria-pressed={item === span}
-              aria-label={describe(item)}
-              onClick={() => setSpanId(item.spanId)}
-            >
-              <span class="label" style={{ paddingInlineStart: `${Math.min(depth, 8) * 0.9}rem` }}>
-                {item.failed && <span class="failed">!</span>} {titleOf(item)}
-              </span>
-              <span class="track">
-                <span
-                  class={`bar-of-time ${item.kind} ${item.failed ? 'failed' : ''}`}
-                  style={{
-                    insetInlineStart: `${(item.startMs / total) * 100}%`,
-                    inlineSize: `max(2px, ${(item.durationMs / total) * 100}%)`,
-                  }}
-                />
-                {item.events.map((event, index) => {
-                  const ours = breakerEvent(event);
-                  const at = { insetInlineStart: `${Math.min((event.atMs / total) * 100, 100)}%` };
-                  return ours === undefined ? (
-                    <span key={index} class="dot" style={at} title={event.name} />
-                  ) : (
-                    <span
-                      key={index}
-                      class={`diamond ${ours.kind}`}
-                      style={at}
-                      title={`${ours.title}: ${ours.reason}`}
-                    />
-                  );
-                })}
-              </span>
-              <span class="long">{milliseconds(item.durationMs)}</span>
-            </button>
-          </li>
-        ))}
-      </ol>
-      {trace.droppedSpans > 0 && <p class="note">{trace.droppedSpans} more spans were too many to keep.</p>}
-      <SpanDetail span={span} known={known} onTrace={onTrace} />
-    </div>
-  );
-}
-
-function SpanDetail({
-  span,
-  known,
-  onTrace,
-}: {
-  span: SpanView;
-  known: readonly TraceView[];
-  onTrace: (traceId: string) => void;
-}) {
-  return (
-    <div class="span-detail" aria-live="off">
-      <h3>{titleOf(span)}</h3>
-      {span.events.map((event, index) => {
-        const ours = breakerEvent(event);
-        if (ours === undefined) return null;
-        const { openedBy } = ours;
-        const opener = known.find(({ traceId }) => traceId === openedBy?.traceId);
-        return (
-          <p key={index} class={`event ${ours.kind}`}>
-            <strong>
-              <span aria-hidden="true">◆</span> {ours.title}
-            </strong>{' '}
-            after {milliseconds(event.atMs)}: {ours.reason}
-            {opener !== undefined && (
-              <>
-                {' '}
-                <button type="button" class="link" onClick={() => onTrace(opener.traceId)}>
-                  Show the call that opened the circuit
-                </button>
-              </>
-            )}
-            {openedBy !== undefined && opener === undefined && (
-              <>
-                {' '}
-                Opened by trace <code>{openedBy.traceId}</code>.
-              </>
-            )}
-          </p>
-        );
-      })}
-      <dl>
-        {Object.entries(span.attributes).map(([key, value]) => (
-          <div key={key}>
-            <dt>{key}</dt>
-            <dd>{textOf(value)}</dd>
-          </div>
-        ))}
-      </dl>
-    </div>
-  );
-}
-
-function describe(span: SpanView): string {
-  const events = span.events.map(breakerEvent).filter((event) => event !== undefined);
-  return [
-    `${titleOf(span)}, ${span.kind}, ${milliseconds(span.durationMs)}${span.failed ? ', failed' : ''}`,
-    ...events.map(({ title, reason }) => `${title}: ${reason}`),
-  ].join('. ');
-}
-
-/** Children under their parents, each generation in the order of its start. */
-export function inTreeOrder(spans: readonly SpanView[]): { item: SpanView; depth: number }[] {
-  const ids = new Set(spans.map(({ spanId }) => spanId));
-  const children = new Map<string, SpanView[]>();
-  for (const span of spans) {
-    // A parent in another process, or one that was dropped, makes its child a root here.
-    const parent = span.parentSpanId !== null && ids.has(span.parentSpanId) ? span.parentSpanId : '';
-    const siblings = children.get(parent);
-    if (siblings === undefined) children.set(parent, [span]);
-    else siblings.push(span);
-  }
-  const lines: { item: SpanView; depth: number }[] = [];
-  const add = (parent: string, depth: number) => {
-    for (const item of children.get(parent) ?? []) {
-      lines.push({ item, depth });
-      add(item.spanId, depth + 1);
-    }
-  };
-  add('', 0);
-  return lines;
 }

@@ -1,7 +1,15 @@
 import type { ChildProcess } from 'node:child_process';
 import type { Cluster, Worker } from 'node:cluster';
 import { subscribe, unsubscribe } from 'node:diagnostics_channel';
-import { quietly, Reports, type Report, type Reporter } from './reports.js';
+import {
+  Inquiries,
+  quietly,
+  Reports,
+  type Report,
+  type Reporter,
+  type Respondent,
+  type WorkerAnswer,
+} from './reports.js';
 
 /**
  * Node hands on messages with a `cmd` like this as `internalMessage`, not as `message`: the application sees none of them
@@ -9,13 +17,16 @@ import { quietly, Reports, type Report, type Reporter } from './reports.js';
  */
 const COMMAND = 'NODE_OTEL_BREAKER';
 // Two releases of this package may meet here.
-const VERSION = 1;
+const VERSION = 2;
 
 type Message =
   | { readonly act: 'hello' }
   | { readonly act: 'welcome' }
   | { readonly act: 'ask'; readonly round: number }
-  | { readonly act: 'answer'; readonly round: number; readonly reports: readonly Report[] };
+  | { readonly act: 'answer'; readonly round: number; readonly reports: readonly Report[] }
+  | { readonly act: 'question'; readonly round: number; readonly question: unknown; readonly only?: string | undefined }
+  | { readonly act: 'reply'; readonly round: number; readonly answers: readonly WorkerAnswer[] }
+  | { readonly act: 'news'; readonly news: unknown };
 
 const INTERNAL = 'internalMessage';
 // A scraper waits for ten seconds by default, and a worker's own threads have half of this.
@@ -43,18 +54,23 @@ export function listenToWorkers(welcomes: () => boolean): Reporter {
       for (const worker of listening.keys()) send(worker.process, { act: 'ask', round });
     },
   });
+  const inquiries = new Inquiries<Worker>(PATIENCE_MS);
+  const announced: unknown[] = [];
 
   function hear(worker: Worker, message: Message | undefined): void {
-    if (message?.act === 'hello' && welcomes()) {
-      reports.heard(worker, 0, []);
-      send(worker.process, { act: 'welcome' });
-    } else if (message?.act === 'answer') {
-      const under = (own: string) => (own === '' ? String(worker.id) : `${worker.id}-${own}`);
-      reports.heard(
-        worker,
-        message.round,
-        message.reports.map((report) => ({ ...report, worker: under(report.worker) })),
-      );
+    // What is told of `own`, by its name among all workers.
+    const under = <T extends { readonly worker: string }>(own: T) => ({ ...own, worker: nameOf(worker, own.worker) });
+    switch (message?.act) {
+      case 'hello':
+        reports.heard(worker, 0, []);
+        if (welcomes()) send(worker.process, { act: 'welcome' });
+        for (const news of announced) send(worker.process, { act: 'news', news });
+        break;
+      case 'answer':
+        reports.heard(worker, message.round, message.reports.map(under));
+        break;
+      case 'reply':
+        inquiries.heard(worker, message.round, message.answers.map(under));
     }
   }
 
@@ -74,13 +90,42 @@ export function listenToWorkers(welcomes: () => boolean): Reporter {
   subscribe('child_process', onChild);
   return {
     reports: () => reports.all(),
+    get size() {
+      return reports.workers().length;
+    },
+    ask: async (question, only) => {
+      const asked = reports.workers().filter((worker) => only === undefined || ownNameOf(worker, only) !== undefined);
+      const answers = await inquiries.ask(asked, (round) => {
+        for (const worker of asked) {
+          const own = only === undefined ? undefined : ownNameOf(worker, only);
+          send(worker.process, { act: 'question', round, question, only: own });
+        }
+      });
+      return asked.flatMap((worker) => answers.get(worker) ?? [{ worker: String(worker.id), answer: undefined }]);
+    },
+    announce: (news) => {
+      announced.push(news);
+      for (const worker of reports.workers()) send(worker.process, { act: 'news', news });
+    },
     stop: () => {
       unsubscribe('child_process', onChild);
       for (const [worker, listener] of listening) worker.process.off(INTERNAL, listener);
       listening.clear();
       reports.clear();
+      inquiries.clear();
     },
   };
+}
+
+/** The name of what a worker calls `own`, among all workers. */
+function nameOf({ id }: Worker, own: string): string {
+  return own === '' ? String(id) : `${id}-${own}`;
+}
+
+/** What the worker itself calls the one that is named so here; `undefined` where it is another worker's. */
+function ownNameOf({ id }: Worker, name: string): string | undefined {
+  if (name === String(id)) return '';
+  return name.startsWith(`${id}-`) ? name.slice(`${id}-`.length) : undefined;
 }
 
 /**
@@ -88,15 +133,30 @@ export function listenToWorkers(welcomes: () => boolean): Reporter {
  *
  * @param tell never rejects
  * @param onWelcome the primary publishes them
+ * @param respondent answers what the console of the primary asks; never rejects
  * @returns stops that
  */
-export function reportToPrimary(tell: () => Promise<readonly Report[]>, onWelcome: () => void): () => void {
+export function reportToPrimary(
+  tell: () => Promise<readonly Report[]>,
+  onWelcome: () => void,
+  respondent: Respondent,
+): () => void {
+  const reply = (message: Message) => quietly(() => send(process as Channel, message));
   function hear(message: Message | undefined): void {
-    if (message?.act === 'welcome') onWelcome();
-    if (message?.act !== 'ask') return;
-    const { round } = message;
-    const answer = (reports: readonly Report[]) => send(process as Channel, { act: 'answer', round, reports });
-    void tell().then((reports) => quietly(() => answer(reports)));
+    switch (message?.act) {
+      case 'welcome':
+        return onWelcome();
+      case 'news':
+        return respondent.hear(message.news);
+      case 'ask': {
+        const { round } = message;
+        return void tell().then((reports) => reply({ act: 'answer', round, reports }));
+      }
+      case 'question': {
+        const { round, question, only } = message;
+        return void respondent.answer(question, only).then((answers) => reply({ act: 'reply', round, answers }));
+      }
+    }
   }
   const listener = (message: unknown) => quietly(() => hear(read(message)));
   process.on(INTERNAL, listener);

@@ -198,6 +198,11 @@ export class BreakerMetrics {
     breaker.recordDurations(undefined);
   }
 
+  /** How long the calls of a breaker took; `undefined` where none has ended yet. */
+  durationsOf(breaker: CircuitBreaker): DurationTotals | undefined {
+    return this.#durations.get(breaker)?.totals();
+  }
+
   /** What there is to tell of each breaker now: copies, which do not change while they are written down. */
   numbers(): BreakerNumbers[] {
     this.#lookForHangingCalls();

@@ -15,10 +15,33 @@ export interface Report {
   readonly standings?: readonly Standing[];
 }
 
+/** What one worker answers to a question of the console: plain data, `undefined` where it did not answer in time. */
+export interface WorkerAnswer {
+  readonly worker: string;
+  readonly answer: unknown;
+}
+
+/** What a worker does with what the console asks and tells; telemetry passes it on and knows nothing of it. */
+export interface Respondent {
+  /** @param only the one worker that is meant, as this one's asker knows it; '' is this one, default all */
+  answer(question: unknown, only?: string): Promise<readonly WorkerAnswer[]>;
+  hear(news: unknown): void;
+}
+
 /** Somebody who knows of workers. */
 export interface Reporter {
   /** What they have counted so far; of those that are busy, what they last said. */
   reports(): Promise<readonly Report[]>;
+  /**
+   * Asks them something else than numbers, and waits once for those that are busy.
+   *
+   * @param only the one worker that is meant; default all
+   */
+  ask(question: unknown, only?: string): Promise<readonly WorkerAnswer[]>;
+  /** How many there are. */
+  readonly size: number;
+  /** Tells them something, and those that come later as well. Nobody answers. */
+  announce(news: unknown): void;
   stop(): void;
 }
 
@@ -64,6 +87,12 @@ export class Reports<Worker> {
     this.#answered?.();
   }
 
+  /** Those that have been heard and live. */
+  workers(): Worker[] {
+    this.#forgetDead();
+    return [...this.#known.keys()];
+  }
+
   async all(): Promise<Report[]> {
     this.#forgetDead();
     if (this.#known.size === 0) return [];
@@ -101,12 +130,67 @@ export class Reports<Worker> {
   }
 }
 
+interface Inquiry<Worker> {
+  readonly owing: Set<Worker>;
+  readonly answers: Map<Worker, readonly WorkerAnswer[]>;
+  end(): void;
+}
+
+/** Questions to workers, each with answers of its own. Who did not answer in time is not waited for until it does. */
+export class Inquiries<Worker> {
+  readonly #open = new Map<number, Inquiry<Worker>>();
+  readonly #late = new Set<Worker>();
+  #round = 0;
+
+  /** @param patience how long to wait, in milliseconds */
+  constructor(private readonly patience: number) {}
+
+  /** @param send puts the question to all of them */
+  ask(
+    workers: readonly Worker[],
+    send: (round: number) => void,
+  ): Promise<ReadonlyMap<Worker, readonly WorkerAnswer[]>> {
+    const answers = new Map<Worker, readonly WorkerAnswer[]>();
+    if (workers.length === 0) return Promise.resolve(answers);
+    const round = ++this.#round;
+    for (const worker of this.#late) if (!workers.includes(worker)) this.#late.delete(worker);
+    return new Promise((resolve) => {
+      const owing = new Set(workers.filter((worker) => !this.#late.has(worker)));
+      const end = () => {
+        clearTimeout(timer);
+        this.#open.delete(round);
+        for (const worker of owing) this.#late.add(worker);
+        resolve(answers);
+      };
+      const timer = setTimeout(end, this.patience);
+      timer.unref();
+      this.#open.set(round, { owing, answers, end });
+      send(round);
+      if (owing.size === 0) end();
+    });
+  }
+
+  heard(worker: Worker, round: number, answers: readonly WorkerAnswer[]): void {
+    this.#late.delete(worker);
+    const inquiry = this.#open.get(round);
+    if (inquiry === undefined) return;
+    inquiry.answers.set(worker, answers);
+    inquiry.owing.delete(worker);
+    if (inquiry.owing.size === 0) inquiry.end();
+  }
+
+  clear(): void {
+    for (const { end } of this.#open.values()) end();
+    this.#late.clear();
+  }
+}
+
 /** Does something for a message or an event that the application knows nothing of: an error must not become its own. */
 export function quietly(act: () => void): void {
   try {
     act();
   } catch (error) {
-    log.warn('metrics of workers may be missing', error);
+    log.warn('what workers tell may be missing', error);
   }
 }
 
