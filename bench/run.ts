@@ -1,17 +1,20 @@
 /**
  * `npm run bench`: everything side by side and interleaved, each contender in processes of its own; prints the tables and
- * writes them to docs/performance.md, and the figures to bench/results.json. Takes about nine minutes.
+ * writes them to docs/performance.md, and the figures to bench/results.json. Takes about twelve minutes.
+ *
+ *     --only clients,calls,scale,startup   measures a part anew and keeps the figures of the others
  */
 import { execFileSync } from 'node:child_process';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { cpus } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
-import { measureClients, type ClientCosts } from './clients.js';
 import { CONTENDERS } from './contenders.js';
 import { goalsTable } from './goals.js';
 import type { Memory, Scale } from './scale-worker.js';
 import { spread, type Spread } from './spread.js';
+import { measureAllStreams, type ClientOnStreams } from './streams/all.js';
+import { formatInterval } from './streams/interval.js';
 import { measureStartup, type Startup } from './startup.js';
 import type { Measurement, Scenario } from './worker.js';
 
@@ -33,23 +36,34 @@ export interface Results {
   /** Of a breaker without calls, by contender. */
   readonly memory: Readonly<Record<string, Memory>>;
   readonly scale: Scale;
-  readonly clients: readonly ClientCosts[];
+  readonly clients: readonly ClientOnStreams[];
   readonly startup: readonly Startup[];
 }
 
 async function main(): Promise<void> {
-  const { values } = parseArgs({ options: { rounds: { type: 'string', default: '3' } } });
+  const { values } = parseArgs({
+    options: {
+      rounds: { type: 'string', default: '3' },
+      only: { type: 'string' },
+      sets: { type: 'string', default: '8' },
+    },
+  });
   const rounds = Number(values.rounds);
+  const file = join(ROOT, 'bench/results.json');
+  const known = JSON.parse(readFileSync(file, 'utf8')) as Results;
+  const isAsked = (part: string) => values.only === undefined || values.only.split(',').includes(part);
   const results: Results = {
     machine: `Node ${process.versions.node}, ${cpus().length} × ${cpus()[0]?.model ?? 'unknown processor'}`,
     rounds,
-    calls: measureCalls(rounds),
-    memory: measureMemory(),
-    scale: worker<Scale>('scale-worker.ts'),
-    clients: await measureClients(Math.ceil(rounds / 2), (client) => tell(`client ${client}`)),
-    startup: measureStartup(ROOT, 3 * rounds),
+    calls: isAsked('calls') ? measureCalls(rounds) : known.calls,
+    memory: isAsked('scale') ? measureMemory() : known.memory,
+    scale: isAsked('scale') ? worker<Scale>('scale-worker.ts') : known.scale,
+    clients: isAsked('clients')
+      ? await measureAllStreams(join(ROOT, 'dist'), Number(values.sets), (client) => tell(`client ${client}`))
+      : known.clients,
+    startup: isAsked('startup') ? measureStartup(ROOT, 3 * rounds) : known.startup,
   };
-  writeFileSync(join(ROOT, 'bench/results.json'), `${JSON.stringify(results, null, 2)}\n`);
+  writeFileSync(file, `${JSON.stringify(results, null, 2)}\n`);
   const tables = {
     bench: `${results.machine}; medians of ${rounds} rounds.\n\n${callsTable(results)}`,
     scale: scaleTable(results),
@@ -125,6 +139,7 @@ function scaleTable({ memory, scale }: Results): string {
     ['match a new target against 1,000 rules, none of which is about it', `${integer(scale.ruleMiss)} ns`],
     ['read the numbers of 1,000 breakers (CPU)', `${scale.collect.toFixed(1)} ms`],
     ['answer a scrape of 1,000 breakers, 24,000 lines (CPU)', `${integer(scale.page)} ms`],
+    ['… the longest turn of the event loop meanwhile', `${scale.longestTurn.toFixed(1)} ms`],
   ];
   return [table(['10,000 idle breakers', 'bytes each', 'timers each'], rows), table(['otel-breaker', ''], costs)].join(
     '\n\n',
@@ -132,16 +147,26 @@ function scaleTable({ memory, scale }: Results): string {
 }
 
 function clientsTable({ clients }: Results): string {
-  const rows = clients.map(({ client, microseconds, added }) => [
+  const time = clients.map(({ client, alone, traced }) => [
     client,
-    ...[microseconds.nothing, microseconds['otel-breaker'], microseconds.OpenTelemetry, microseconds.both].map(
-      ({ median }) => median.toFixed(1),
-    ),
-    percent(added.alone.median),
-    percent(added.besideOpenTelemetry.median),
+    formatInterval(alone.microseconds, 2),
+    ...alone.added.map(({ microseconds }) => formatInterval(microseconds, 2)),
+    formatInterval(traced.microseconds, 2),
+    ...traced.added.map(({ microseconds }) => formatInterval(microseconds, 2)),
   ]);
-  const heads = ['µs of CPU per call', 'nothing', 'otel-breaker', 'OpenTelemetry', 'both'];
-  return table([...heads, 'otel-breaker adds', 'beside OpenTelemetry it adds'], rows);
+  const bytes = clients.map(({ client, alone }) => [
+    client,
+    formatInterval(alone.bytes, 0),
+    ...alone.added.map((one) => formatInterval(one.bytes, 0)),
+  ]);
+  const arms = ['A/A', 'floor', 'otel-breaker'];
+  return [
+    table(
+      ['µs of CPU for a call', 'nothing', ...arms.map((arm) => `+ ${arm}`), 'OpenTelemetry', '+ otel-breaker'],
+      time,
+    ),
+    table(['bytes allocated for a call', 'nothing', ...arms.map((arm) => `+ ${arm}`)], bytes),
+  ].join('\n\n');
 }
 
 function startupTable({ startup }: Results): string {
@@ -178,10 +203,6 @@ function writeBetween(mark: string, text: string): void {
 
 function integer(value: number): string {
   return Math.round(value).toLocaleString('en-US');
-}
-
-function percent(share: number): string {
-  return `${share < 0 ? '−' : '+'}${Math.abs(share * 100).toFixed(1)} %`;
 }
 
 void main();

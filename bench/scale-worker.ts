@@ -1,9 +1,14 @@
 /** Measures what many breakers, many names and many rules cost, in a process of its own, and prints the result as JSON. */
+import { PrometheusExporter } from '@opentelemetry/exporter-prometheus';
+import { MeterProvider } from '@opentelemetry/sdk-metrics';
 import { createHook } from 'node:async_hooks';
+import { execFileSync } from 'node:child_process';
+import { join } from 'node:path';
 import { createServer, get, type IncomingMessage } from 'node:http';
 import { once } from 'node:events';
 import type { AddressInfo } from 'node:net';
 import { CONTENDERS, publish } from './contenders.js';
+import { spread } from './spread.js';
 
 type OtelBreaker = typeof import('../src/index.js');
 const { CircuitBreakerRegistry } = require('../dist/src/index.js') as OtelBreaker;
@@ -27,8 +32,14 @@ export interface Scale {
   readonly ruleMiss: number;
   /** Milliseconds of CPU to read the numbers of a thousand breakers … */
   readonly collect: number;
-  /** … and to answer a scrape of them, whose text OpenTelemetry's exporter writes. */
+  /** … and to answer a scrape of them. */
   readonly page: number;
+  /** The longest turn of the event loop meanwhile, in milliseconds, in the median of several scrapes. */
+  readonly longestTurn: number;
+  /** The longest one within the two seconds after the first line of an application under the preload. */
+  readonly startingTurn: number;
+  /** Nanoseconds of one `record` of a histogram of OpenTelemetry's SDK, with the labels of a breaker. */
+  readonly histogramRecord: number;
 }
 
 const BREAKERS = 10_000;
@@ -63,6 +74,8 @@ async function scale(): Promise<Scale> {
     registryLookUp: registryLookUp(),
     ...ruleMatching(),
     ...(await scrape()),
+    startingTurn: startingTurn(),
+    histogramRecord: histogramRecord(),
   };
 }
 
@@ -114,7 +127,7 @@ function fastest<T>(items: readonly T[], act: (item: T) => unknown): number {
   return found === items ? NaN : best;
 }
 
-async function scrape(): Promise<Pick<Scale, 'collect' | 'page'>> {
+async function scrape(): Promise<Pick<Scale, 'collect' | 'page' | 'longestTurn'>> {
   const registry = new CircuitBreakerRegistry();
   const { metrics, page } = publish(registry, 'own exporter');
   for (let index = 0; index < SCRAPED; index++) {
@@ -131,9 +144,63 @@ async function scrape(): Promise<Pick<Scale, 'collect' | 'page'>> {
   const measured = {
     collect: await cheapest(() => Promise.resolve(metrics.numbers())),
     page: await cheapest(() => bodyOf(`http://127.0.0.1:${port}/metrics`)),
+    longestTurn: await longestTurn(() => bodyOf(`http://127.0.0.1:${port}/metrics`)),
   };
   server.close();
   return measured;
+}
+
+/** The longest time between two turns of the event loop while something is done, in the median of several rounds. */
+async function longestTurn(act: () => Promise<unknown>): Promise<number> {
+  const longest: number[] = [];
+  for (let round = 0; round < 9; round++) {
+    let done = false;
+    let worst = 0;
+    let last = performance.now();
+    const turn = () => {
+      const now = performance.now();
+      worst = Math.max(worst, now - last);
+      last = now;
+      if (!done) setImmediate(turn);
+    };
+    setImmediate(turn);
+    await act();
+    done = true;
+    longest.push(worst);
+  }
+  return spread(longest).median;
+}
+
+const WATCH_TURNS = `
+  let last = performance.now(), worst = 0;
+  const end = last + 2_000;
+  (function turn() {
+    const now = performance.now();
+    worst = Math.max(worst, now - last);
+    last = now;
+    if (now < end) return setImmediate(turn);
+    process.stdout.write(String(worst));
+    process.exit();
+  })();
+`;
+
+function startingTurn(): number {
+  const env = { ...process.env, OTEL_EXPORTER_PROMETHEUS_PORT: '0', OTEL_LOG_LEVEL: 'error' };
+  const register = join(__dirname, '../dist/src/register.js');
+  const turns = Array.from({ length: 5 }, () =>
+    Number(execFileSync(process.execPath, ['--require', register, '-e', WATCH_TURNS], { env, encoding: 'utf8' })),
+  );
+  return spread(turns).median;
+}
+
+function histogramRecord(): number {
+  const provider = new MeterProvider({ readers: [new PrometheusExporter({ preventServerStart: true })] });
+  const histogram = provider.getMeter('bench').createHistogram('duration', { unit: 's' });
+  const labels = { name: 'http://api.example.com', system: 'http', server_address: 'api.example.com', server_port: 80 };
+  return fastest(
+    Array.from({ length: 10_000 }, (_, index) => index / 1e4),
+    (seconds) => histogram.record(seconds, labels),
+  );
 }
 
 /** Milliseconds of CPU in the cheapest of several rounds: an exporter is asked again and again. */

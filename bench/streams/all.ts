@@ -1,0 +1,38 @@
+import { STREAM_CLIENTS, type StreamClient } from './clients.js';
+import { measureStreams, type StreamCosts } from './measure.js';
+
+/** What a call costs with nothing around it, and what is added: by nothing again, by the floor, and by otel-breaker. */
+export interface ClientOnStreams {
+  readonly client: StreamClient;
+  readonly alone: StreamCosts;
+  /** What otel-breaker adds where OpenTelemetry's instrumentation makes a span for every call. */
+  readonly traced: StreamCosts;
+}
+
+/** @param dist the folder of a build of otel-breaker */
+export async function measureAllStreams(
+  dist: string,
+  sets: number,
+  tell: (progress: string) => void,
+): Promise<ClientOnStreams[]> {
+  const alone = [
+    { name: 'nothing', around: 'nothing' },
+    { name: 'A/A', around: 'nothing' },
+    { name: 'floor', around: 'floor' },
+    { name: 'otel-breaker', around: dist },
+  ];
+  const traced = [
+    { name: 'OpenTelemetry', around: 'nothing', traced: true },
+    { name: 'otel-breaker', around: dist, traced: true },
+  ];
+  const found: ClientOnStreams[] = [];
+  for (const client of STREAM_CLIENTS) {
+    found.push({
+      client,
+      alone: await measureStreams(client, alone, sets),
+      traced: await measureStreams(client, traced, sets),
+    });
+    tell(client);
+  }
+  return found;
+}
