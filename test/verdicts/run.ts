@@ -1,5 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { writeFindings } from '../support/report.js';
 import { Backends, LIBRARIES, Trial, type Library, type SeenVerdicts } from './matrix.js';
 import { tableOf } from './table.js';
 
@@ -7,8 +8,8 @@ import { tableOf } from './table.js';
 const ROUNDS = 3;
 
 /**
- * Tries all libraries, one after the other, some rounds each, and prints the table of what was found. Arguments are files of
- * `clients/` to try, such as "axios"; default all, and only then the table is printed.
+ * Tries all libraries, one after the other, some rounds each, and writes the table into `docs/reliability.md`. Arguments are
+ * files of `clients/` to try, such as "axios"; default all, and only then the table is written.
  */
 async function main(files: readonly string[]): Promise<void> {
   const backends = await Backends.start();
@@ -30,8 +31,11 @@ async function main(files: readonly string[]): Promise<void> {
     process.stdout.write(`${wrong} verdicts are not as they should be\n`);
     process.exitCode = 1;
   } else if (files.length === 0) {
-    const table = tableOf((title, happening) => seen[title]?.[happening]?.verdict);
-    process.stdout.write(`${versions()}\n\n${table}\n`);
+    await writeFindings(
+      'verdicts',
+      `${versions()}\n\n${tableOf((title, happening) => seen[title]?.[happening]?.verdict)}`,
+    );
+    process.stdout.write('docs/reliability.md is written\n');
   }
 }
 

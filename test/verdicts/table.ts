@@ -3,7 +3,7 @@ import { HAPPENINGS, LIBRARIES, type Happening } from './matrix.js';
 // "opens" is each call a failure, and so many of them the circuit open.
 const WORDS: Readonly<Record<string, string>> = { 'failure, opens': 'opens' };
 
-/** All ways of calling and all that can happen to them. @param verdictOf nothing where something cannot happen */
+/** The table of `docs/reliability.md`, of which the tests make one as well. @param verdictOf nothing where something cannot happen */
 export function tableOf(verdictOf: (title: string, happening: Happening) => string | undefined): string {
   const happenings = Object.entries(HAPPENINGS) as [Happening, string][];
   const rows = LIBRARIES.flatMap(({ ways }) =>

@@ -1,0 +1,59 @@
+import { expect } from 'chai';
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { ROOT } from '../support/child.js';
+import { Backends, HAPPENINGS, LIBRARIES, Trial, type Happening, type SeenVerdicts } from './matrix.js';
+import { tableOf } from './table.js';
+
+// Loading a library takes a core for a second; waiting takes none.
+const LOADED_AT_ONCE = 2;
+
+describe('The verdict', function () {
+  this.timeout(120_000);
+  const seen: Record<string, SeenVerdicts[string]> = {};
+
+  before(async () => {
+    const backends = await Backends.start();
+    const trials = LIBRARIES.map((library) => new Trial(library, backends));
+    try {
+      const running: Promise<SeenVerdicts>[] = [];
+      for (let first = 0; first < trials.length; first += LOADED_AT_ONCE) {
+        const next = trials.slice(first, first + LOADED_AT_ONCE);
+        await Promise.all(next.map((trial) => trial.load()));
+        for (const trial of next) running.push(trial.run());
+        // What goes wrong with one library is told when the others have ended.
+        for (const run of running) run.catch(() => {});
+      }
+      for (const found of await Promise.all(running)) Object.assign(seen, found);
+    } finally {
+      await Promise.all(trials.map((trial) => trial.end()));
+      await backends.stop();
+    }
+  });
+
+  for (const { title, verdicts } of LIBRARIES.flatMap(({ ways }) => ways)) {
+    describe(`on calls by ${title}`, () => {
+      for (const [happening, verdict] of Object.entries(verdicts)) {
+        it(`is ${verdict}: ${HAPPENINGS[happening as Happening]}`, () => {
+          const found = seen[title]?.[happening];
+          expect(found?.verdict, found?.details).to.equal(verdict);
+        });
+      }
+    });
+  }
+
+  it('is what the table in docs/reliability.md says', () => {
+    const document = readFileSync(join(ROOT, 'docs/reliability.md'), 'utf8');
+    const [, text = ''] = /<!-- verdicts: .* -->([^]*)<!-- end of verdicts -->/.exec(document) ?? [];
+    const verdictOf = (title: string, happening: Happening) => seen[title]?.[happening]?.verdict;
+    expect(cellsOf(text)).to.deep.equal(cellsOf(tableOf(verdictOf)));
+  });
+});
+
+/** The cells of a table, however its columns are drawn. */
+function cellsOf(text: string): string[][] {
+  return text
+    .split('\n')
+    .filter((line) => line.startsWith('|') && !/^[|\s:-]+$/.test(line))
+    .map((line) => line.split('|').map((cell) => cell.trim()));
+}
