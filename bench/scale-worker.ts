@@ -137,7 +137,7 @@ async function scrape(): Promise<Pick<Scale, 'collect' | 'page' | 'longestTurn'>
     breaker.acquire().failure(new Error('down'));
   }
   const text = new SharedAnswer(() => page.write());
-  const server = createServer((_, response) => sendShared(response, 'The page', page.contentType, text));
+  const server = createServer((_, response) => sendShared(response, 'The page', 'text/plain', text));
   server.listen(0, '127.0.0.1');
   await once(server, 'listening');
   const { port } = server.address() as AddressInfo;

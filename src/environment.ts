@@ -221,6 +221,27 @@ export function serviceNameOf(env = variables()): string | undefined {
   return env.OTEL_SERVICE_NAME || undefined;
 }
 
+/** What the environment says of the service, as attributes of an OpenTelemetry resource. */
+export function resourceAttributes(env = variables()): Readonly<Record<string, string>> {
+  const attributes: Record<string, string> = {};
+  for (const pair of (env.OTEL_RESOURCE_ATTRIBUTES ?? '').split(',')) {
+    const equals = pair.indexOf('=');
+    const key = pair.slice(0, equals).trim();
+    if (equals > 0 && key !== '') attributes[key] = decoded(pair.slice(equals + 1).trim());
+  }
+  const name = serviceNameOf(env);
+  return name === undefined ? attributes : { ...attributes, 'service.name': name };
+}
+
+function decoded(text: string): string {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    // As it was written, rather than none of it.
+    return text;
+  }
+}
+
 /** The name of the lowest level of log lines, in capital letters; `undefined` where none is set. */
 export function logLevelName(env = variables()): string | undefined {
   return env.OTEL_LOG_LEVEL?.trim().toUpperCase();

@@ -32,7 +32,12 @@ import {
   type ProcessNumbers,
   type Standing,
 } from './telemetry/metrics/metrics.js';
-import { createPrometheusPage, loadPrometheusPage } from './telemetry/metrics/prometheus-page.js';
+import {
+  CONTENT_TYPES,
+  createPrometheusPage,
+  formatFor,
+  loadPrometheusPage,
+} from './telemetry/metrics/prometheus-page.js';
 import { GRACE_OF_WORKERS_MS, MetricsPublisher, type OwnExporter } from './telemetry/metrics/metrics-publisher.js';
 import { createLogEvents } from './telemetry/events/log-events.js';
 import { SpanCapture } from './telemetry/events/span-capture.js';
@@ -96,7 +101,7 @@ export interface Runtime {
 
 export function createRuntime(registry: CircuitBreakerRegistry, environment: Environment): Runtime {
   const ofProcess = (): ProcessNumbers => ({ panic: panic.isPanic, rulesReloaded: rules.reloaded });
-  const metrics = new BreakerMetrics(ofProcess);
+  const metrics = new BreakerMetrics(ofProcess, (breaker) => events.lastFailure(breaker));
   const startLine = new StartLine();
   const publisher = new MetricsPublisher(metrics, (place) => placeMetrics(startLine, environment, place));
   const spans = new SpanCapture();
@@ -415,11 +420,17 @@ export async function openOwnExporter(
   const page = createPrometheusPage(source.numbers);
   const { sendShared } = require('./console/respond.js') as typeof Respond;
   const { SharedAnswer } = require('./console/shared-answer.js') as typeof SharedAnswers;
-  const metrics = new SharedAnswer(() => page.write());
+  const texts = {
+    prometheus: new SharedAnswer(() => page.write('prometheus')),
+    openMetrics: new SharedAnswer(() => page.write('openMetrics')),
+  };
   const consoleIsAt = environment.console === 'off' ? undefined : environment.consolePort;
   try {
     const server = await startServer(environment, source, prometheusPort, {
-      metrics: (_, response) => sendShared(response, 'The page of metrics', page.contentType, metrics),
+      metrics: ({ headers }, response) => {
+        const format = formatFor(headers.accept);
+        sendShared(response, 'The page of metrics', CONTENT_TYPES[format], texts[format]);
+      },
       open: () => makeConsole(environment, source),
       consoleIsAt,
     });

@@ -1,4 +1,5 @@
-import type { OutgoingHttpHeaders, ServerResponse } from 'node:http';
+import type { IncomingMessage, OutgoingHttpHeaders, ServerResponse } from 'node:http';
+import type * as Zlib from 'node:zlib';
 import { LimitedLog } from './limited-log.js';
 import type { SharedAnswer } from './shared-answer.js';
 
@@ -22,6 +23,9 @@ const TIME_TO_READ_MS = 5_000;
 /** Answers that were given and not yet taken, the oldest first. */
 const waiting = new Map<ServerResponse, { readonly bytes: Buffer; readonly since: number }>();
 const failures = new LimitedLog('error');
+// Shorter ones fit into one packet anyway.
+const MIN_BYTES_TO_ZIP = 1_024;
+const zips = new WeakMap<Buffer, Promise<Buffer>>();
 
 export const JSON_TYPE = 'application/json; charset=utf-8';
 
@@ -69,14 +73,36 @@ export function sendShared(
 ): void {
   answer
     .bytes()
-    .then((bytes) => {
-      if (!response.destroyed) send(response, 200, type, bytes, headers);
+    .then(async (bytes) => {
+      const zips = bytes.length >= MIN_BYTES_TO_ZIP && takesGzip(response.req);
+      const body = zips ? await zipped(bytes) : bytes;
+      const vary = { vary: 'accept, accept-encoding', ...(zips && { 'content-encoding': 'gzip' }) };
+      if (!response.destroyed) send(response, 200, type, body, { ...vary, ...headers });
     })
     .catch((error: unknown) => {
       failures.write(`${what} could not be written`, error);
       if (response.headersSent) response.destroy();
       else if (!response.destroyed) sendText(response, 500, `${what} could not be written. The log says why.\n`);
     });
+}
+
+function takesGzip({ headers }: IncomingMessage): boolean {
+  return String(headers['accept-encoding'] ?? '')
+    .split(',')
+    .some((coding) => /^\s*gzip\s*(;\s*q=(?!0(\.0*)?\s*$)|$)/i.test(coding));
+}
+
+/** Beside the event loop, and once for all who share the answer. */
+function zipped(bytes: Buffer): Promise<Buffer> {
+  let pending = zips.get(bytes);
+  if (pending === undefined) {
+    const { constants, gzip } = require('node:zlib') as typeof Zlib;
+    pending = new Promise((resolve, reject) => {
+      gzip(bytes, { level: constants.Z_BEST_SPEED }, (error, zip) => (error === null ? resolve(zip) : reject(error)));
+    });
+    zips.set(bytes, pending);
+  }
+  return pending;
 }
 
 export function sendText(response: ServerResponse, status: number, text: string, headers?: OutgoingHttpHeaders): void {

@@ -1,4 +1,7 @@
 import { expect } from 'chai';
+import { once } from 'node:events';
+import { get, type IncomingMessage } from 'node:http';
+import { gunzipSync } from 'node:zlib';
 import { METRICS_ADDRESS, sample, scrape, startApp, stopApps, type App } from '../support/app.js';
 import { PRELOAD } from '../support/child.js';
 import { serve, stopServers } from '../support/servers.js';
@@ -114,6 +117,41 @@ describe('metrics of a preloaded application', () => {
     const first = await scrape(address);
     expect(await scrape(address)).to.equal(first);
     expect(first).not.to.contain(new URL(address).port);
+  });
+
+  it('are compressed and written as OpenMetrics for those who ask for it, with the same numbers', async () => {
+    const { origin } = await serve((_, res) => res.writeHead(503).end());
+    const { app, address } = await startUnderPreload(origin);
+    await makeCalls(app, 6);
+    const ask = async (headers: Record<string, string>) => {
+      const request = get(address, { headers, agent: false });
+      const [answer] = (await once(request, 'response')) as [IncomingMessage];
+      return { headers: answer.headers, body: Buffer.concat((await answer.toArray()) as Buffer[]) };
+    };
+    const plain = await ask({});
+    expect(plain.headers).to.include({ 'content-type': 'text/plain; version=0.0.4; charset=utf-8' });
+    expect(plain.headers).not.to.have.property('content-encoding');
+    const zipped = await ask({ 'accept-encoding': 'deflate, gzip;q=0.5' });
+    expect(zipped.headers).to.include({ 'content-encoding': 'gzip', vary: 'accept, accept-encoding' });
+    expect(zipped.body.length).to.be.lessThan(plain.body.length / 3);
+    expect(gunzipSync(zipped.body).toString()).to.equal(plain.body.toString());
+    expect((await ask({ 'accept-encoding': 'gzip;q=0' })).headers).not.to.have.property('content-encoding');
+
+    const accept =
+      'application/openmetrics-text;version=1.0.0,application/openmetrics-text;version=0.0.1;q=0.75,text/plain;q=0.5';
+    const open = await ask({ accept });
+    expect(open.headers).to.include({ 'content-type': 'application/openmetrics-text; version=1.0.0; charset=utf-8' });
+    const text = open.body.toString();
+    expect(text)
+      .to.match(/^# HELP target Target metadata\n# TYPE target info\ntarget_info\{/)
+      .and.match(/\n# EOF\n$/);
+    expect(text).to.contain('# TYPE circuit_breaker_failed_calls counter\ncircuit_breaker_failed_calls_total{');
+    expect(text).to.contain('# UNIT circuit_breaker_call_duration_seconds seconds\n');
+    const samples = (page: string) => page.split('\n').filter((line) => line !== '' && !line.startsWith('#'));
+    expect(samples(text)).to.deep.equal(samples(plain.body.toString()));
+    expect(
+      (await ask({ accept: 'text/plain, application/openmetrics-text;version=1.0.0;q=0' })).headers['content-type'],
+    ).to.match(/^text\/plain/);
   });
 
   it('are served on the loopback interface, read only, and at their path alone', async () => {

@@ -2,7 +2,7 @@ import { expect } from 'chai';
 import { ConfigError } from '../../src/breaker/errors.js';
 import { readFileSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
-import { findUnknownVariables, readEnvironment, VARIABLES } from '../../src/environment.js';
+import { findUnknownVariables, readEnvironment, resourceAttributes, VARIABLES } from '../../src/environment.js';
 import { ROOT } from '../support/child.js';
 
 const DEFAULTS = {
@@ -95,6 +95,19 @@ describe('readEnvironment', () => {
       expect(() => readEnvironment({ OTEL_EXPORTER_PROMETHEUS_PORT: port })).to.throw(ConfigError, `got "${port}"`);
     });
   }
+});
+
+describe('resourceAttributes', () => {
+  it('are those of the environment, the name of the service before all', () => {
+    expect(resourceAttributes({})).to.deep.equal({});
+    const given = 'service.name=other, host.name = a%20b ,=x,y,bad=%zz,empty=';
+    expect(resourceAttributes({ OTEL_RESOURCE_ATTRIBUTES: given, OTEL_SERVICE_NAME: 'shop' })).to.deep.equal({
+      'service.name': 'shop',
+      'host.name': 'a b',
+      bad: '%zz',
+      empty: '',
+    });
+  });
 });
 
 describe('findUnknownVariables', () => {

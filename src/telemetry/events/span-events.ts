@@ -38,6 +38,14 @@ class Trail {
   openedRate = 0;
 }
 
+/** The last call that failed and was traced. */
+export interface FailureTrace {
+  readonly traceId: string;
+  readonly spanId: string;
+  /** Milliseconds since 1970. */
+  readonly at: number;
+}
+
 /** Panic begins, or is over. */
 export interface PanicChange {
   readonly active: boolean;
@@ -64,6 +72,7 @@ interface Event {
  */
 export class SpanEvents implements BreakerObserver<CircuitBreaker> {
   readonly #trails = new WeakMap<CircuitBreaker, Trail>();
+  readonly #lastFailures = new WeakMap<CircuitBreaker, FailureTrace>();
 
   constructor(
     private readonly capture: SpanCapture,
@@ -75,7 +84,15 @@ export class SpanEvents implements BreakerObserver<CircuitBreaker> {
     const span = standOn(context);
     if (span === undefined) return;
     const { failures } = this.#trailOf(breaker);
-    if (failures.push(span.spanContext()) > MAX_FAILURES) failures.shift();
+    const spanContext = span.spanContext();
+    if (failures.push(spanContext) > MAX_FAILURES) failures.shift();
+    const { traceId, spanId } = spanContext;
+    if (isSampled(span)) this.#lastFailures.set(breaker, { traceId, spanId, at: Date.now() });
+  }
+
+  /** The last failing call that can be found among the traces. */
+  lastFailure(breaker: CircuitBreaker): FailureTrace | undefined {
+    return this.#lastFailures.get(breaker);
   }
 
   /** @returns the span that the event stands on; `undefined` where nothing records */

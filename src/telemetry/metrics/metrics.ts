@@ -5,6 +5,7 @@ import type { Tally } from '../../breaker/tally.js';
 import { CLOSED, OPEN, STATE_NAMES, TRANSITIONS, type StateCode } from '../../breaker/state.js';
 import { PACKAGE } from '../../version.js';
 import { DURATION_BOUNDS, Durations, type DurationTotals } from './durations.js';
+import type { FailureTrace } from '../events/span-events.js';
 import { log } from '../log.js';
 import { METRIC } from '../names.js';
 
@@ -32,6 +33,8 @@ export interface Standing {
 export interface BreakerNumbers extends Counted, Standing {
   /** `undefined` where no call succeeded or failed yet. */
   readonly durations: DurationTotals | undefined;
+  /** The last failing call that was traced. */
+  readonly lastFailure?: FailureTrace | undefined;
 }
 
 /** What metrics say of a process, or of a thread, as a whole; a value that is `undefined` has no metric yet. */
@@ -178,8 +181,14 @@ export class BreakerMetrics {
   #attachment: Attachment | undefined;
   #saidFull = false;
 
-  /** @param process what there is to tell of the process as a whole */
-  constructor(readonly process: () => ProcessNumbers = () => NOTHING_YET) {}
+  /**
+   * @param process what there is to tell of the process as a whole
+   * @param lastFailure the last failing call of a breaker that was traced
+   */
+  constructor(
+    readonly process: () => ProcessNumbers = () => NOTHING_YET,
+    readonly lastFailure: (breaker: CircuitBreaker) => FailureTrace | undefined = () => undefined,
+  ) {}
 
   add(breaker: CircuitBreaker): void {
     const known = this.#known.get(breaker);
@@ -211,6 +220,7 @@ export class BreakerMetrics {
       tally: { ...breaker.tally },
       transitions: breaker.transitions?.slice(),
       durations: durations.totals(),
+      lastFailure: this.lastFailure(breaker),
     }));
   }
 

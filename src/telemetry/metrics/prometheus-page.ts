@@ -1,18 +1,38 @@
-import { ValueType } from '@opentelemetry/api';
+import { ValueType, type Attributes } from '@opentelemetry/api';
+import { resourceAttributes } from '../../environment.js';
+import { METRIC } from '../names.js';
 import type { DataPoint, MetricData, MetricProducer } from '@opentelemetry/sdk-metrics';
 import { PACKAGE } from '../../version.js';
 import { loadInPieces } from '../load-in-pieces.js';
 import { DURATION_BOUNDS } from './durations.js';
 import { DURATION, OBSERVED, OBSERVED_OF_PROCESS, type BreakerNumbers, type Numbers } from './metrics.js';
 
+/** How the numbers are written down: Prometheus' own text, or OpenMetrics, which has room for traces of failing calls. */
+export type TextFormat = 'prometheus' | 'openMetrics';
+
+export const CONTENT_TYPES: Readonly<Record<TextFormat, string>> = {
+  prometheus: 'text/plain; version=0.0.4; charset=utf-8',
+  openMetrics: 'application/openmetrics-text; version=1.0.0; charset=utf-8',
+};
+
+/** @param accept the header of who asks */
+export function formatFor(accept = ''): TextFormat {
+  return accept
+    .split(',')
+    .some((type) =>
+      /^\s*application\/openmetrics-text\s*;(?!.*\bq=0(\.0*)?\s*(;|$)).*\bversion="?1\.0\.0\b/i.test(type),
+    )
+    ? 'openMetrics'
+    : 'prometheus';
+}
+
 /** What scrapers read. */
 export interface PrometheusPage {
-  readonly contentType: string;
   /**
    * Writes the numbers of the moment, a few breakers at a time: yields after each few how many bytes there are so far, so
    * that whoever goes through it can do something else in between, and returns all of them.
    */
-  write(): Promise<Generator<number, readonly Buffer[]>>;
+  write(format?: TextFormat): Promise<Generator<number, readonly Buffer[]>>;
   stop(): Promise<void>;
 }
 
@@ -96,15 +116,20 @@ export function createPrometheusPage(read: () => Promise<Numbers>): PrometheusPa
   function* write(
     { resource }: { readonly resource: Parameters<typeof aboutTarget.serialize>[0]['resource'] },
     { breakers, processes }: Numbers,
+    format: TextFormat,
   ): Generator<number, readonly Buffer[]> {
-    const whole = aboutTarget.serialize({ resource, scopeMetrics: [] });
+    const described = withEnvironment(resource);
+    const whole = aboutTarget.serialize({ resource: described, scopeMetrics: [] });
+    const asOpenMetrics = format === 'openMetrics';
     // All breakers of a metric stand together, under one description: sorted by metric here, written by breaker.
     const byMetric = new Map<string, Buffer[]>();
     let bytes = 0;
     for (let from = 0; from < breakers.length; from += BREAKERS_AT_A_TIME) {
-      for (const metric of metricsOf(breakers.slice(from, from + BREAKERS_AT_A_TIME))) {
-        const text = aboutBreakers.serialize({ resource, scopeMetrics: [{ scope, metrics: [metric] }] });
+      const some = breakers.slice(from, from + BREAKERS_AT_A_TIME);
+      for (const metric of metricsOf(some)) {
+        let text = aboutBreakers.serialize({ resource, scopeMetrics: [{ scope, metrics: [metric] }] });
         const { name } = metric.descriptor;
+        if (asOpenMetrics) text = toOpenMetrics(text, name === METRIC.failedCalls ? some : []);
         const pieces = byMetric.get(name);
         const piece = Buffer.from(pieces === undefined ? text : withoutDescription(text));
         if (pieces === undefined) byMetric.set(name, [piece]);
@@ -116,21 +141,50 @@ export function createPrometheusPage(read: () => Promise<Numbers>): PrometheusPa
     const inOrder = [...OBSERVED.map(({ name }) => name), DURATION.name].flatMap((name) => byMetric.get(name) ?? []);
     const metrics = metricsOfProcesses(processes);
     if (metrics.length > 0) {
-      inOrder.push(Buffer.from(aboutBreakers.serialize({ resource, scopeMetrics: [{ scope, metrics }] })));
+      const text = aboutBreakers.serialize({ resource, scopeMetrics: [{ scope, metrics }] });
+      inOrder.push(Buffer.from(asOpenMetrics ? toOpenMetrics(text) : text));
     }
+    if (asOpenMetrics) return [Buffer.from(toOpenMetrics(withoutRemark(whole))), ...inOrder, Buffer.from('# EOF\n')];
     // Of a target without breakers, its whole page says that there are none.
     if (inOrder.length === 0) return [Buffer.from(whole)];
     return [Buffer.from(withoutRemark(whole)), ...inOrder];
   }
 
   return {
-    contentType: 'text/plain; version=0.0.4; charset=utf-8',
-    write: async () => {
+    write: async (format = 'prometheus') => {
       const { resourceMetrics } = await exporter.collect();
-      return write(resourceMetrics, await read());
+      return write(resourceMetrics, await read(), format);
     },
     stop: () => provider.shutdown(),
   };
+}
+
+/** The resource of an SDK's provider, with what the environment says of the service. */
+function withEnvironment<Resource extends { readonly attributes: Attributes }>(resource: Resource): Resource {
+  const attributes = { ...resource.attributes, ...resourceAttributes() };
+  return Object.create(resource, { attributes: { value: attributes } }) as Resource;
+}
+
+/**
+ * Prometheus' text as OpenMetrics: there, the names of counters are described without `_total`, that of target_info
+ * without `_info`, and a unit is the one in the name.
+ *
+ * @param failing whose failed calls these lines count, in this order: each gets the trace of its last one as its exemplar
+ */
+function toOpenMetrics(text: string, failing: readonly BreakerNumbers[] = []): string {
+  let sample = 0;
+  return text
+    .split('\n')
+    .map((line) => {
+      if (line.startsWith('# UNIT ')) return line.replace(/ s$/, ' seconds');
+      if (line === '# TYPE target_info gauge') return '# TYPE target info';
+      if (line.startsWith('# ')) return line.replace(/^(# \w+ (?:\w+(?=_total )|target(?=_info )))_\w+ /, '$1 ');
+      const failure = line === '' ? undefined : failing[sample++]?.lastFailure;
+      if (failure === undefined) return line;
+      const { traceId, spanId, at } = failure;
+      return `${line} # {trace_id="${traceId}",span_id="${spanId}"} 1 ${at / 1_000}`;
+    })
+    .join('\n');
 }
 
 /** Values of labels have no line ends of their own, so a line that begins with `#` does not come from one. */
