@@ -8,24 +8,12 @@ import { buildDashboard, readDashboard, renderDashboard } from '../../deploy/gra
 import { fail, openCircuit, succeed } from '../support/breakers.js';
 import { ROOT } from '../support/child.js';
 import { startService, type Service } from '../console/service.js';
+import { queries } from './queries.js';
 import { promtool, startPrometheus, type Prometheus } from './prometheus.js';
 
 const DEPLOY = join(ROOT, 'deploy');
 const RULES = join(DEPLOY, 'prometheus');
 const RULE_FILES = ['recording.rules.yml', 'alerts.rules.yml'];
-
-/** The dashboard's queries, with what Grafana puts in for its variables; short, so that a test has data for them. */
-function queries(): string[] {
-  const panels = buildDashboard().panels as { targets?: { expr: string }[] }[];
-  return panels
-    .flatMap(({ targets = [] }) => targets)
-    .map(({ expr }) =>
-      expr
-        .replaceAll('$__rate_interval', '15s')
-        .replaceAll('[1h:1m]', '[15s:1s]')
-        .replaceAll(/\$(job|instance|name)/g, '.+'),
-    );
-}
 
 /** What of a panel is looked at. */
 interface Panel {
@@ -126,7 +114,7 @@ describe('real Prometheus', function () {
   let prometheus: Prometheus | undefined;
   before(async () => {
     service = await startService();
-    prometheus = await startPrometheus(new URL(service.url).host, RULE_FILES.map(hastened));
+    prometheus = await startPrometheus([new URL(service.url).host], RULE_FILES.map(hastened));
   });
   after(async () => {
     await prometheus?.stop();

@@ -43,8 +43,12 @@ interface Series {
 
 /** A real Prometheus, and what it would tell an Alertmanager. */
 export interface Prometheus {
-  /** Waits until an alert of that name fires, or is resolved. */
-  alert(name: string, state: 'firing' | 'resolved'): Promise<Alert>;
+  /** Waits until an alert of that name, and with these labels, fires or is resolved. */
+  alert(name: string, state: 'firing' | 'resolved', labels?: Readonly<Record<string, string>>): Promise<Alert>;
+  /** All that was told so far, the oldest first. */
+  readonly heard: readonly Alert[];
+  /** The labels of each exemplar of a query. */
+  exemplars(expr: string): Promise<Readonly<Record<string, string>>[]>;
   /** How many series a query gives. */
   count(expr: string): Promise<number>;
   /** The value of one series, by some of its labels. */
@@ -55,10 +59,10 @@ export interface Prometheus {
 /**
  * Starts Prometheus on a port of its own choice.
  *
- * @param target `host:port` to scrape
+ * @param targets `host:port` of each instance to scrape
  * @param rules contents of rule files
  */
-export async function startPrometheus(target: string, rules: readonly string[]): Promise<Prometheus> {
+export async function startPrometheus(targets: readonly string[], rules: readonly string[]): Promise<Prometheus> {
   const folder = mkdtempSync(join(tmpdir(), 'otel-breaker-prometheus-'));
   const heard: Alert[] = [];
   const waiting = new Set<() => void>();
@@ -83,14 +87,19 @@ export async function startPrometheus(target: string, rules: readonly string[]):
     alerting: {
       alertmanagers: [{ static_configs: [{ targets: [`127.0.0.1:${(alertmanager.address() as AddressInfo).port}`] }] }],
     },
-    scrape_configs: [{ job_name: 'shop', static_configs: [{ targets: [target] }] }],
+    scrape_configs: [{ job_name: 'shop', static_configs: [{ targets }] }],
   };
   // JSON is YAML.
   writeFileSync(join(folder, 'prometheus.yml'), JSON.stringify(config));
   const { file, env } = needProgram('prometheus');
   const child = spawn(
     file,
-    ['--config.file=prometheus.yml', '--storage.tsdb.path=data', '--web.listen-address=127.0.0.1:0'],
+    [
+      '--config.file=prometheus.yml',
+      '--storage.tsdb.path=data',
+      '--web.listen-address=127.0.0.1:0',
+      '--enable-feature=exemplar-storage',
+    ],
     { cwd: folder, env, stdio: ['ignore', 'ignore', 'pipe'] },
   );
   const address = await addressOf(child);
@@ -105,10 +114,24 @@ export async function startPrometheus(target: string, rules: readonly string[]):
   };
 
   return {
-    alert: (name, state) =>
+    heard,
+    exemplars: async (expr) => {
+      const params = new URLSearchParams({
+        query: expr,
+        start: String(Date.now() / 1_000 - 300),
+        end: String(Date.now() / 1_000),
+      });
+      const answer = await fetch(`http://${address}/api/v1/query_exemplars?${params}`);
+      const { data } = (await answer.json()) as { data: { exemplars: { labels: Record<string, string> }[] }[] };
+      return data.flatMap(({ exemplars }) => exemplars.map(({ labels }) => labels));
+    },
+    alert: (name, state, wanted = {}) =>
       new Promise((resolve) => {
         const look = () => {
-          const found = heard.findLast(({ labels }) => labels.alertname === name);
+          const found = heard.findLast(
+            ({ labels }) =>
+              labels.alertname === name && Object.entries(wanted).every(([key, value]) => labels[key] === value),
+          );
           const resolved = found !== undefined && Date.parse(found.endsAt) <= Date.now();
           if (found === undefined || resolved !== (state === 'resolved')) return;
           waiting.delete(look);

@@ -1,0 +1,14 @@
+import { buildDashboard } from '../../deploy/grafana/dashboard.js';
+
+/** The dashboard's queries, with what Grafana puts in for its variables; short, so that a test has data for them. */
+export function queries(): string[] {
+  const panels = buildDashboard().panels as { targets?: { expr: string }[] }[];
+  return panels
+    .flatMap(({ targets = [] }) => targets)
+    .map(({ expr }) =>
+      expr
+        .replaceAll('$__rate_interval', '15s')
+        .replaceAll('[1h:1m]', '[15s:1s]')
+        .replaceAll(/\$(job|instance|name)/g, '.+'),
+    );
+}
