@@ -250,7 +250,7 @@ function perform(action: Action, breaker: CircuitBreaker): void {
 
 function problemOf(problem: unknown): string | null {
   if (problem === undefined) return null;
-  return problem instanceof Error ? problem.message : String(problem);
+  return problem instanceof Error ? problem.message : 'it could not be read';
 }
 
 function hasTransition({ spans }: RingTrace): boolean {

@@ -1,7 +1,7 @@
 import { expect } from 'chai';
 import { join } from 'node:path';
 import { runTop } from '../../src/console/top.js';
-import type { BreakerDetail, BreakerView, RowPatch, Snapshot, Tick } from '../../src/console/api.js';
+import type { BreakerDetail, BreakerView, Snapshot, Tick } from '../../src/console/api.js';
 import { METRICS_ADDRESS, startApp, stopApps, type App } from '../support/app.js';
 import { PRELOAD } from '../support/child.js';
 import { findDeadPort } from '../support/servers.js';
@@ -34,14 +34,15 @@ describe('console of several workers', function () {
     return startApp({ nodeArgs: PRELOAD, program, env: all, ipc: true });
   }
 
-  const see = async <T>(url: string) => (await (await fetch(url)).json()) as T;
+  const see = async <T>(url: string): Promise<T> => (await (await fetch(url)).json()) as T;
   const act = (url: string) => fetch(url, { method: 'POST', headers: { authorization: `Bearer ${TOKEN}` } });
 
   it('shows the breakers of each, and changes them in all of them or in one', async () => {
     const app = start(CLUSTER);
     const page = new URL('/', (await app.prints('stderr', METRICS_ADDRESS))[1]).href;
     const breakers = async () => (await see<{ breakers: BreakerView[] }>(`${page}breakers`)).breakers;
-    const states = async () => Object.fromEntries((await breakers()).map(({ worker, state }) => [worker, state]));
+    const states = async (): Promise<Record<string, string>> =>
+      Object.fromEntries<string>((await breakers()).map(({ worker, state }) => [worker, state]));
     const everywhere = (state: string) => ({ 1: state, 2: state, '2-thread-1': state });
     await until(async () => expect(await states()).to.deep.equal(everywhere('open')));
     expect(new Set((await breakers()).map(({ name }) => name))).to.deep.equal(new Set([target]));
@@ -163,7 +164,7 @@ class Seen {
   }
 
   #take({ changed, removed, transitions }: Snapshot | Tick): void {
-    for (const [id, { state }] of changed as readonly RowPatch[]) if (state !== undefined) this.states[id] = state;
+    for (const [id, { state }] of changed) if (state !== undefined) this.states[id] = state;
     for (const id of removed) delete this.states[id];
     this.transitions.push(...transitions);
   }

@@ -121,7 +121,7 @@ export async function startPrometheus(targets: readonly string[], rules: readonl
         start: String(Date.now() / 1_000 - 300),
         end: String(Date.now() / 1_000),
       });
-      const answer = await fetch(`http://${address}/api/v1/query_exemplars?${params}`);
+      const answer = await fetch(`http://${address}/api/v1/query_exemplars?${params.toString()}`);
       const { data } = (await answer.json()) as { data: { exemplars: { labels: Record<string, string> }[] }[] };
       return data.flatMap(({ exemplars }) => exemplars.map(({ labels }) => labels));
     },

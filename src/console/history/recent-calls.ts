@@ -100,7 +100,7 @@ export class RecentCalls {
   latency(breaker: CircuitBreaker, durations: DurationTotals | undefined): LatencyView | null {
     if (durations === undefined) return null;
     const before = this.#pasts.get(breaker)?.marks;
-    const oldest = before !== undefined && before.length === MARKS ? before[0] : undefined;
+    const oldest = before?.length === MARKS ? before[0] : undefined;
     const counts = oldest === undefined ? durations.counts : durations.counts.map((count, at) => count - oldest[at]!);
     const total = counts.reduce((sum, count) => sum + count, 0);
     if (total === 0) return null;

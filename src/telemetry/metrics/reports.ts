@@ -180,7 +180,7 @@ export class Inquiries<Worker> {
   }
 
   clear(): void {
-    for (const { end } of this.#open.values()) end();
+    for (const inquiry of this.#open.values()) inquiry.end();
     this.#late.clear();
   }
 }
