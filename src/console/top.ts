@@ -327,6 +327,7 @@ export function draw(
   ].slice(0, height);
 }
 
+const MIN_NAME = 8;
 const TITLES = ['breaker', 'state', 'next probe', 'not served', 'calls', 'rejected', 'p95'];
 
 function textOf({ view: { name, worker, state, mode } }: Row): string {
@@ -336,10 +337,12 @@ function textOf({ view: { name, worker, state, mode } }: Row): string {
 function describe(row: Row, now: number): string {
   const { view } = row;
   const remarks = [view.worker === null ? '' : `worker ${view.worker}`, view.mode === 'enforce' ? '' : view.mode];
-  const remark = remarks.filter((each) => each !== '').join(', ');
+  const said = remarks.filter((each) => each !== '').join(', ');
+  const remark = said && ` (${said})`;
   return line(
     [
-      `${printable(view.name)}${remark && ` (${remark})`}`,
+      // Where there is no room for both, the name is cut: the remark tells rows of one name apart.
+      `${fit(printable(view.name), Math.max(COLUMNS[0]! - remark.length, MIN_NAME))}${remark}`,
       `${STATE_SIGNS[view.state]} ${STATE_WORDS[view.state]}`,
       view.state === 'open'
         ? untilProbe(view.openUntil, now)

@@ -70,10 +70,11 @@ async function runHere(snippet: Snippet, source: string): Promise<string[]> {
     compilerOptions: { target: ts.ScriptTarget.ES2022, module: ts.ModuleKind.CommonJS, esModuleInterop: true },
   });
   // eslint-disable-next-line @typescript-eslint/no-implied-eval -- a snippet of ours, just compiled
-  const run = new Function('require', 'exports', 'console', `return (async () => { ${outputText} })()`) as (
+  const run = new Function('require', 'exports', 'module', 'console', `return (async () => { ${outputText} })()`) as (
     ...scope: unknown[]
   ) => Promise<void>;
-  await run(requireOf(snippet), {}, { log: (...values: unknown[]) => printed.push(values.map(String).join(' ')) });
+  const print = { log: (...values: unknown[]) => printed.push(values.map(String).join(' ')) };
+  await run(requireOf(snippet), {}, { exports: {} }, print);
   return printed;
 }
 
