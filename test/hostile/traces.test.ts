@@ -117,7 +117,8 @@ describe('traces of the console', () => {
       await reader.cancel();
       clearInterval(turning);
       measured(this, `${Math.round(longest)} of ${Math.round(took)} ms, ${(bytes / 1e6).toFixed(1)} MB`);
-      expect(bytes).to.be.greaterThan(4_000_000);
+      // One event holds a megabyte of traces at most.
+      expect(bytes).to.be.greaterThan(path === '/events' ? 1_000_000 : 4_000_000);
       expect(longest).to.be.below(took / 2);
     });
   }

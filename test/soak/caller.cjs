@@ -32,8 +32,8 @@ async function measure() {
     globalThis.gc();
     await wait(1);
   }
-  // Sockets that are closing and what is to come in this turn are no leak: those that stay would keep this waiting.
-  while (process.getActiveResourcesInfo().some((kind) => kind === 'TCPSocketWrap' || kind === 'Immediate'))
+  // Sockets that are closing and what is to come in a moment are no leak: those that stay would keep this waiting.
+  while (process.getActiveResourcesInfo().some((kind) => /^(TCPSocketWrap|Immediate|Timeout)$/.test(kind)))
     await wait(5);
   return { heap: process.memoryUsage().heapUsed, handles: process.getActiveResourcesInfo().sort() };
 }
