@@ -27,7 +27,7 @@ function waysOf(load) {
   const noConnection = (options) => async (farEnd) => {
     const redis = connect(farEnd, { connectTimeout: 150, ...options });
     void redis.get(KEY).catch(() => {});
-    await sleep(6_000);
+    await sleep(9_000);
     // What is asked of the breaker is asked before its client says that nobody waits any more.
     setTimeout(() => redis.disconnect(), 2_000);
     return { before: 0, calls: 8, atLeast: true, waiting: 1, saw: [] };
