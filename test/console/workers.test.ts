@@ -42,7 +42,7 @@ describe('console of several workers', function () {
     const page = new URL('/', (await app.prints('stderr', METRICS_ADDRESS))[1]).href;
     const breakers = async () => (await see<{ breakers: BreakerView[] }>(`${page}breakers`)).breakers;
     const states = async (): Promise<Record<string, string>> =>
-      Object.fromEntries<string>((await breakers()).map(({ worker, state }) => [worker, state]));
+      Object.fromEntries<string>((await breakers()).map(({ worker, state }) => [String(worker), state]));
     const everywhere = (state: string) => ({ 1: state, 2: state, '2-thread-1': state });
     await until(async () => expect(await states()).to.deep.equal(everywhere('open')));
     expect(new Set((await breakers()).map(({ name }) => name))).to.deep.equal(new Set([target]));
