@@ -87,7 +87,7 @@ describe('traces of the console', () => {
   });
 
   for (const path of ['/traces', '/traces/otlp', '/events']) {
-    it(`hold the event loop for a small part of the time that all of them take: ${path}`, async function () {
+    it(`hold the event loop for a small part of the time that all of them take, or are bounded: ${path}`, async function () {
       this.timeout(60_000);
       service = await startService();
       for (let index = 0; index < 100; index++) {
@@ -117,8 +117,12 @@ describe('traces of the console', () => {
       await reader.cancel();
       clearInterval(turning);
       measured(this, `${Math.round(longest)} of ${Math.round(took)} ms, ${(bytes / 1e6).toFixed(1)} MB`);
-      // One event holds a megabyte of traces at most.
-      expect(bytes).to.be.greaterThan(path === '/events' ? 1_000_000 : 4_000_000);
+      if (path === '/events') {
+        // One event holds a megabyte of traces at most, so that there is nothing to be gained by writing it in parts.
+        expect(bytes).to.be.within(1_000_000, 1_500_000);
+        return;
+      }
+      expect(bytes).to.be.greaterThan(4_000_000);
       expect(longest).to.be.below(took / 2);
     });
   }
