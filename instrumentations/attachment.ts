@@ -4,6 +4,7 @@ import { UNGUARDED, type CircuitOpenError, type Guard, type Permit } from '../sr
 import { getRuntime } from '../src/runtime.js';
 import type { Target } from '../src/target.js';
 import { log } from '../src/telemetry/log.js';
+import { harmless } from './harmless.js';
 import { Patches } from './patches.js';
 
 // One per client and thread, whichever copy of this package it comes from: a client patched twice would count twice.
@@ -38,6 +39,30 @@ export abstract class Attachment {
 
   /** Changes the client through `patches` and nothing else, so that everything can be undone. */
   protected abstract patch(patches: Patches): void;
+
+  /**
+   * Attaches to each copy of a package, once. By a file of it and by shape, not by package name: copies are installed under
+   * other names too.
+   *
+   * @param ending of the file, as `Patches.onModule` takes it
+   * @param find what is patched of its exports; `undefined` where they have another shape, or none yet: files that require
+   * each other see a half-made one first
+   */
+  protected onEachCopy<T extends object>(
+    patches: Patches,
+    ending: string,
+    find: (exports: unknown) => T | undefined,
+    patch: (found: T) => void,
+  ): void {
+    const patched = new WeakSet<object>();
+    const look = harmless(`Attaching to a copy of ${this.client} failed`, (exports: unknown) => {
+      const found = find(exports);
+      if (found === undefined || patched.has(found)) return;
+      patched.add(found);
+      patch(found);
+    });
+    patches.onModule(ending, look);
+  }
 
   /** Whether calls are to ask. A patch that had to stay in place after `detach()` lets everything pass. */
   get isAttached(): boolean {

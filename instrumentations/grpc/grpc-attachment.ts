@@ -67,34 +67,16 @@ export class GrpcAttachment extends Attachment {
   }
 
   protected override patch(patches: Patches): void {
-    const guarded = new WeakSet<object>();
+    const onClass = <T extends object>(file: string, name: string, method: string, patch: (prototype: T) => void) =>
+      this.onEachCopy(patches, file, (exports) => prototypeWith<T>(exports, name, method), patch);
 
-    // By file and shape, not by package name: copies are installed under other names too.
-    function onExport<T extends object>(
-      ending: string,
-      name: string,
-      method: string,
-      attach: (owner: T) => void,
-    ): void {
-      const look = harmless('Attaching to a copy of grpc-js failed', (exports: unknown) => {
-        const found = (exports as Record<string, unknown> | undefined)?.[name];
-        const owner = typeof found !== 'function' ? undefined : method === '' ? exports : (found.prototype as unknown);
-        // Files that require each other see a half-made one first.
-        if (typeof owner !== 'object' || owner === null || guarded.has(owner)) return;
-        if (method !== '' && typeof (owner as Record<string, unknown>)[method] !== 'function') return;
-        guarded.add(owner);
-        attach(owner as T);
-      });
-      patches.onModule(ending, look);
-    }
-
-    onExport<ResolvingCall>('/build/src/resolving-call.js', 'ResolvingCall', 'outputStatus', (prototype) =>
+    onClass<ResolvingCall>('/build/src/resolving-call.js', 'ResolvingCall', 'outputStatus', (prototype) =>
       this.#guardCalls(patches, prototype),
     );
 
     // What kind of call it is, its client knows, and a channel does not: calls are made while this is set.
     let makesStream = false;
-    onExport<Interceptors>('/build/src/client-interceptors.js', 'getInterceptingCall', '', (interceptors) =>
+    this.onEachCopy(patches, '/build/src/client-interceptors.js', interceptorsOf, (interceptors) =>
       patches.replace(
         interceptors,
         'getInterceptingCall',
@@ -111,7 +93,7 @@ export class GrpcAttachment extends Attachment {
           },
       ),
     );
-    onExport<InternalChannel>('/build/src/internal-channel.js', 'InternalChannel', 'createCall', (prototype) => {
+    onClass<InternalChannel>('/build/src/internal-channel.js', 'InternalChannel', 'createCall', (prototype) => {
       patches.replace(
         prototype,
         'createCall',
@@ -201,4 +183,15 @@ function refusalOf(cause: CircuitOpenError, metadata: Metadata, responds: boolea
     metadata: new (metadata.constructor as new () => unknown)(),
     cause,
   };
+}
+
+function prototypeWith<T extends object>(exports: unknown, name: string, method: string): T | undefined {
+  const found = (exports as Record<string, unknown> | undefined)?.[name];
+  const prototype = typeof found === 'function' ? (found.prototype as Record<string, unknown> | undefined) : undefined;
+  return typeof prototype?.[method] === 'function' ? (prototype as T) : undefined;
+}
+
+function interceptorsOf(exports: unknown): Interceptors | undefined {
+  const found = exports as Partial<Interceptors> | undefined;
+  return typeof found?.getInterceptingCall === 'function' ? (found as Interceptors) : undefined;
 }

@@ -35,21 +35,8 @@ export class IoredisAttachment extends Attachment {
   }
 
   protected override patch(patches: Patches): void {
-    const guarded = new WeakSet<object>();
-
-    // By file and shape, not by package name: copies are installed under other names too.
-    function onClass<T extends Constructor<object>>(ending: string, method: string, attach: (found: T) => void): void {
-      const look = harmless('Attaching to a copy of ioredis failed', (exports: unknown) => {
-        const found = (exports as { default?: T } | undefined)?.default;
-        // Files that require each other see a half-made one first.
-        if (typeof found !== 'function' || guarded.has(found)) return;
-        const prototype = found.prototype as Record<string, unknown> | undefined;
-        if (typeof prototype?.[method] !== 'function') return;
-        guarded.add(found);
-        attach(found);
-      });
-      patches.onModule(ending, look);
-    }
+    const onClass = <T extends Constructor<object>>(ending: string, method: string, patch: (found: T) => void) =>
+      this.onEachCopy(patches, ending, (exports) => classWith<T>(exports, method), patch);
 
     onClass<RedisConstructor>('/built/Redis.js', 'silentEmit', ({ prototype, Cluster, Command }) => {
       const connections = new ConnectionWatch(this, patches);
@@ -89,4 +76,10 @@ function gatherPipelines(patches: Patches, prototype: Pipeline): void {
         return sendCommand.call(this, command);
       },
   );
+}
+
+function classWith<T extends Constructor<object>>(exports: unknown, method: string): T | undefined {
+  const found = (exports as { default?: T } | undefined)?.default;
+  const prototype = typeof found === 'function' ? (found.prototype as Record<string, unknown> | undefined) : undefined;
+  return typeof prototype?.[method] === 'function' ? found : undefined;
 }

@@ -21,7 +21,7 @@ export class PgAttachment extends Attachment {
   }
 
   protected override patch(patches: Patches): void {
-    const patched = new WeakSet<object>();
+    const clients = new WeakSet<object>();
     let parameters: ConnectionParameters | undefined;
 
     /** What pg makes of a pool's options, connection strings and environment included. */
@@ -36,27 +36,31 @@ export class PgAttachment extends Attachment {
     }
 
     function isGuarded(prototype: object | null): boolean {
-      return prototype !== null && (patched.has(prototype) || isGuarded(Object.getPrototypeOf(prototype) as object));
+      return prototype !== null && (clients.has(prototype) || isGuarded(Object.getPrototypeOf(prototype) as object));
     }
 
     patches.onModule('/pg/lib/connection-parameters.js', (exports) => {
       if (typeof exports === 'function') parameters = exports as ConnectionParameters;
     });
-    patches.onModule('/pg/lib/client.js', (exports) => {
-      if (!isClientClass(exports)) return leaveAlone('pg');
-      if (patched.has(exports.prototype)) return;
-      patched.add(exports.prototype);
-      patchClient(patches, exports, this);
-    });
-    patches.onModule('/pg-pool/index.js', (exports) => {
-      if (!isPoolClass(exports)) return leaveAlone('pg-pool');
-      if (patched.has(exports.prototype)) return;
-      patched.add(exports.prototype);
-      patchPool(patches, exports, this, resolve);
-    });
+    this.onEachCopy(
+      patches,
+      '/pg/lib/client.js',
+      (exports) => (isClientClass(exports) ? exports : leaveAlone('pg')),
+      (Client) => {
+        clients.add(Client.prototype);
+        patchClient(patches, Client, this);
+      },
+    );
+    this.onEachCopy(
+      patches,
+      '/pg-pool/index.js',
+      (exports) => (isPoolClass(exports) ? exports : leaveAlone('pg-pool')),
+      (Pool) => patchPool(patches, Pool, this, resolve),
+    );
   }
 }
 
-function leaveAlone(library: string): void {
+function leaveAlone(library: string): undefined {
   log.warn(`this version of ${library} is not built as otel-breaker knows it, its calls are not guarded`);
+  return undefined;
 }

@@ -100,12 +100,9 @@ export class UndiciAttachment extends Attachment {
     for (const file of ['/lib/dispatcher/dispatcher-base.js', '/lib/dispatcher-base.js']) {
       patches.onModule(file, (exports) => guardCopyOf((exports as { prototype?: unknown } | null)?.prototype));
     }
-    patches.onModule('/lib/dispatcher/proxy-agent.js', (exports) => {
-      const agent = (exports as { prototype?: Dispatcher } | null)?.prototype;
-      if (typeof agent?.dispatch !== 'function' || guarded.has(agent)) return;
-      guarded.add(agent);
-      patches.replace(agent, 'dispatch', (dispatch) => rememberedProxy(door, dispatch));
-    });
+    this.onEachCopy(patches, '/lib/dispatcher/proxy-agent.js', proxyAgentOf, (agent) =>
+      patches.replace(agent, 'dispatch', (dispatch) => rememberedProxy(door, dispatch)),
+    );
     watchRequests(patches, (request) => {
       const call = door.going;
       if (call === undefined || call === NOBODYS) return;
@@ -128,6 +125,11 @@ interface Door {
   proxy: string | undefined;
 }
 
+function proxyAgentOf(exports: unknown): Dispatcher | undefined {
+  const agent = (exports as { prototype?: Dispatcher } | null)?.prototype;
+  return typeof agent?.dispatch === 'function' ? agent : undefined;
+}
+
 /** An agent for a proxy keeps to itself which one it is for; what it hands requests to does not know. */
 function rememberedProxy(door: Door, dispatch: Dispatcher['dispatch']): Dispatcher['dispatch'] {
   const remember = harmless(GUARDING_FAILED, (agent: Dispatcher) => {
@@ -146,8 +148,9 @@ function rememberedProxy(door: Door, dispatch: Dispatcher['dispatch']): Dispatch
 
 function proxyOf(agent: object): string | undefined {
   const known = proxies.get(agent);
+  if (known !== undefined) return known;
   const options = ownSymbol(agent, 'proxy agent options');
-  if (known !== undefined || options === undefined) return known;
+  if (options === undefined) return undefined;
   const { uri } = (agent as Record<symbol, { readonly uri?: unknown }>)[options]!;
   if (!URL.canParse(String(uri))) return undefined;
   const proxy = targetName(targetOfUrl(new URL(String(uri))));
