@@ -15,7 +15,7 @@ export interface HealthSource {
   /** All breakers of the process, its threads and its cluster workers. */
   standings(): Promise<readonly Standing[]>;
   readonly panic: { readonly reason: string | undefined };
-  readonly rules: { readonly problem: unknown };
+  readonly rules: { readonly problem: string | null };
 }
 
 // Names come from whoever asks, so the log takes a bounded number of them, and a bounded length of each.
@@ -58,13 +58,12 @@ export class HealthAnswers {
 
   #judge(standings: readonly Standing[], names: readonly string[]): HealthInFull {
     const { reason } = this.source.panic;
-    const { problem } = this.source.rules;
     const health = judgeHealth(this.rule, standings, names);
     if (health.unknown.length > 0) this.#sayUnknown(health.unknown, standings);
     return {
       ...health,
       panic: reason ?? null,
-      rulesProblem: problem === undefined ? null : textOf(problem),
+      rulesProblem: this.source.rules.problem,
     };
   }
 
@@ -122,10 +121,6 @@ export function judgeHealth(
 /** Whether calls get through it, or a next one would. A target that never answered speaks neither for nor against. */
 function isServing({ config, stateCode, hasAnswered, isUnhealthy }: Standing): boolean {
   return config.mode === 'enforce' && !isUnhealthy && (stateCode !== OPEN || hasAnswered);
-}
-
-function textOf(problem: unknown): string {
-  return problem instanceof Error ? problem.message : 'The file cannot be taken.';
 }
 
 function nameOf({ labels }: Standing): string {

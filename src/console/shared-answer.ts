@@ -12,19 +12,17 @@ const MAX_SHARE = 1 / 4;
 export const MAX_ANSWER_BYTES = 64 * 1024 * 1024;
 
 /**
- * A value that takes work to find: one search at a time, whose result goes to all who ask while it runs. It rests after
- * it, so that no number of askers takes the process.
+ * Work whose result goes to all who ask while it is done: once at a time, and it rests after it, so that no number of askers
+ * takes the process.
  */
-export class Shared<T> {
-  readonly #find: () => Promise<T>;
+class SharedWork<T> {
   #underWay: Promise<T> | undefined;
   #restsUntil = 0;
 
-  constructor(find: () => Promise<T>) {
-    this.#find = find;
-  }
+  /** @param work tells its result, and how many milliseconds of this process it has taken */
+  constructor(private readonly work: () => Promise<readonly [result: T, workedMs: number]>) {}
 
-  /** @returns rejects as the search does; then the next who asks begins anew */
+  /** @returns rejects as the work does; then the next who asks begins anew */
   get(): Promise<T> {
     return (this.#underWay ??= this.#begin().finally(() => (this.#underWay = undefined)));
   }
@@ -32,55 +30,61 @@ export class Shared<T> {
   async #begin(): Promise<T> {
     const rest = this.#restsUntil - performance.now();
     if (rest > 0) await new Promise((resolve) => setTimeout(resolve, rest));
-    const began = performance.now();
-    const found = this.#find();
-    // Waiting for others, such as the workers of a cluster, is no work of this process.
-    const worked = performance.now() - began;
-    const value = await found;
-    this.#restsUntil = performance.now() + worked * (1 / MAX_SHARE - 1);
-    return value;
+    const [result, workedMs] = await this.work();
+    this.#restsUntil = performance.now() + workedMs * (1 / MAX_SHARE - 1);
+    return result;
   }
 }
 
-/**
- * An answer that takes long to make: one computation at a time, whose bytes go to all who ask while it runs. It gives the
- * event loop back every few milliseconds, and rests after it, so that no number of askers takes the process.
- */
+/** A value that takes work to find. */
+export class Shared<T> {
+  readonly #work: SharedWork<T>;
+
+  constructor(find: () => Promise<T>) {
+    this.#work = new SharedWork(async () => {
+      const began = performance.now();
+      const found = find();
+      // Waiting for others, such as the workers of a cluster, is no work of this process.
+      const workedMs = performance.now() - began;
+      return [await found, workedMs];
+    });
+  }
+
+  /** @returns rejects as the search does; then the next who asks begins anew */
+  get(): Promise<T> {
+    return this.#work.get();
+  }
+}
+
+/** An answer that takes long to make. It gives the event loop back every few milliseconds. */
 export class SharedAnswer {
-  readonly #begin: () => Pieces | Promise<Pieces>;
-  #underWay: Promise<Buffer> | undefined;
-  #restsUntil = 0;
+  readonly #work: SharedWork<Buffer>;
 
   constructor(begin: () => Pieces | Promise<Pieces>) {
-    this.#begin = begin;
+    this.#work = new SharedWork(async () => make(await begin()));
   }
 
   /** @returns rejects with what went wrong; then the next who asks begins anew */
   bytes(): Promise<Buffer> {
-    return (this.#underWay ??= this.#make().finally(() => (this.#underWay = undefined)));
+    return this.#work.get();
   }
+}
 
-  async #make(): Promise<Buffer> {
-    const rest = this.#restsUntil - performance.now();
-    if (rest > 0) await new Promise((resolve) => setTimeout(resolve, rest));
-    const pieces = await this.#begin();
-    let worked = 0;
-    let sliceBegan = performance.now();
-    for (;;) {
-      const { done, value } = pieces.next();
-      const now = performance.now();
-      if (done === true) {
-        const all = Buffer.concat(value);
-        worked += performance.now() - sliceBegan;
-        this.#restsUntil = performance.now() + worked * (1 / MAX_SHARE - 1);
-        return all;
-      }
-      if (value > MAX_ANSWER_BYTES) throw new RangeError(`it would have more than ${MAX_ANSWER_BYTES} bytes`);
-      if (now - sliceBegan < SLICE_MS) continue;
-      worked += now - sliceBegan;
-      await new Promise((resolve) => setImmediate(resolve));
-      sliceBegan = performance.now();
+async function make(pieces: Pieces): Promise<[bytes: Buffer, workedMs: number]> {
+  let worked = 0;
+  let sliceBegan = performance.now();
+  for (;;) {
+    const { done, value } = pieces.next();
+    const now = performance.now();
+    if (done === true) {
+      const all = Buffer.concat(value);
+      return [all, worked + performance.now() - sliceBegan];
     }
+    if (value > MAX_ANSWER_BYTES) throw new RangeError(`it would have more than ${MAX_ANSWER_BYTES} bytes`);
+    if (now - sliceBegan < SLICE_MS) continue;
+    worked += now - sliceBegan;
+    await new Promise((resolve) => setImmediate(resolve));
+    sliceBegan = performance.now();
   }
 }
 

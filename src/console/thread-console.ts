@@ -24,7 +24,7 @@ export interface ThreadSource {
   readonly durationsOf: (breaker: CircuitBreaker) => DurationTotals | undefined;
   /** What the rules know of a breaker. */
   readonly explain: (breaker: CircuitBreaker) => Explanation | undefined;
-  readonly rules: { readonly problem: unknown };
+  readonly rules: { readonly problem: string | null };
 }
 
 /** What the console asks a thread; plain data, as its answers are. */
@@ -185,7 +185,7 @@ export class ThreadConsole {
       changed,
       removed: [...before.keys()].filter((name) => !this.#told.has(name)),
       transitions: this.#newTransitions(whole),
-      rulesProblem: problemOf(this.#source.rules.problem),
+      rulesProblem: this.#source.rules.problem,
       traces: this.#newTraces(whole),
     };
   }
@@ -246,11 +246,6 @@ function perform(action: Action, breaker: CircuitBreaker): void {
   if (action === 'open') breaker.forceOpen();
   else if (action === 'reset') breaker.reset();
   else breaker.reconfigure(Object.freeze({ ...breaker.config, mode: action }));
-}
-
-function problemOf(problem: unknown): string | null {
-  if (problem === undefined) return null;
-  return problem instanceof Error ? problem.message : 'it could not be read';
 }
 
 function hasTransition({ spans }: RingTrace): boolean {

@@ -1,6 +1,6 @@
 import { leftOutInWords } from './make-report.js';
-import type { BreakerReport, Episode, ReplayReport, RulesReport, Suggestion, Suggestions } from './report.js';
-import { count, length, moment, plural, timeOfDay } from './words.js';
+import type { Episode, ReplayReport, RulesReport, Suggestion, Suggestions } from './report.js';
+import { count, length, moment, numbersOf, plural, timeOfDay } from './words.js';
 
 const MAX_BREAKERS = 40;
 const MAX_EPISODES = 20;
@@ -52,10 +52,10 @@ function breakersTable(report: ReplayReport): string {
   const kept = share(report);
   const rows: Row[] = [];
   for (const breaker of first.breakers.slice(0, MAX_BREAKERS)) {
-    rows.push([shortened(breaker.name), ...(second ? [first.name] : []), ...cells(breaker, kept)]);
+    rows.push([shortened(breaker.name), ...(second ? [first.name] : []), ...numbersOf(breaker, kept)]);
     if (second === undefined) continue;
     const other = others.get(breaker.name);
-    rows.push(['', second.name, ...(other === undefined ? ['no breaker of this name'] : cells(other, kept))]);
+    rows.push(['', second.name, ...(other === undefined ? ['no breaker of this name'] : numbersOf(other, kept))]);
   }
   if (rows.length === 0) return 'No call went to a target with a breaker.';
   const titles = ['breaker', ...(second ? ['rules'] : [])];
@@ -66,19 +66,6 @@ function breakersTable(report: ReplayReport): string {
   );
   const legend = 'saved: calls rejected that had failed; price: calls rejected that had succeeded';
   return `${text}\n${more > 0 ? `… and ${plural(more, 'breaker')} more (--json has all)\n` : ''}${legend}`;
-}
-
-function cells({ calls, failed, opened, openMs, rejected, savedMs, episodes }: BreakerReport, kept: number): Row {
-  return [
-    count(calls, kept),
-    count(failed, kept),
-    String(opened),
-    opened === 0 ? '–' : length(openMs),
-    count(rejected.failed, kept),
-    savedMs === 0 ? '–' : length(savedMs / kept),
-    count(rejected.succeeded, kept),
-    episodes.length === 0 ? '–' : length(median(episodes.map(({ noticedAfterMs }) => noticedAfterMs))),
-  ];
 }
 
 function openings(report: ReplayReport, { name, breakers }: RulesReport): string {
@@ -142,11 +129,6 @@ function notes({ leftOut, rules, spans, calls }: ReplayReport): string {
   }
   if (calls === 0 && spans > 0) lines.push('no span of kind CLIENT with the attributes of a known system');
   return lines.length === 0 ? '' : `left out or not guarded\n${lines.map((line) => `  ${line}`).join('\n')}`;
-}
-
-function median(values: readonly number[]): number {
-  const sorted = values.toSorted((a, b) => a - b);
-  return sorted[Math.floor((sorted.length - 1) / 2)]!;
 }
 
 /** The end of a name tells targets apart no less than its beginning. */

@@ -1,4 +1,6 @@
-/** Numbers, times and lengths of time as the table and the page of a replay say them. Imports nothing: the page has it too. */
+import type { BreakerReport } from './report.js';
+
+/** Numbers, times and lengths of time as the table and the page of a replay say them. Imports types only: the page has it too. */
 
 /** An estimate of how many there were, where only a share was recorded. */
 export function count(number: number, share = 1): string {
@@ -25,4 +27,25 @@ export function timeOfDay(ms: number): string {
 /** "1 call", "3 calls". */
 export function plural(number: number, word: string): string {
   return `${number.toLocaleString('en')} ${word}${number === 1 ? '' : 's'}`;
+}
+
+/**
+ * What a breaker did, as the table and the page have it: calls, failed, opened, open for, saved, time saved, price, noticed
+ * after (the median of its openings).
+ *
+ * @param kept the share of calls that was recorded
+ */
+export function numbersOf(breaker: BreakerReport, kept: number): string[] {
+  const { calls, failed, opened, openMs, rejected, savedMs, episodes } = breaker;
+  const noticed = episodes.map(({ noticedAfterMs }) => noticedAfterMs).sort((a, b) => a - b);
+  return [
+    count(calls, kept),
+    count(failed, kept),
+    String(opened),
+    opened === 0 ? '–' : length(openMs),
+    count(rejected.failed, kept),
+    savedMs === 0 ? '–' : length(savedMs / kept),
+    count(rejected.succeeded, kept),
+    noticed.length === 0 ? '–' : length(noticed[Math.floor((noticed.length - 1) / 2)]!),
+  ];
 }

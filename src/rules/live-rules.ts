@@ -55,9 +55,10 @@ export class LiveRules {
     return this.#file;
   }
 
-  /** Why the file as it is cannot be taken; `undefined` where it is in force, or where there is none. */
-  get problem(): unknown {
-    return this.#problem;
+  /** Why the file as it is cannot be taken, in words; `null` where it is in force, or where there is none. */
+  get problem(): string | null {
+    if (this.#problem === undefined) return null;
+    return this.#problem instanceof Error ? this.#problem.message : 'The file cannot be taken.';
   }
 
   /** Whether the file could be taken when it was last read; `undefined` before the first reload of a good one. */

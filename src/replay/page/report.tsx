@@ -8,7 +8,7 @@ import {
   type ReplayReport,
   type RulesReport,
 } from '../report.js';
-import { count, length, moment, plural } from '../words.js';
+import { count, length, moment, numbersOf, plural } from '../words.js';
 import { History } from './history.js';
 
 const MAX_BREAKERS = 100;
@@ -66,13 +66,9 @@ function Summary({ report, kept }: { report: ReplayReport; kept: number }) {
             <tr>
               <th scope="col">Breaker</th>
               {rules.length > 1 && <th scope="col">Rules</th>}
-              {['Calls', 'Failed', 'Opened', 'Open for', 'Saved', 'Time saved', 'Price', 'Noticed after'].map(
-                (title) => (
-                  <th key={title} scope="col" class="number">
-                    {title}
-                  </th>
-                ),
-              )}
+              <NumberHeads
+                titles={['Calls', 'Failed', 'Opened', 'Open for', 'Saved', 'Time saved', 'Price', 'Noticed after']}
+              />
             </tr>
           </thead>
           <tbody>
@@ -117,6 +113,18 @@ function Summary({ report, kept }: { report: ReplayReport; kept: number }) {
   );
 }
 
+function NumberHeads({ titles }: { titles: readonly string[] }) {
+  return (
+    <>
+      {titles.map((title) => (
+        <th key={title} scope="col" class="number">
+          {title}
+        </th>
+      ))}
+    </>
+  );
+}
+
 function SummaryRow({
   name,
   rules,
@@ -135,7 +143,7 @@ function SummaryRow({
       {breaker === undefined ? (
         <td colSpan={8}>no breaker of this name</td>
       ) : (
-        cellsOf(breaker, kept).map((cell, index) => (
+        numbersOf(breaker, kept).map((cell, index) => (
           <td key={index} class="number">
             {cell}
           </td>
@@ -143,23 +151,6 @@ function SummaryRow({
       )}
     </tr>
   );
-}
-
-function cellsOf(
-  { calls, failed, opened, openMs, rejected, savedMs, episodes }: BreakerReport,
-  kept: number,
-): string[] {
-  const waits = episodes.map(({ noticedAfterMs }) => noticedAfterMs).sort((a, b) => a - b);
-  return [
-    count(calls, kept),
-    count(failed, kept),
-    String(opened),
-    opened === 0 ? '–' : length(openMs),
-    count(rejected.failed, kept),
-    savedMs === 0 ? '–' : length(savedMs / kept),
-    count(rejected.succeeded, kept),
-    waits.length === 0 ? '–' : length(waits[Math.floor((waits.length - 1) / 2)]!),
-  ];
 }
 
 function Suggestions({ report, kept }: { report: ReplayReport; kept: number }) {
@@ -181,11 +172,7 @@ function Suggestions({ report, kept }: { report: ReplayReport; kept: number }) {
                     <code>{key}</code>
                   </th>
                 ))}
-                {['Opened', 'Saved', 'Price'].map((title) => (
-                  <th key={title} scope="col" class="number">
-                    {title}
-                  </th>
-                ))}
+                <NumberHeads titles={['Opened', 'Saved', 'Price']} />
               </tr>
             </thead>
             <tbody>
