@@ -1,9 +1,8 @@
 /**
- * Gets the servers, the browser, the tools and the other Nodes that the tests start, where this machine has none, and says
- * what it does.
+ * Gets the servers, the browser and the tools that the tests start, where this machine has none, and says what it does.
  *
  *     npm run servers                what `npm test` needs; it calls this by itself
- *     npm run servers -- --checks    and what `.ci/run` needs beside
+ *     npm run servers -- --checks    and what `.ci/run` needs beside: the other Nodes are one of these
  *
  * As root on Debian and Ubuntu they are installed; without root their packages are unpacked into the folder `.servers` of
  * this project. Elsewhere the command that installs them is printed, and this fails.
@@ -57,7 +56,8 @@ async function main(): Promise<void> {
   const needs = values.checks ? [...FOR_TESTS, ...FOR_CHECKS] : FOR_TESTS;
   const missing = needs.filter((need) => !isThere(need));
   if (missing.length > 0) await get(missing);
-  await installLines();
+  // Tests that run one after the other install them when they need them; not all systems can.
+  if (values.checks) await installLines();
 }
 
 async function get(missing: readonly Need[]): Promise<void> {
