@@ -70,6 +70,9 @@ describe('console page', function () {
     breaker.reset();
     await rowOf(PAYMENTS).getByText('closed').waitFor();
     await timeline.getByText('reset by hand').waitFor();
+    // Most callers of the last minute were not served, until many have been.
+    await page.locator('[data-headline]', { hasText: /No circuit is open\. Of the last minute’s calls/ }).waitFor();
+    for (let call = 0; call < 200; call++) succeed(breaker);
     await page.getByText('The circuit is closed.').waitFor();
     expect(await page.evaluate('globalThis.stillTheSame')).to.be.true;
     expect(complaints).to.deep.equal([]);
@@ -197,6 +200,8 @@ describe('console page', function () {
       ];
       for (const [key, name] of steps) {
         await page.keyboard.press(key);
+        // The page is drawn before the focus moves.
+        await page.waitForFunction(`document.activeElement.textContent === ${JSON.stringify(name)}`).catch(() => {});
         expect([key, await focused()]).to.deep.equal([key, name]);
       }
       await page.keyboard.press('Enter');

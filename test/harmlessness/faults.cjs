@@ -21,12 +21,15 @@ const names = [];
 const hits = new Set();
 let recording = false;
 let active = -1;
+let struck = false;
 
 class InjectedFault extends Error {}
 
 globalThis.__fault = (id) => {
   if (recording) hits.add(id);
-  if (id === active) throw new InjectedFault(`injected into ${names[id]}`);
+  if (id !== active) return;
+  struck = true;
+  throw new InjectedFault(`injected into ${names[id]}`);
 };
 
 function instrument(source, file) {
@@ -119,10 +122,13 @@ module.exports = {
     }
     return [...hits].map((id) => ({ id, name: names[id] }));
   },
+  /** Whether the function that was to fail was called: some are not with each call. */
+  wasStruck: () => struck,
   /** Runs something while one function fails. */
   async withFault(id, run) {
     require(join(DIST, 'src/breaker/diagnostics.js')).forgetReports();
     active = id;
+    struck = false;
     try {
       return await run();
     } finally {
