@@ -1,6 +1,9 @@
 const SLOTS = 8;
 // How long calls go into one counter before the next one begins.
 const SLOT_MS = 250;
+// A call that has waited for so long hangs. It is told of once in so long.
+const HANGING_MS = 60_000;
+const TELL_OF_HANGING_EVERY_MS = 60 * 60_000;
 
 /**
  * How old calls in flight are at least, to within a quarter of a second for young ones, more roughly for old ones, without a
@@ -12,6 +15,9 @@ export class CallAges {
   readonly #counts = new Array<number>(SLOTS).fill(0);
   readonly #from = new Array<number>(SLOTS).fill(-Infinity);
   readonly #to = new Array<number>(SLOTS).fill(-Infinity);
+  // In flight, and they no longer wait: a good answer has begun.
+  #answered = 0;
+  #hangingToldUntil = -Infinity;
 
   /**
    * @param startedAt NaN for a call that is slow by design, whose age says nothing
@@ -24,7 +30,13 @@ export class CallAges {
     return isFirst;
   }
 
-  ended(startedAt: number): void {
+  /** A good answer has begun: the call no longer waits. */
+  answered(): void {
+    this.#answered++;
+  }
+
+  ended(startedAt: number, wasAnswered = false): void {
+    if (wasAnswered && this.#answered > 0) this.#answered--;
     for (let slot = 0; slot < SLOTS; slot++) {
       if (startedAt >= this.#from[slot]!) {
         // Not those that began before their ages were counted.
@@ -46,6 +58,15 @@ export class CallAges {
   olderThan(ms: number, now: number): number {
     let calls = 0;
     for (let slot = 0; slot < SLOTS; slot++) if (now - this.#to[slot]! >= ms) calls += this.#counts[slot]!;
+    return calls;
+  }
+
+  /** How many calls have waited for a minute, where they are `minimumCalls` or more and nobody was told for an hour; else 0. */
+  hangingToTell(now: number, minimumCalls: number): number {
+    if (now < this.#hangingToldUntil) return 0;
+    const calls = this.olderThan(HANGING_MS, now) - this.#answered;
+    if (calls < minimumCalls) return 0;
+    this.#hangingToldUntil = now + TELL_OF_HANGING_EVERY_MS;
     return calls;
   }
 

@@ -1,17 +1,16 @@
-import { resolveConfig, type BreakerConfig } from './config.js';
+import { checkName, resolveConfig, type BreakerConfig } from './config.js';
 import { Announcements } from './announcements.js';
 import { diagnostics } from './diagnostics.js';
 import { CallAges } from './call-ages.js';
-import { isOwnTrouble, isUnreachable } from './classification.js';
-import { AbandonedError, CircuitOpenError, ConfigError, withoutStack } from './errors.js';
+import { isUnreachable, judge } from './classification.js';
+import { AbandonedError, CircuitOpenError, withoutStack } from './errors.js';
 import { eventLoop, type LoopWatch } from './event-loop-stalls.js';
 import { noteOf, type FailureNote } from './failure-note.js';
 import { formatSeconds } from './format.js';
-import { failureRate, isOneFailureAway, slowCallRate, whyFailing, whySlow } from './limits.js';
 import type { BreakerObserver, DurationRecorder, Transition } from './observer.js';
 import { Opening, spreadHold } from './opening.js';
 import type { BreakerOptions } from './options.js';
-import { NO_EVIDENCE, Patience, RATE_ONLY, type Abandonment } from './patience.js';
+import { NO_EVIDENCE, Patience, RATE_ONLY } from './patience.js';
 import {
   ANSWERED,
   COUNTED,
@@ -23,13 +22,12 @@ import {
   type PermitIssuer,
 } from './permit.js';
 import { Probes } from './probes.js';
-import { fallBackLater, rejectLater, Run } from './run.js';
+import { fallBackLater, notAFunction, rejectLater, Run } from './run.js';
 import { SharedErrors } from './shared-errors.js';
-import { SlowCallWatch } from './slow-call-watch.js';
 import { CLOSED, HALF_OPEN, OPEN, STATE_NAMES, type CircuitState, type StateCode } from './state.js';
 import { Tally, type BreakerStats } from './tally.js';
+import { TrackRecord } from './track-record.js';
 import type { Verdict } from './verdict.js';
-import { SlidingWindow } from './window.js';
 
 /** Clocks and chance, so that tests can move them. */
 export interface BreakerSeams {
@@ -51,9 +49,6 @@ const realSeams: BreakerSeams = {
   loop: eventLoop,
 };
 
-// A call that has waited for so long hangs. It is told of once in so long.
-const HANGING_MS = 60_000;
-const TELL_OF_HANGING_EVERY_MS = 60 * 60_000;
 const NO_LABELS: Readonly<Record<string, never>> = Object.freeze({});
 
 /**
@@ -80,12 +75,9 @@ export class CircuitBreaker implements PermitIssuer {
   #state: StateCode = CLOSED;
   // Grows with every change of state; results of calls from an earlier one are dropped.
   #generation = 0;
-  #consecutiveFailures = 0;
-  #consecutiveSuccesses = 0;
   #transitionCount = 0;
   #changedAt: number;
-  #window: SlidingWindow;
-  #slowCalls: SlowCallWatch | undefined;
+  readonly #record: TrackRecord;
   #durations: DurationRecorder | undefined;
   // Whether a call that starts while closed needs to know when.
   #timed = false;
@@ -94,16 +86,10 @@ export class CircuitBreaker implements PermitIssuer {
   // What is known of the time for which it is open, from the first time on.
   #opening: Opening | undefined;
   #calledAt = -Infinity;
-  #lastFailure: FailureNote | undefined;
-  // Whether every failure since the last success says that no connection could be made.
-  #unreachable = false;
   #sharedErrors: SharedErrors | undefined;
   // While the circuit is half-open.
   #probes: Probes | undefined;
   #ages: CallAges | undefined;
-  // In flight, and they no longer wait: a good answer has begun.
-  #answeredInFlight = 0;
-  #hangingToldUntil = -Infinity;
   /** @internal Whether the target has ever answered. */
   hasAnswered = false;
   #announcements: Announcements | undefined;
@@ -118,8 +104,8 @@ export class CircuitBreaker implements PermitIssuer {
     this.#seams = seams;
     this.#config = resolveConfig(options, `CircuitBreaker "${name}"`);
     this.#changedAt = seams.wallNow();
-    this.#window = new SlidingWindow(this.#config.window, seams.now());
-    this.#watchSlowCalls();
+    this.#record = new TrackRecord(this.#config, seams.now());
+    this.#ageSlowCalls();
   }
 
   /** What it goes by in the registry, in metrics and in errors. */
@@ -139,7 +125,7 @@ export class CircuitBreaker implements PermitIssuer {
 
   /** @internal Whether its last calls failed. */
   get isFailing(): boolean {
-    return this.#consecutiveFailures > 0;
+    return this.#record.consecutiveFailures > 0;
   }
 
   /** Its options, complete; durations in milliseconds. */
@@ -220,7 +206,7 @@ export class CircuitBreaker implements PermitIssuer {
    */
   tryAcquire(context?: unknown, longRunning = false, flags = 0): Permit | CircuitOpenError {
     if (this.#config.mode === 'off') return UNGUARDED;
-    if (this.#state !== CLOSED || this.#slowCalls !== undefined)
+    if (this.#state !== CLOSED || this.#record.slowCalls !== undefined)
       return this.#acquireWatched(context, longRunning, flags);
     this.tally.inFlight++;
     const startedAt = this.#timed ? this.#startTime(this.#seams.now(), longRunning) : NaN;
@@ -253,7 +239,7 @@ export class CircuitBreaker implements PermitIssuer {
     const generation = this.#state === CLOSED ? this.#generation : NO_VERDICT;
     const permit = this.#admit(this.#seams.now(), generation, context, longRunning, SHARES_ERRORS);
     if (generation === NO_VERDICT) return permit;
-    if (!longRunning) this.#slowCalls?.started(permit);
+    if (!longRunning) this.#record.slowCalls?.started(permit);
     return permit;
   }
 
@@ -301,13 +287,13 @@ export class CircuitBreaker implements PermitIssuer {
   /** What it has counted and where it stands. Changes nothing. */
   stats(): BreakerStats {
     const { tally } = this;
+    const record = this.#record;
     const now = this.#seams.now();
-    this.#window.rotate(now);
     return {
       name: this.name,
       state: this.state,
-      consecutiveFailures: this.#consecutiveFailures,
-      consecutiveSuccesses: this.#consecutiveSuccesses,
+      consecutiveFailures: record.consecutiveFailures,
+      consecutiveSuccesses: record.consecutiveSuccesses,
       transitionCount: this.#transitionCount,
       lastStateChange: new Date(this.#changedAt),
       calls: {
@@ -318,8 +304,8 @@ export class CircuitBreaker implements PermitIssuer {
         inFlight: tally.inFlight,
         oldestMs: this.#ages?.oldest(now) ?? null,
       },
-      failureRate: failureRate(this.#window),
-      slowCallRate: slowCallRate(this.#window, this.#slowCalls?.overdue(now) ?? 0),
+      failureRate: record.failureRate(now),
+      slowCallRate: record.slowCallRate(now),
       openUntil: this.#openFor === undefined ? null : new Date(this.#changedAt + this.#openFor),
     };
   }
@@ -338,7 +324,8 @@ export class CircuitBreaker implements PermitIssuer {
     if (opening.until === Infinity) return;
     opening.goOnByHand(BY_HAND);
     // No change of state, and still something that happened to the circuit.
-    this.#tellOf(OPEN, OPEN, this.#seams.wallNow(), BY_HAND, undefined, undefined);
+    const { now, wallNow } = this.#seams;
+    this.#tellOf(OPEN, OPEN, wallNow(), BY_HAND, undefined, undefined, this.#record.failureRate(now()));
   }
 
   /**
@@ -359,10 +346,8 @@ export class CircuitBreaker implements PermitIssuer {
   reconfigure(config: BreakerConfig): void {
     const previous = this.#config;
     this.#config = config;
-    if (config.window !== previous.window) {
-      this.#window = this.#window.resized(config.window, this.#seams.now());
-    }
-    if (config.slowCallDuration !== previous.slowCallDuration) this.#watchSlowCalls();
+    this.#record.reconfigure(config, previous, this.#seams.now());
+    this.#ageSlowCalls();
   }
 
   /** @internal From now on it is known of each call when it started. */
@@ -405,8 +390,7 @@ export class CircuitBreaker implements PermitIssuer {
 
   /** @internal Whether there were calls within the window, rejected ones included, or are some now. */
   hadCalls(now: number): boolean {
-    this.#window.rotate(now);
-    return this.#window.calls > 0 || this.tally.inFlight > 0 || now - this.#calledAt < this.#config.window;
+    return this.#record.hasCalls(now) || this.tally.inFlight > 0 || now - this.#calledAt < this.#config.window;
   }
 
   /**
@@ -416,25 +400,21 @@ export class CircuitBreaker implements PermitIssuer {
    * @internal
    */
   tellOfHangingCalls(now = this.#seams.now()): void {
-    if (now < this.#hangingToldUntil || this.#ages === undefined) return;
     const { minimumCalls, slowCallDuration } = this.#config;
     if (slowCallDuration !== undefined) return;
-    const calls = this.#ages.olderThan(HANGING_MS, now) - this.#answeredInFlight;
-    if (calls < minimumCalls) return;
-    this.#hangingToldUntil = now + TELL_OF_HANGING_EVERY_MS;
-    this.#tellObserver((observer) => observer.onHangingCalls?.(this, calls));
+    const calls = this.#ages?.hangingToTell(now, minimumCalls) ?? 0;
+    if (calls > 0) this.#tellObserver((observer) => observer.onHangingCalls?.(this, calls));
   }
 
   #ended(permit: Permit): void {
     this.tally.inFlight--;
-    if ((permit.flags & ANSWERED) !== 0) this.#answeredInFlight--;
-    this.#ages?.ended(permit.startedAt);
+    this.#ages?.ended(permit.startedAt, (permit.flags & ANSWERED) !== 0);
   }
 
   /** @internal The first good part of an answer came: good headers, a first reply. */
   settleAnswered(permit: Permit): void {
     this.hasAnswered = true;
-    this.#answeredInFlight++;
+    this.#ages?.answered();
     const isProbe = this.#state === HALF_OPEN && this.#counts(permit);
     if (!isProbe && this.#patience === undefined) return;
     const now = this.#seams.now();
@@ -457,15 +437,9 @@ export class CircuitBreaker implements PermitIssuer {
       this.#endProbe(permit, now);
       return;
     }
-    this.#succeeded();
-    this.#window.record(now, false, this.#isSlow(permit, now));
+    this.#record.succeeded();
+    this.#record.ended(permit, false, now);
     this.#tripIfOver(now, permit.context);
-  }
-
-  #succeeded(): void {
-    this.#consecutiveFailures = 0;
-    this.#consecutiveSuccesses++;
-    this.#unreachable = false;
   }
 
   #endProbe(permit: Permit, now: number): void {
@@ -478,7 +452,7 @@ export class CircuitBreaker implements PermitIssuer {
       this.#open(now, this.#nextOpenDuration(now), reason, undefined, undefined, permit.context);
       return;
     }
-    this.#succeeded();
+    this.#record.succeeded();
     this.#closeIfProven(now, permit.context);
   }
 
@@ -490,8 +464,9 @@ export class CircuitBreaker implements PermitIssuer {
 
   #closeIfProven(now: number, context: unknown): void {
     const { successThreshold } = this.#config;
-    if (this.#consecutiveSuccesses < successThreshold) return;
-    const reason = `${this.#consecutiveSuccesses} successful probes in a row (threshold ${successThreshold})`;
+    const { consecutiveSuccesses } = this.#record;
+    if (consecutiveSuccesses < successThreshold) return;
+    const reason = `${consecutiveSuccesses} successful probes in a row (threshold ${successThreshold})`;
     this.#transition(CLOSED, now, reason, undefined, context);
   }
 
@@ -502,7 +477,7 @@ export class CircuitBreaker implements PermitIssuer {
       // Then its end says how slow it was.
       if (this.#isSlowProbe(permit, now)) continue;
       permit.flags |= COUNTED;
-      this.#succeeded();
+      this.#record.succeeded();
       this.#closeIfProven(now, context);
       if (this.#state !== HALF_OPEN) return;
     }
@@ -510,7 +485,7 @@ export class CircuitBreaker implements PermitIssuer {
 
   /** @internal */
   settleFailure(permit: Permit, cause: unknown, retryAfterMs?: number, rateOnly = false): void {
-    const verdict = this.#judge(cause);
+    const verdict = judge(cause, this.#config, this.name);
     if (verdict === false) return this.settleSuccess(permit);
     const now = this.#seams.now();
     if (verdict === 'ignored') return this.settleIgnored(permit);
@@ -533,14 +508,10 @@ export class CircuitBreaker implements PermitIssuer {
     if (note?.status !== undefined) this.hasAnswered = true;
     if (rateOnly && this.#state === HALF_OPEN) return this.#probes!.end(permit);
     const isUnreached = (permit.flags & EVIDENCE) !== 0 || isUnreachable(cause);
-    if (!rateOnly) {
-      this.#consecutiveSuccesses = 0;
-      this.#consecutiveFailures++;
-      this.#unreachable = isUnreached && (this.#consecutiveFailures === 1 || this.#unreachable);
-    }
-    this.#lastFailure = note;
+    if (!rateOnly) this.#record.failed(isUnreached);
+    this.#record.lastFailure = note;
     this.#tellObserver((observer) => observer.onFailure?.(this, permit.context));
-    if (this.#state === CLOSED) this.#window.record(now, true, this.#isSlow(permit, now));
+    if (this.#state === CLOSED) this.#record.ended(permit, true, now);
     if (wait > 0) {
       const openFor = this.#spreadHold(wait);
       this.#openOnDemand().hold(now + openFor);
@@ -572,7 +543,7 @@ export class CircuitBreaker implements PermitIssuer {
     this.#ended(permit);
     if (!this.#counts(permit)) return;
     if (this.#state === HALF_OPEN) this.#probes!.end(permit);
-    else if (this.#slowCalls !== undefined) this.#endWithoutVerdict(this.#slowCalls, permit);
+    else if (this.#record.slowCalls !== undefined) this.#endWithoutVerdict(permit);
   }
 
   /** @internal The call waited for its target, and is rejected now rather than when it asked. */
@@ -582,64 +553,41 @@ export class CircuitBreaker implements PermitIssuer {
     this.#tellObserver((observer) => observer.onRejection(this, rejection, true, permit.context));
     if (!this.#counts(permit)) return;
     if (this.#state === HALF_OPEN) this.#probes!.end(permit);
-    else this.#slowCalls?.ended(permit);
+    else this.#record.slowCalls?.ended(permit);
   }
 
-  /** A slow call that was given up is a slow call, or calls that hang would be seen by those only who wait for ever. */
-  #endWithoutVerdict(slowCalls: SlowCallWatch, permit: Permit): void {
+  #endWithoutVerdict(permit: Permit): void {
     const now = this.#seams.now();
-    slowCalls.ended(permit);
-    if (!(now - permit.startedAt >= slowCalls.slowCallDuration)) return;
-    this.#window.recordSlowWithoutVerdict(now);
-    this.#tripIfSlow(now, permit.context);
+    if (this.#record.endedWithoutVerdict(permit, now)) this.#tripIfSlow(now, permit.context);
   }
 
   /** @internal The caller gave up; before a good answer, time decides what that means. */
   settleAbandoned(permit: Permit, cause: unknown): void {
     if ((permit.flags & ANSWERED) !== 0) return this.settleSuccess(permit);
     const now = this.#seams.now();
-    const abandonment = this.#judgeAbandoned(permit, now);
+    const { abandonedAfter } = this.#config;
+    const abandonment =
+      this.#patience === undefined || abandonedAfter === 'off'
+        ? NO_EVIDENCE
+        : this.#patience.abandoned(permit.startedAt, now, abandonedAfter, this.#counts(permit) && this.#wouldOpen(now));
     if (abandonment === NO_EVIDENCE) return this.settleIgnored(permit);
     const error = withoutStack(() => new AbandonedError(now - permit.startedAt, cause));
     this.settleTimeout(permit, error, abandonment === RATE_ONLY);
   }
 
-  #judgeAbandoned(permit: Permit, now: number): Abandonment {
-    const patience = this.#patience;
-    const { abandonedAfter } = this.#config;
-    if (patience === undefined || abandonedAfter === 'off') return NO_EVIDENCE;
-    const abandonment = patience.abandoned(permit.startedAt, now, abandonedAfter);
-    if (abandonment === NO_EVIDENCE || !this.#counts(permit)) return abandonment;
-    return this.#wouldOpen(now) && patience.mayBeStarting(abandonedAfter) ? NO_EVIDENCE : abandonment;
-  }
-
   /** Whether one more failure would open the circuit. */
   #wouldOpen(now: number): boolean {
-    if (this.#state === HALF_OPEN) return true;
-    this.#window.rotate(now);
-    return isOneFailureAway(this.#consecutiveFailures, this.#window, this.#config);
+    return this.#state === HALF_OPEN || this.#record.isOneFailureAway(now, this.#config);
   }
 
   /** As `tryAcquire`, for a call of which nobody outside gets the permit. */
   #startRun(): Run | CircuitOpenError {
-    if (this.#state !== CLOSED || this.#slowCalls !== undefined || this.#config.mode === 'off') {
+    if (this.#state !== CLOSED || this.#record.slowCalls !== undefined || this.#config.mode === 'off') {
       const permit = this.tryAcquire();
       return permit instanceof CircuitOpenError ? permit : new Run(permit);
     }
     this.tally.inFlight++;
     return Run.take(this, this.#generation, this.#timed ? this.#startTime(this.#seams.now(), false) : NaN);
-  }
-
-  #judge(cause: unknown): boolean | 'ignored' {
-    const { isFailure } = this.#config;
-    if (isFailure === undefined) return isOwnTrouble(cause) ? 'ignored' : true;
-    try {
-      const verdict = isFailure(cause);
-      return verdict === false || verdict === 'ignored' ? verdict : true;
-    } catch (error) {
-      diagnostics.report(`isFailure of circuit breaker "${this.name}" threw; the call counts as a failure`, error);
-      return true;
-    }
   }
 
   /** Acquires where more has to be looked at than one field. */
@@ -651,7 +599,7 @@ export class CircuitBreaker implements PermitIssuer {
     } else if (this.#state === HALF_OPEN) this.#countGoodAnswers(now, context);
     if (this.#state === CLOSED) {
       const permit = this.#admit(now, this.#generation, context, longRunning, flags);
-      if (!longRunning) this.#slowCalls?.started(permit);
+      if (!longRunning) this.#record.slowCalls?.started(permit);
       return permit;
     }
     if (this.#state === HALF_OPEN && !longRunning && this.#probes!.hasRoom(now, this.#config)) {
@@ -696,21 +644,7 @@ export class CircuitBreaker implements PermitIssuer {
   }
 
   #rejection(now: number): CircuitOpenError {
-    const opening = this.#opening!;
-    const isOpen = this.#state === OPEN;
-    // Opened by hand, nothing says when to come back: the ordinary open time is as good an advice as any.
-    const wait = isOpen ? Math.ceil(opening.wait(now, this.#config.openDuration)) : 0;
-    return withoutStack(
-      () =>
-        new CircuitOpenError(
-          this.name,
-          isOpen ? 'open' : 'half_open',
-          wait,
-          opening.reason,
-          opening.cause(),
-          opening.opener?.code,
-        ),
-    );
+    return this.#opening!.rejection(this.name, this.#state === OPEN, now, this.#config.openDuration);
   }
 
   #enforces(now: number): boolean {
@@ -732,27 +666,18 @@ export class CircuitBreaker implements PermitIssuer {
     );
   }
 
-  #isSlow(permit: Permit, now: number): boolean {
-    if (this.#slowCalls === undefined) return false;
-    this.#slowCalls.ended(permit);
-    return now - permit.startedAt >= this.#slowCalls.slowCallDuration;
-  }
-
   /** Opens a closed circuit when one of its three limits is reached. The window has just been rotated. */
   #tripIfOver(now: number, context: unknown, cause?: unknown): void {
-    const reason = whyFailing(this.#consecutiveFailures, this.#window, this.#config);
+    const reason = this.#record.whyFailing(this.#config);
     if (reason !== undefined) {
-      (this.#opening ??= new Opening()).isUnreachable = this.#unreachable;
-      this.#open(now, this.#nextOpenDuration(now), reason, this.#lastFailure, cause, context);
-    } else if (this.#slowCalls !== undefined) this.#tripIfSlow(now, context);
+      (this.#opening ??= new Opening()).isUnreachable = this.#record.isUnreachable;
+      this.#open(now, this.#nextOpenDuration(now), reason, this.#record.lastFailure, cause, context);
+    } else this.#tripIfSlow(now, context);
   }
 
   /** Looked at when a call starts, too: those that hang may be all there are. */
   #tripIfSlow(now: number, context: unknown): void {
-    const slowCalls = this.#slowCalls;
-    if (slowCalls === undefined) return;
-    this.#window.rotate(now);
-    const reason = whySlow(slowCalls.overdue(now), this.#window, slowCalls.slowCallDuration, this.#config);
+    const reason = this.#record.whySlow(now, this.#config);
     if (reason === undefined) return;
     const opening = (this.#opening ??= new Opening());
     opening.isBySlowness = true;
@@ -798,8 +723,7 @@ export class CircuitBreaker implements PermitIssuer {
     const from = this.#state;
     if (from === CLOSED) this.#opening!.troubleBegins(now, this.#config.window);
     else if (to === CLOSED) this.#opening!.troubleEnds(now);
-    this.#window.rotate(now);
-    const rate = failureRate(this.#window);
+    const rate = this.#record.failureRate(now);
     this.#changedAt = this.#seams.wallNow();
     // A circuit that has just closed has an empty window, and is called all the same.
     this.#calledAt = now;
@@ -818,21 +742,13 @@ export class CircuitBreaker implements PermitIssuer {
     reason: string,
     cause: unknown,
     context: unknown,
-    rate = failureRate(this.#window),
+    rate: number,
   ): void {
     if (this.observer === undefined && this.#announcements === undefined) return;
-    const transition: Transition = {
-      name: this.name,
-      from: STATE_NAMES[from],
-      to: STATE_NAMES[to],
-      at: new Date(at),
-      reason,
-      cause,
-      failureRate: rate,
-      retryAfterMs: this.#openFor === undefined ? undefined : Math.ceil(this.#openFor),
-    };
-    this.#announcements ??= new Announcements();
-    this.#announcements.announce({ transition, context }, (change) =>
+    const retryAfterMs = this.#openFor === undefined ? undefined : Math.ceil(this.#openFor);
+    const states = { from: STATE_NAMES[from], to: STATE_NAMES[to], at: new Date(at) };
+    const transition: Transition = { name: this.name, ...states, reason, cause, failureRate: rate, retryAfterMs };
+    (this.#announcements ??= new Announcements()).announce({ transition, context }, (change) =>
       this.#tellObserver((observer) => observer.onTransition(this, change.transition, change.context)),
     );
   }
@@ -841,18 +757,15 @@ export class CircuitBreaker implements PermitIssuer {
   #begin(state: StateCode): void {
     this.#state = state;
     this.#generation++;
-    this.#consecutiveSuccesses = 0;
-    this.#slowCalls?.clear();
+    this.#record.consecutiveSuccesses = 0;
+    this.#record.slowCalls?.clear();
     this.#probes = state === HALF_OPEN ? new Probes() : undefined;
     if (state === OPEN) return;
     if (state === HALF_OPEN) {
       this.#opening!.isOnDemand = false;
       return;
     }
-    this.#window.clear();
-    this.#consecutiveFailures = 0;
-    this.#unreachable = false;
-    this.#lastFailure = undefined;
+    this.#record.begin();
   }
 
   // What telemetry trips over must not become the error of a call.
@@ -865,27 +778,9 @@ export class CircuitBreaker implements PermitIssuer {
     }
   }
 
-  #watchSlowCalls(): void {
-    const { slowCallDuration } = this.#config;
-    if (slowCallDuration !== undefined) this.#ages ??= new CallAges();
-    this.#slowCalls = slowCallDuration === undefined ? undefined : new SlowCallWatch(slowCallDuration);
+  #ageSlowCalls(): void {
+    if (this.#config.slowCallDuration !== undefined) this.#ages ??= new CallAges();
   }
 }
 
 const BY_HAND = 'opened by hand';
-
-/** An error of the caller, which made its call before it asked: no word on the target. */
-function notAFunction(fn: unknown): Promise<never> {
-  const given = fn instanceof Promise ? 'a promise: its call is made already' : typeof fn;
-  return Promise.reject(
-    new TypeError(`A circuit breaker calls a function that makes the call; it was given ${given}.`),
-  );
-}
-
-function checkName(name: unknown): void {
-  if (typeof name === 'string' && name !== '') return;
-  const consequence = 'nobody could tell its metrics and errors from those of other breakers';
-  throw new ConfigError('CircuitBreaker', [
-    { path: 'name', value: name, consequence, allowed: 'Use a string that is not empty.' },
-  ]);
-}

@@ -1,4 +1,4 @@
-import { reportOnce } from './diagnostics.js';
+import { diagnostics, reportOnce } from './diagnostics.js';
 import type { BreakerConfig } from './config.js';
 import type { Verdict } from './verdict.js';
 
@@ -68,6 +68,18 @@ export function askedWaitOf(error: unknown, config: BreakerConfig): number | und
 /** As `Classification.isOwnTrouble`; never throws. */
 export function isOwnTrouble(cause: unknown): boolean {
   return holds(classification.isOwnTrouble, cause);
+}
+
+/** What `isFailure` of the options says of a failure; without it, whether our own machine could not make the call. Never throws. */
+export function judge(cause: unknown, { isFailure }: BreakerConfig, breaker: string): boolean | 'ignored' {
+  if (isFailure === undefined) return isOwnTrouble(cause) ? 'ignored' : true;
+  try {
+    const verdict = isFailure(cause);
+    return verdict === false || verdict === 'ignored' ? verdict : true;
+  } catch (error) {
+    diagnostics.report(`isFailure of circuit breaker "${breaker}" threw; the call counts as a failure`, error);
+    return true;
+  }
 }
 
 /** As `Classification.isUnreachable`; never throws. */

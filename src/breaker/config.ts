@@ -64,6 +64,15 @@ function completed(options: BreakerOptions): BreakerConfig {
   }) as BreakerConfig;
 }
 
+/** @throws ConfigError where nobody could tell the breaker from others */
+export function checkName(name: unknown): void {
+  if (typeof name === 'string' && name !== '') return;
+  const consequence = 'nobody could tell its metrics and errors from those of other breakers';
+  throw new ConfigError('CircuitBreaker', [
+    { path: 'name', value: name, consequence, allowed: 'Use a string that is not empty.' },
+  ]);
+}
+
 /** Everything that is wrong with a set of options; empty where nothing is. */
 export function checkOptions(options: unknown): ConfigProblem[] {
   if (options === null || typeof options !== 'object' || Array.isArray(options)) {

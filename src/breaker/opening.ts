@@ -1,4 +1,5 @@
 import type { BreakerConfig } from './config.js';
+import { CircuitOpenError, withoutStack } from './errors.js';
 import { errorOf, type FailureNote } from './failure-note.js';
 
 // An opening lasts this share of the time for which the circuit has not been closed.
@@ -115,9 +116,16 @@ export class Opening {
     return (this.#openerError ??= this.opener && errorOf(this.opener));
   }
 
-  /** Milliseconds until a probe may go; `otherwise` where it was opened by hand and nothing says when. */
-  wait(now: number, otherwise: number): number {
-    return Number.isFinite(this.until) ? Math.max(0, this.until - now) : otherwise;
+  /** What a call is told that is not made. */
+  rejection(breaker: string, isOpen: boolean, now: number, openDuration: number): CircuitOpenError {
+    const wait = isOpen ? Math.ceil(this.#wait(now, openDuration)) : 0;
+    const state = isOpen ? 'open' : 'half_open';
+    return withoutStack(() => new CircuitOpenError(breaker, state, wait, this.reason, this.cause(), this.opener?.code));
+  }
+
+  /** Milliseconds until a probe may go. Opened by hand, nothing says when: the ordinary time is as good an advice as any. */
+  #wait(now: number, openDuration: number): number {
+    return this.until === Infinity ? openDuration : Math.max(0, this.until - now);
   }
 
   /** How long the circuit was not closed before it was closed for a moment only; that moment not counted. */

@@ -68,8 +68,14 @@ export class Patience {
    * A caller gave up before a good answer came.
    *
    * @param abandonedAfter who leaves earlier leaves for reasons of their own; Infinity: whoever leaves does
+   * @param wouldOpen whether one more failure would open the circuit
    */
-  abandoned(startedAt: number, now: number, abandonedAfter: number): Abandonment {
+  abandoned(startedAt: number, now: number, abandonedAfter: number, wouldOpen = false): Abandonment {
+    const abandonment = this.#judge(startedAt, now, abandonedAfter);
+    return wouldOpen && this.mayBeStarting(abandonedAfter) ? NO_EVIDENCE : abandonment;
+  }
+
+  #judge(startedAt: number, now: number, abandonedAfter: number): Abandonment {
     this.waited(startedAt, now);
     const waited = now - startedAt;
     if (!(waited >= abandonedAfter)) return NO_EVIDENCE;

@@ -93,6 +93,14 @@ export class Run {
   }
 }
 
+/** An error of the caller, which made its call before it asked: no word on the target. */
+export function notAFunction(fn: unknown): Promise<never> {
+  const given = fn instanceof Promise ? 'a promise: its call is made already' : typeof fn;
+  return Promise.reject(
+    new TypeError(`A circuit breaker calls a function that makes the call; it was given ${given}.`),
+  );
+}
+
 // What an ordinary burst of calls rejects within one turn does not wait; a loop that retries at once soon does.
 const AT_ONCE = 32;
 

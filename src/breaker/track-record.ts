@@ -1,0 +1,137 @@
+import type { BreakerConfig } from './config.js';
+import type { FailureNote } from './failure-note.js';
+import { formatPercent, formatSeconds } from './format.js';
+import type { Permit } from './permit.js';
+import { SlowCallWatch } from './slow-call-watch.js';
+import { SlidingWindow } from './window.js';
+
+/**
+ * How a target has done of late: what happened in a row, the calls of the window, and those in flight that are slow by
+ * now. It knows the three limits of a closed circuit; the circuit acts on them.
+ */
+export class TrackRecord {
+  consecutiveFailures = 0;
+  consecutiveSuccesses = 0;
+  lastFailure: FailureNote | undefined;
+  /** Whether every failure since the last success says that no connection could be made. */
+  isUnreachable = false;
+  /** Calls in flight, where slow ones count. */
+  slowCalls: SlowCallWatch | undefined;
+  #window: SlidingWindow;
+
+  constructor({ window, slowCallDuration }: BreakerConfig, now: number) {
+    this.#window = new SlidingWindow(window, now);
+    this.#watchSlowCalls(slowCallDuration);
+  }
+
+  /** Takes new options and keeps what it knows. */
+  reconfigure({ window, slowCallDuration }: BreakerConfig, previous: BreakerConfig, now: number): void {
+    if (window !== previous.window) this.#window = this.#window.resized(window, now);
+    if (slowCallDuration !== previous.slowCallDuration) this.#watchSlowCalls(slowCallDuration);
+  }
+
+  /** The circuit closes: all that was before is over. */
+  begin(): void {
+    this.#window.clear();
+    this.consecutiveFailures = 0;
+    this.isUnreachable = false;
+    this.lastFailure = undefined;
+  }
+
+  succeeded(): void {
+    this.consecutiveFailures = 0;
+    this.consecutiveSuccesses++;
+    this.isUnreachable = false;
+  }
+
+  /** @param isUnreached whether it says that no connection could be made */
+  failed(isUnreached: boolean): void {
+    this.consecutiveSuccesses = 0;
+    this.consecutiveFailures++;
+    this.isUnreachable = isUnreached && (this.consecutiveFailures === 1 || this.isUnreachable);
+  }
+
+  /** A call of a closed circuit ended with a verdict. */
+  ended(call: Permit, failed: boolean, now: number): void {
+    const { slowCalls } = this;
+    slowCalls?.ended(call);
+    this.#window.record(now, failed, slowCalls !== undefined && now - call.startedAt >= slowCalls.slowCallDuration);
+  }
+
+  /**
+   * A call of a closed circuit ended without a verdict. Given up after a long time it is a slow call, or calls that hang
+   * would be seen by those only who wait for ever.
+   *
+   * @returns whether it was slow
+   */
+  endedWithoutVerdict(call: Permit, now: number): boolean {
+    const { slowCalls } = this;
+    if (slowCalls === undefined) return false;
+    slowCalls.ended(call);
+    const isSlow = now - call.startedAt >= slowCalls.slowCallDuration;
+    if (isSlow) this.#window.recordSlowWithoutVerdict(now);
+    return isSlow;
+  }
+
+  /** Whether failures reach a limit, and the reason with its numbers. Asked right after a call has ended. */
+  whyFailing({ failureThreshold, minimumCalls, failureRateThreshold, window }: BreakerConfig): string | undefined {
+    const { consecutiveFailures } = this;
+    if (consecutiveFailures >= failureThreshold) {
+      return `${consecutiveFailures} consecutive failures (threshold ${failureThreshold})`;
+    }
+    const { calls, failures } = this.#window;
+    if (calls < minimumCalls || failures < calls * failureRateThreshold) return undefined;
+    return `failure rate ${describeRate(failures / calls, calls, window, failureRateThreshold)}`;
+  }
+
+  /** Whether slow calls reach their limit, and the reason with its numbers. */
+  whySlow(now: number, { minimumCalls, slowCallRateThreshold, window }: BreakerConfig): string | undefined {
+    if (this.slowCalls === undefined) return undefined;
+    const { calls, slow } = this.#slowAmongCalls(now);
+    if (calls < minimumCalls || slow < calls * slowCallRateThreshold) return undefined;
+    const rate = describeRate(slow / calls, calls, window, slowCallRateThreshold);
+    return `slow-call rate ${rate}, slow from ${formatSeconds(this.slowCalls.slowCallDuration)}`;
+  }
+
+  /** Whether one more failure would reach a limit. */
+  isOneFailureAway(now: number, { failureThreshold, minimumCalls, failureRateThreshold }: BreakerConfig): boolean {
+    if (this.consecutiveFailures + 1 >= failureThreshold) return true;
+    this.#window.rotate(now);
+    const calls = this.#window.calls + 1;
+    return calls >= minimumCalls && this.#window.failures + 1 >= calls * failureRateThreshold;
+  }
+
+  /** Whether calls ended within the window. */
+  hasCalls(now: number): boolean {
+    this.#window.rotate(now);
+    return this.#window.calls > 0;
+  }
+
+  /** Share of failures among the calls of the window, 0 to 1; 0 where there were none. */
+  failureRate(now: number): number {
+    this.#window.rotate(now);
+    const { calls, failures } = this.#window;
+    return calls === 0 ? 0 : failures / calls;
+  }
+
+  /** Share of slow calls, those in flight that are slow by now included, 0 to 1; 0 where there were none. */
+  slowCallRate(now: number): number {
+    const { calls, slow } = this.#slowAmongCalls(now);
+    return calls === 0 ? 0 : slow / calls;
+  }
+
+  #slowAmongCalls(now: number): { calls: number; slow: number } {
+    this.#window.rotate(now);
+    const { calls, slow, slowWithoutVerdict } = this.#window;
+    const given = slowWithoutVerdict + (this.slowCalls?.overdue(now) ?? 0);
+    return { calls: calls + given, slow: slow + given };
+  }
+
+  #watchSlowCalls(slowCallDuration: number | undefined): void {
+    this.slowCalls = slowCallDuration === undefined ? undefined : new SlowCallWatch(slowCallDuration);
+  }
+}
+
+function describeRate(rate: number, calls: number, window: number, threshold: number): string {
+  return `${formatPercent(rate)} of ${calls} calls in ${formatSeconds(window)} (threshold ${formatPercent(threshold)})`;
+}
