@@ -8,7 +8,7 @@ import { eventLoop, type LoopWatch } from './event-loop-stalls.js';
 import { noteOf, type FailureNote } from './failure-note.js';
 import { formatSeconds } from './format.js';
 import type { BreakerObserver, DurationRecorder, Transition } from './observer.js';
-import { Opening, spreadHold } from './opening.js';
+import { Opening, spreadHold, wholeMilliseconds } from './opening.js';
 import type { BreakerOptions } from './options.js';
 import { NO_EVIDENCE, Patience, RATE_ONLY } from './patience.js';
 import {
@@ -745,7 +745,7 @@ export class CircuitBreaker implements PermitIssuer {
     rate: number,
   ): void {
     if (this.observer === undefined && this.#announcements === undefined) return;
-    const retryAfterMs = this.#openFor === undefined ? undefined : Math.ceil(this.#openFor);
+    const retryAfterMs = this.#openFor === undefined ? undefined : wholeMilliseconds(this.#openFor);
     const states = { from: STATE_NAMES[from], to: STATE_NAMES[to], at: new Date(at) };
     const transition: Transition = { name: this.name, ...states, reason, cause, failureRate: rate, retryAfterMs };
     (this.#announcements ??= new Announcements()).announce({ transition, context }, (change) =>

@@ -118,7 +118,7 @@ export class Opening {
 
   /** What a call is told that is not made. */
   rejection(breaker: string, isOpen: boolean, now: number, openDuration: number): CircuitOpenError {
-    const wait = isOpen ? Math.ceil(this.#wait(now, openDuration)) : 0;
+    const wait = isOpen ? wholeMilliseconds(this.#wait(now, openDuration)) : 0;
     const state = isOpen ? 'open' : 'half_open';
     return withoutStack(() => new CircuitOpenError(breaker, state, wait, this.reason, this.cause(), this.opener?.code));
   }
@@ -142,4 +142,9 @@ export class Opening {
 /** Jitter only adds to the time for which a target asks to be left alone. */
 export function spreadHold(ms: number, openJitter: number, random: () => number): number {
   return openJitter === 0 ? ms : ms * (1 + openJitter * random());
+}
+
+/** Rounds up: whoever waits must not come too early. The sums of a clock's fractions are off by less than a billionth. */
+export function wholeMilliseconds(ms: number): number {
+  return Math.ceil(ms - 1e-6);
 }

@@ -92,6 +92,8 @@ function redis(title: string): Way {
 
 const POSTGRES = {
   silent: 'failure, opens',
+  timeout: 'failure, opens',
+  cancel: 'ignored',
   syn: 'failure, opens',
   tls: 'failure, opens',
   reset: 'failure, opens',
@@ -149,7 +151,7 @@ export const LIBRARIES: readonly Library[] = [
   {
     file: 'pg',
     ways: [
-      { title: 'pg', system: 'postgresql', verdicts: { ...POSTGRES, cancel: 'ignored' } },
+      { title: 'pg', system: 'postgresql', verdicts: POSTGRES },
       // A session is lost with its connection: nobody could send its statement again.
       { title: 'pg-pool', system: 'postgresql', verdicts: { ...POSTGRES, stale: 'failure' } },
     ],

@@ -60,6 +60,7 @@ async function reconnecting(farEnd) {
 const onClient = {
   happenings: {
     silent: (farEnd) => onConnections(farEnd, MANY, { query_timeout: 1_200 }),
+    timeout: (farEnd) => onConnections(farEnd, MANY, { query_timeout: 500 }),
     cancel: (farEnd) => onConnections(farEnd, 3, {}, (client) => setTimeout(() => void client.end(), 200)),
     syn: (farEnd) => noConnection(farEnd),
     tls: (farEnd) => noConnection(farEnd, { ssl: true }),
@@ -97,11 +98,24 @@ const noPool = (options) =>
 const statementsOneByOne = (calls) =>
   withPool({}, (pool) => warm(pool, async () => ({ calls, saw: await oneByOne(calls, () => query(pool)) })));
 
+const timedOut = (query_timeout) =>
+  withPool({ max: MANY, query_timeout }, (pool) =>
+    warm(pool, async () => ({ calls: MANY, saw: await staggered(MANY, 50, () => query(pool)) })),
+  );
+
+/** A statement whose caller throws its connection away. */
+async function leave(pool) {
+  const client = await pool.connect();
+  client.on('error', () => {});
+  setTimeout(() => client.release(true), 200);
+  return client.query(STATEMENT);
+}
+
 const onPool = {
   happenings: {
-    silent: withPool({ max: MANY, query_timeout: 1_200 }, (pool) =>
-      warm(pool, async () => ({ calls: MANY, saw: await staggered(MANY, 50, () => query(pool)) })),
-    ),
+    silent: timedOut(1_200),
+    timeout: timedOut(500),
+    cancel: withPool({}, (pool) => warm(pool, async () => ({ calls: 1, saw: [await outcome(leave(pool))] }))),
     syn: noPool(),
     tls: noPool({ ssl: true }),
     reset: statementsOneByOne(CALLS),

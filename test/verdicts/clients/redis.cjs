@@ -12,6 +12,8 @@ function waysOf(load) {
   /** Commands whose answers do not come in time. */
   const outOfTime = (commandTimeout) => async (farEnd) => {
     const redis = connect(farEnd, { commandTimeout });
+    // On a busy machine the connection alone may take as long.
+    await new Promise((resolve) => redis.once('ready', resolve));
     await redis.get('warm');
     const made = [];
     for (let n = 0; n < 8; n++) {
