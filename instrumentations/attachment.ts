@@ -1,9 +1,11 @@
 import { trace, type Span } from '@opentelemetry/api';
+import type { BreakerConfig } from '../src/breaker/config.js';
 import { whenOpenFor } from '../src/outcomes/when-open.js';
 import { UNGUARDED, type CircuitOpenError, type Guard, type Permit } from '../src/guard/guard.js';
 import { getRuntime } from '../src/runtime.js';
 import type { Target } from '../src/target.js';
 import { log } from '../src/telemetry/log.js';
+import type { ClientCall } from './client-call.js';
 import { harmless } from './harmless.js';
 import { Patches } from './patches.js';
 
@@ -99,14 +101,15 @@ export abstract class Attachment {
     return this.#spans.claim(this.client);
   }
 
-  /** Whether a call that has just been rejected gets an answer rather than an error. */
-  responds(target: Target): boolean {
-    return whenOpenFor(this.client, this.guard.breakerOf(target).config) === 'respond';
+  /** The options of a call that has just been rejected, where it gets an answer rather than an error. */
+  responds(target: Target, call: ClientCall): BreakerConfig | undefined {
+    const config = this.guard.configOf(target, call);
+    return whenOpenFor(this.client, config) === 'respond' ? config : undefined;
   }
 
   /** Whether calls to a target need no asking just now. Counts and changes nothing. */
-  isClosed(target: Target): boolean {
-    return this.#patches === undefined || this.guard.isClosed(target);
+  isClosed(target: Target, call?: ClientCall): boolean {
+    return this.#patches === undefined || this.guard.isClosed(target, call);
   }
 
   /** Whether the circuit of a target is open and says so to its callers. */
@@ -120,8 +123,8 @@ export abstract class Attachment {
   }
 
   /** Whether calls to a target go on waiting in their client's own queue while its circuit is open. */
-  letsWait(target: Target): boolean {
-    return this.#patches === undefined || this.guard.letsWait(target);
+  letsWait(target: Target, call?: ClientCall): boolean {
+    return this.#patches === undefined || this.guard.letsWait(target, call);
   }
 
   /** Why a call that was let through must not go on waiting: its circuit has opened meanwhile. */

@@ -99,6 +99,8 @@ function allowed(spec: OptionSpec): string {
       return oneOf(spec.values).replaceAll('"', '`');
     case 'statuses':
       return 'list of `429`, `5xx`, `"!501"`';
+    case 'answer':
+      return '`status`, `headers`, and `body` or `file`';
     case 'function':
       return 'function, in code only';
   }
@@ -108,7 +110,7 @@ function defaultOf(key: OptionKey): string {
   const value = resolveConfig()[key];
   if (value === undefined) return 'not set';
   if (OPTIONS[key].kind === 'duration') return formatDuration(Number(value));
-  return Array.isArray(value) ? value.join(', ') : String(value);
+  return Array.isArray(value) ? value.join(', ') : String(value as unknown);
 }
 
 function presetsTable(): string {

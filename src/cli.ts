@@ -9,14 +9,17 @@ import { findRulesFile, loadRulesFile, RULES_FILES } from './rules/load.js';
 import { oneOf } from './breaker/options.js';
 import { RuleSet, type RulesSection } from './rules/rule-set.js';
 import { formatExplanation } from './rules/explain.js';
-import { parseTarget, SCHEMES } from './target.js';
+import type { Endpoint } from './rules/match.js';
+import { parseTarget, SCHEMES, systemsWith, type Target } from './target.js';
 import { PACKAGE } from './version.js';
 
 const help = (): string => `Usage: otel-breaker <command>
 
   check [file]          Check a rules file: prints every problem; exit code 1 where there is one
-  explain [file] <url>  Show which rule a target gets, its options, and where each of them came from:
-                        https://api.example.com, redis://cache:6379, postgresql://db/orders, unix:/run/app.sock
+  explain [file] [method] <url>
+                        Show which rule a call gets, its options, and where each of them came from; GET where no method is
+                        given: https://api.example.com/v1/orders, redis://cache:6379, postgresql://db/orders,
+                        grpc://shop:50051/shop.Orders/Place, unix:/run/app.sock
   replay <traces>       Try rules on recorded traffic: what they would have rejected, saved and cost. OTLP as JSON, as a
                         Collector's file exporter and /traces/otlp write it, or Jaeger's JSON; - for standard input;
                         --rules <file>, --against <file>, --suggest, --sampled 0.1, --json, --html <file>
@@ -84,17 +87,34 @@ function check(args: readonly string[]): void {
 }
 
 function explain(args: readonly string[]): void {
-  const given = take(args, 1, 2);
-  const url = given.at(-1)!;
+  const given = [...take(args, 1, 3)];
+  const url = given.pop()!;
+  const method = given.length > 0 && isMethod(given.at(-1)!) ? given.pop()! : 'GET';
+  if (given.length > 1) throw new UsageError(`"${given[1]!}" is no method of a request`);
   const target = parseTarget(url);
   if (target === undefined) {
     throw new UsageError(
       `"${url}" is no target: use a URL with ${SCHEMES.slice(0, -1).join(', ')} or ${SCHEMES.at(-1)!}`,
     );
   }
-  const path = rulesFile(given.length === 2 ? given[0] : undefined);
+  const path = rulesFile(given[0]);
   const sections: RulesSection[] = path === undefined ? [] : [loadRulesFile(path)];
-  print(formatExplanation(target, new RuleSet(sections, readMode()).explain(target), sections[0]?.origin));
+  const endpoint = endpointOf(target, method, url);
+  const explanation = new RuleSet(sections, readMode()).explain(target, undefined, endpoint);
+  print(formatExplanation(target, explanation, sections[0]?.origin, endpoint));
+}
+
+/** A word in capital letters is no rules file. */
+function isMethod(word: string): boolean {
+  return /^[A-Z]+$/.test(word);
+}
+
+/** What of its target a call to a URL asks for, as far as rules look at it. */
+function endpointOf({ system, scheme }: Target, method: string, url: string): Endpoint {
+  return {
+    ...(systemsWith('method').includes(system) && { method }),
+    ...(systemsWith('path').includes(system) && scheme !== 'unix' && { path: new URL(url).pathname || '/' }),
+  };
 }
 
 function replay(args: readonly string[]): void {

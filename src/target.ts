@@ -3,10 +3,17 @@ import type { PresetName } from './breaker/options.js';
 /** What kind of thing a call goes to; a label of its metrics and a match of rules. */
 export type System = 'http' | 'grpc' | 'redis' | 'postgresql';
 
+/** What a call asks its target for, as far as rules look at it. */
+export type CallPart = 'method' | 'path';
+
 /** One kind of thing that calls go to. */
 interface SystemRow {
   /** The preset of its breakers where no rule says otherwise. */
   readonly preset: PresetName;
+  /** What of its calls rules can tell apart. */
+  readonly calls?: readonly CallPart[];
+  /** A rejected call can get an answer that rules have made. */
+  readonly answers?: true;
   readonly schemes: Readonly<Record<string, SchemeRow>>;
   /** Which package of OpenTelemetry makes the spans of which client of ours, by which class. */
   readonly instrumentations: Readonly<Record<string, readonly [packageName: string, className: string]>>;
@@ -29,6 +36,8 @@ interface SchemeRow {
 const TABLE: Readonly<Record<System, SystemRow>> = {
   http: {
     preset: 'httpApi',
+    calls: ['method', 'path'],
+    answers: true,
     schemes: { http: { port: 80, unwritten: true }, https: { port: 443, unwritten: true } },
     instrumentations: {
       http: ['@opentelemetry/instrumentation-http', 'HttpInstrumentation'],
@@ -37,6 +46,7 @@ const TABLE: Readonly<Record<System, SystemRow>> = {
   },
   grpc: {
     preset: 'httpApi',
+    calls: ['path'],
     schemes: { grpc: { port: 443 } },
     instrumentations: { grpc: ['@opentelemetry/instrumentation-grpc', 'GrpcInstrumentation'] },
   },
@@ -64,6 +74,16 @@ export const SYSTEMS: readonly System[] = ROWS.map(([system]) => system);
 /** The preset of a system's breakers where no rule says otherwise. */
 export function presetOf(system: System): PresetName {
   return TABLE[system].preset;
+}
+
+/** Whether rejected calls to a system can get an answer that rules have made. */
+export function takesAnswers(system: System): boolean {
+  return TABLE[system].answers === true;
+}
+
+/** The systems whose calls have such a part. */
+export function systemsWith(part: CallPart): readonly System[] {
+  return SYSTEMS.filter((system) => TABLE[system].calls?.includes(part));
 }
 
 const SCHEME_ROWS: ReadonlyMap<string, SchemeRow & { readonly system: System }> = new Map(

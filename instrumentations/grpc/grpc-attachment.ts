@@ -130,8 +130,8 @@ export class GrpcAttachment extends Attachment {
         if (target === undefined) return undefined;
         const stream = isStream.get(call) === true;
         const ours = new GrpcCall(this, call.method, call.channel, stream, listener);
-        const refusal = ours.enter(target, this.#entryOf(call, metadata, target, stream));
-        if (refusal !== undefined) return refusalOf(refusal, metadata, this.responds(target));
+        const refusal = ours.enter(target, this.#entryOf(call, metadata, target, ours));
+        if (refusal !== undefined) return refusalOf(refusal, metadata, this.responds(target, ours) !== undefined);
         return ours.isOver ? undefined : ours;
       },
     );
@@ -161,14 +161,14 @@ export class GrpcAttachment extends Attachment {
     );
   }
 
-  #entryOf({ channel }: ResolvingCall, metadata: Metadata, target: Target, stream: boolean): Entry | undefined {
+  #entryOf({ channel }: ResolvingCall, metadata: Metadata, target: Target, ours: GrpcCall): Entry | undefined {
     const waits =
       metadata.getOptions().waitForReady === true &&
       channel.getConnectivityState(false) !== READY &&
-      this.letsWait(target);
+      this.letsWait(target, ours);
     if (waits) return WAITS;
     // A service may have nothing but streams: while its circuit is not closed, one that opens well is as good as any call.
-    return stream && this.isClosed(target) ? STREAM : undefined;
+    return ours.isStream && this.isClosed(target, ours) ? STREAM : undefined;
   }
 }
 

@@ -29,9 +29,9 @@ export class GrpcCall extends ClientCall implements Listener {
   /** @param path of the method: `/shop.Orders/Place` */
   constructor(
     attachment: Attachment,
-    private readonly path: string,
+    readonly path: string,
     private readonly channel: Channel,
-    private readonly isStream: boolean,
+    readonly isStream: boolean,
     private readonly listener: Listener,
   ) {
     super(attachment);

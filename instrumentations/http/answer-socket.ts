@@ -8,12 +8,11 @@ import type { OpenAnswer } from '../open-answer.js';
 export class AnswerSocket extends Duplex {
   #bytes: Buffer | undefined;
 
-  /** @param withoutBody for a HEAD request */
-  constructor({ status, statusText, headers, body }: OpenAnswer, withoutBody: boolean) {
+  constructor({ status, statusText, headers, body }: OpenAnswer) {
     super();
     const lines = Object.entries({ ...headers, connection: 'close' }).map(([name, value]) => `${name}: ${value}\r\n`);
     const head = Buffer.from(`HTTP/1.1 ${status} ${statusText}\r\n${lines.join('')}\r\n`, 'latin1');
-    this.#bytes = withoutBody ? head : Buffer.concat([head, body]);
+    this.#bytes = body === undefined ? head : Buffer.concat([head, body]);
   }
 
   override _read(): void {

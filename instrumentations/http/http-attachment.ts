@@ -60,8 +60,8 @@ export class HttpAttachment extends Attachment {
         calls.set(req, call);
         const target = (call.target = targetOf(req, options, port));
         const rejection = call.enter(target);
-        if (rejection === undefined || !this.responds(target)) return rejection;
-        return new AnswerSocket(openAnswer(rejection), req.method === 'HEAD');
+        const config = rejection && this.responds(target, call);
+        return config === undefined ? rejection : new AnswerSocket(openAnswer(rejection!, config, req.method));
       },
     );
 

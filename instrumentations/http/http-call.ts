@@ -53,6 +53,14 @@ export class HttpCall extends HttpClientCall {
     this.#destroyedBy = error;
   }
 
+  get method(): string {
+    return this.#req.method;
+  }
+
+  get path(): string {
+    return this.#req.path;
+  }
+
   /** A header of the request. */
   header(name: string): unknown {
     return this.#req.getHeader(name);

@@ -11,6 +11,7 @@ import { isPartOfRestart, noteAnswer } from '../restart-episodes.js';
 /** What undici is told of a request; only what is read here. */
 export interface DispatchOptions {
   readonly method?: unknown;
+  readonly path?: unknown;
   readonly upgrade?: unknown;
   readonly servername?: unknown;
   readonly origin?: unknown;
@@ -79,8 +80,17 @@ export class UndiciCall extends HttpClientCall {
   }
 
   override spanName(): string {
+    return this.method;
+  }
+
+  get method(): string {
     const { method } = this.options;
     return typeof method === 'string' ? method : 'GET';
+  }
+
+  get path(): string | undefined {
+    const { path } = this.options;
+    return typeof path === 'string' ? path : undefined;
   }
 
   /** A header of the request. */

@@ -1,3 +1,4 @@
+import type { BreakerConfig } from '../../src/breaker/config.js';
 import type { CircuitOpenError } from '../../src/guard/guard.js';
 import { deferRejection } from '../../src/breaker/pacing.js';
 import { openAnswer, type OpenAnswer } from '../open-answer.js';
@@ -7,7 +8,12 @@ import { isSwitch, type Controller, type DispatchOptions, type Handler } from '.
  * Ends a request that is not made, the way undici ends one whose connection failed: later, through its handler, which
  * also destroys what the caller wanted to send.
  */
-export function refuse(handler: Handler, options: DispatchOptions, error: CircuitOpenError, responds: boolean): void {
+export function refuse(
+  handler: Handler,
+  options: DispatchOptions,
+  error: CircuitOpenError,
+  responds: BreakerConfig | undefined,
+): void {
   let told = false;
   // A body that fails before would end the call with its own error.
   const release = holdBody(options.body, tell);
@@ -18,7 +24,7 @@ export function refuse(handler: Handler, options: DispatchOptions, error: Circui
     told = true;
     try {
       // A refused upgrade has no form of an answer: its handlers take headers for an error.
-      if (responds && !isSwitch(options)) new Delivery(handler, openAnswer(error), options.method === 'HEAD').start();
+      if (responds && !isSwitch(options)) new Delivery(handler, openAnswer(error, responds, options.method)).start();
       else report(handler, null, error);
     } finally {
       release();
@@ -56,7 +62,6 @@ class Delivery implements Controller {
   constructor(
     private readonly handler: Handler,
     private readonly answer: OpenAnswer,
-    private readonly withoutBody: boolean,
   ) {
     this.rawHeaders = Object.entries(answer.headers)
       .flat()
@@ -104,13 +109,13 @@ class Delivery implements Controller {
     const { status, statusText, headers, body } = answer;
     const isNew = isNewGeneration(handler);
     if (step === 'headers') {
-      this.#next = this.withoutBody ? 'end' : 'body';
+      this.#next = body === undefined ? 'end' : 'body';
       if (isNew) handler.onResponseStart?.(this, status, headers, statusText);
       else if (handler.onHeaders?.(status, this.rawHeaders, () => this.resume(), statusText) === false) this.pause();
     } else if (step === 'body') {
       this.#next = 'end';
-      if (isNew) handler.onResponseData?.(this, body);
-      else if (handler.onData?.(body) === false) this.pause();
+      if (isNew) handler.onResponseData?.(this, body!);
+      else if (handler.onData?.(body!) === false) this.pause();
     } else {
       this.#next = 'nothing';
       if (isNew) handler.onResponseEnd?.(this, {});

@@ -274,7 +274,7 @@ function admit(
   const call = new UndiciCall(door.attachment, anyTargetBelow ? undefined : target, options, copy.socketOf);
   const rejection = call.enter(target);
   if (rejection !== undefined) {
-    refuse(handler, options, rejection, door.attachment.responds(target));
+    refuse(handler, options, rejection, door.attachment.responds(target, call));
     return 'refused';
   }
   if (call.isOver) return NOBODYS;

@@ -61,6 +61,7 @@ function completed(options: BreakerOptions): BreakerConfig {
         : milliseconds(merged.halfOpenTimeout),
     ...(merged.slowCallDuration !== undefined && { slowCallDuration: milliseconds(merged.slowCallDuration) }),
     failureStatuses: Object.freeze([merged.failureStatuses].flat()),
+    ...(merged.respondWith !== undefined && { whenOpen: 'respond' }),
   }) as BreakerConfig;
 }
 
@@ -119,7 +120,16 @@ function checkTogether(options: BreakerOptions): ConfigProblem[] {
       allowed: 'Use at least openDuration.',
     });
   }
+  const unanswered = checkAnswering(options);
+  if (unanswered !== undefined) problems.push(unanswered);
   return problems;
+}
+
+/** Whether an answer is written for rejected calls that would get an error. */
+export function checkAnswering({ respondWith, whenOpen }: BreakerOptions): ConfigProblem | undefined {
+  if (respondWith === undefined || whenOpen === undefined || whenOpen === 'respond') return undefined;
+  const consequence = 'respondWith has the answer of a rejected call, which would never be given';
+  return { path: 'whenOpen', value: whenOpen, consequence, allowed: 'Use "respond", or leave one of the two out.' };
 }
 
 function milliseconds(duration: Duration): number {

@@ -1,3 +1,5 @@
+import { checkRespondWith, type RespondWith } from './respond-with.js';
+
 /** A duration: milliseconds, or a number with a unit: `500ms`, `1.5s`, `2m`, `1h`. */
 export type Duration = number | string;
 
@@ -79,6 +81,11 @@ export interface BreakerOptions {
   honorRetryAfter?: boolean | undefined;
   /** What becomes of a rejected call. Default `throw`, `respond` for undici in `llmService`, `wait` for redis and for calls of gRPC that ask to. */
   whenOpen?: WhenOpen | undefined;
+  /**
+   * What `whenOpen: respond` answers, for http, undici and fetch: a fallback without code. Implies `whenOpen: respond`. Default: a
+   * `503` with `Retry-After` and `x-should-retry: false`, which answers from 400 on get too.
+   */
+  respondWith?: RespondWith | undefined;
   /** The verdict on a failed call's cause, in code only. Takes precedence over every built-in classification. */
   isFailure?: ((cause: unknown) => FailureVerdict) | undefined;
 }
@@ -106,6 +113,7 @@ export interface BreakerConfig {
   readonly failureStatuses: readonly (number | string)[];
   readonly honorRetryAfter: boolean;
   readonly whenOpen?: WhenOpen;
+  readonly respondWith?: RespondWith;
   readonly isFailure?: (cause: unknown) => FailureVerdict;
 }
 
@@ -146,6 +154,7 @@ export type OptionSpec = { readonly describe: string } & (
   | { readonly kind: 'flag' }
   | { readonly kind: 'choice'; readonly values: readonly string[]; readonly other: string }
   | { readonly kind: 'statuses' }
+  | { readonly kind: 'answer' }
   | { readonly kind: 'function' }
 );
 
@@ -277,8 +286,26 @@ export const OPTIONS: Readonly<Record<OptionKey, OptionSpec>> = {
     describe:
       'What becomes of a rejected call: throw an error, respond with a 503 answer (http, undici) or FAILED_PRECONDITION (grpc), or wait for what the client does by itself (redis).',
   },
+  respondWith: {
+    kind: 'answer',
+    describe:
+      'What whenOpen: respond answers, for http, undici and fetch: status (default 200), headers, and a body (a text, or a value sent as JSON) or the file that holds it. At most 64 KB; implies whenOpen: respond.',
+  },
   isFailure: { kind: 'function', describe: 'The verdict on the cause of a failed call.' },
 };
+
+/** What is decided for each call: all that a rule may set which has no circuit of its own. */
+export const OPTIONS_OF_CALLS: readonly OptionKey[] = [
+  'mode',
+  'failureStatuses',
+  'countTimeouts',
+  'honorRetryAfter',
+  'slowCallDuration',
+  'abandonedAfter',
+  'whenOpen',
+  'respondWith',
+  'isFailure',
+];
 
 /** A duration with a unit. No flags: it is also a pattern of the JSON schema. */
 export const DURATION_PATTERN = /^\s*(\d+(?:\.\d+)?)\s*(ms|s|m|h)\s*$/;
@@ -355,6 +382,8 @@ export function checkOption(key: OptionKey, value: unknown): Omit<ConfigProblem,
         allowed: 'Use a list of statuses (429), classes ("5xx") and exceptions ("!501").',
       };
     }
+    case 'answer':
+      return checkRespondWith(value);
     case 'function':
       if (typeof value === 'function') return undefined;
       return {

@@ -30,7 +30,13 @@ const base = {
 /** A named set of defaults; durations in milliseconds. What is left out follows from `openDuration`, or is off. */
 export type Preset = Omit<
   BreakerConfig,
-  'initialOpenDuration' | 'maxOpenDuration' | 'halfOpenTimeout' | 'slowCallDuration' | 'whenOpen' | 'isFailure'
+  | 'initialOpenDuration'
+  | 'maxOpenDuration'
+  | 'halfOpenTimeout'
+  | 'slowCallDuration'
+  | 'whenOpen'
+  | 'respondWith'
+  | 'isFailure'
 >;
 
 function preset(name: PresetName, own: Partial<Preset>): Preset {

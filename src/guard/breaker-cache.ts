@@ -1,16 +1,42 @@
 import { CircuitBreaker } from '../breaker/circuit-breaker.js';
 import type { CircuitBreakerRegistry } from '../breaker/registry.js';
-import type { Explanation, Resolution, RuleSet } from '../rules/rule-set.js';
+import { firstForCall, type Endpoint } from '../rules/match.js';
+import { normalizePath } from '../rules/path.js';
+import type { Explanation, PartialRule, Resolution, RuleSet } from '../rules/rule-set.js';
 import { isTelemetryRequest } from '../rules/telemetry-endpoints.js';
 import { canExist, type Target } from '../target.js';
 import type { CallContext } from '../telemetry/events/call-context.js';
 import { log } from '../telemetry/log.js';
+import { BreakerUnderRule } from './breaker-under-rule.js';
 import { Eviction, type EvictionSeams } from './eviction.js';
+
+/** A breaker as the calls have it that ask for it. */
+export type Guarded = CircuitBreaker | BreakerUnderRule;
 
 interface Entry {
   readonly target: Target;
-  /** `undefined` where the rules want none: mode `off`. */
+  /** `undefined` where the rules want none: mode `off`; and where rules tell its calls apart. */
   readonly breaker: CircuitBreaker | undefined;
+  /** Where rules tell its calls apart by their path or method: what those have, by their rule. */
+  readonly parts?: Parts;
+}
+
+interface Parts {
+  readonly rules: readonly PartialRule[];
+  /** By the rule of a call; under `undefined`, what calls have that no such rule fits. */
+  readonly known: Map<PartialRule | undefined, Part>;
+}
+
+interface Part {
+  readonly guarded: Guarded | undefined;
+  /** The first call that had it, where its circuit is for some calls only. */
+  readonly endpoint: Endpoint | undefined;
+}
+
+/** What a breaker is known to be for. */
+interface Use {
+  readonly target: Target;
+  readonly endpoint: Endpoint | undefined;
 }
 
 // Beyond the breakers there can be, a cache holds only hosts that share one or have none: enough for those in use.
@@ -43,21 +69,31 @@ export class BreakerCache {
   }
 
   /** The breaker of a target, made where there is none yet; `undefined` where there is to be none, or no room for it. */
-  of(target: Target, context?: unknown): CircuitBreaker | undefined {
+  of(target: Target, context?: unknown): Guarded | undefined {
     const entry = this.#find(target);
-    return entry === undefined ? this.#resolve(target, context) : entry.breaker;
+    if (entry === undefined) return this.#resolve(target, context);
+    return entry.breaker ?? (entry.parts && this.#ofCall(target, entry.parts, context));
   }
 
-  /** The breaker of a target, where there is one. */
+  /** The breaker of a target, where there is one; not those of some calls only. */
   existing(target: Target): CircuitBreaker | undefined {
     const entry = this.#find(target);
-    return entry === undefined ? this.registry.get(this.rules.resolve(target).name) : entry.breaker;
+    return entry === undefined || entry.parts !== undefined
+      ? this.registry.get(this.rules.resolve(target).name)
+      : entry.breaker;
+  }
+
+  /** The breakers of a target, those of some calls only among them. */
+  *allOf(target: Target): Iterable<CircuitBreaker> {
+    const known = this.#find(target)?.parts?.known.values();
+    const circuits = new Set(Array.from(known ?? [], ({ guarded }) => guarded && circuitOf(guarded)));
+    for (const breaker of circuits.add(this.existing(target))) if (breaker !== undefined) yield breaker;
   }
 
   /** The breaker of a target, made where there is none yet, whatever its mode and the limit. */
   insist(target: Target): CircuitBreaker {
-    const breaker = this.of(target);
-    if (breaker !== undefined) return breaker;
+    const guarded = this.of(target);
+    if (guarded !== undefined) return circuitOf(guarded);
     const resolution = this.rules.resolve(target);
     this.#forgetHost(target.host);
     return this.registry.get(resolution.name) ?? this.#add(target, resolution);
@@ -66,7 +102,7 @@ export class BreakerCache {
   /** Where everything about a breaker comes from; `undefined` where it was not made here. */
   explain(breaker: CircuitBreaker): Explanation | undefined {
     const made = this.#made.get(breaker);
-    const explanation = made && this.rules.explain(made.target, this.#isTelemetry(breaker));
+    const explanation = made && this.rules.explain(made.target, this.#isTelemetry(breaker), made.endpoint);
     return explanation?.name === breaker.name ? explanation : undefined;
   }
 
@@ -75,11 +111,11 @@ export class BreakerCache {
    * another name now takes that name.
    */
   useRules(rules: RuleSet): void {
-    const targets = this.#knownTargets();
+    const uses = this.#knownUses();
     this.rules = rules;
     this.#saidFull = false;
     this.#forget();
-    for (const [breaker, known] of targets) this.#apply(breaker, known);
+    for (const [breaker, known] of uses) this.#apply(breaker, known);
   }
 
   #find(target: Target): Entry | undefined {
@@ -94,31 +130,55 @@ export class BreakerCache {
     return undefined;
   }
 
-  #resolve(target: Target, context: unknown): CircuitBreaker | undefined {
+  #resolve(target: Target, context: unknown): Guarded | undefined {
     // Such a name comes from a stranger: no call to it can succeed, and a megabyte of it must not get into every scrape.
     if (!canExist(target)) return undefined;
-    const isAgent = isOfAgent(context);
-    const resolution = this.rules.resolve(target, isAgent || undefined);
-    // Also where a breaker made in code has the name: the rule is about calls to this target.
-    const isOff = resolution.config.mode === 'off';
-    let breaker = isOff ? undefined : this.registry.get(resolution.name);
-    if (breaker === undefined && !isOff) {
-      // Not cached: there may be room the next time.
-      if (!this.#hasRoom(target)) return this.#sayFull();
-      breaker = this.#add(target, resolution);
-      if (isAgent) this.#telemetry.add(breaker);
+    const rules = this.rules.partsOf(target);
+    if (rules !== undefined) {
+      const parts = { rules, known: new Map() };
+      this.#cache({ target, breaker: undefined, parts });
+      return this.#ofCall(target, parts, context);
     }
-    this.#cache({ target, breaker });
-    return breaker;
+    const part = this.#make(target, context);
+    if (part === undefined) return this.#sayFull();
+    // Without a rule for some calls only, it is the circuit itself.
+    this.#cache({ target, breaker: part.guarded && circuitOf(part.guarded) });
+    return part.guarded;
   }
 
-  #add(target: Target, { name, config, labels, isTelemetry }: Resolution): CircuitBreaker {
+  /** What one call has to a target whose calls rules tell apart. */
+  #ofCall(target: Target, { rules, known }: Parts, context: unknown): Guarded | undefined {
+    const rule = firstForCall(rules, (context ?? NO_ENDPOINT) as Endpoint);
+    const part = known.get(rule) ?? this.#make(target, context, rule);
+    if (part === undefined) return this.#sayFull();
+    known.set(rule, part);
+    return part.guarded;
+  }
+
+  /** @returns `undefined` where there is no room: not to be remembered, since there may be some the next time */
+  #make(target: Target, context: unknown, rule?: PartialRule): Part | undefined {
+    const isAgent = isOfAgent(context);
+    const resolution = this.rules.resolve(target, isAgent || undefined, rule);
+    const { name, config, ofCalls } = resolution;
+    const endpoint = rule === undefined || ofCalls !== undefined ? undefined : endpointOf(context);
+    // Also where a breaker made in code has the name: the rule is about calls to this target.
+    if ((ofCalls ?? config).mode === 'off') return { guarded: undefined, endpoint };
+    let breaker = this.registry.get(name);
+    if (breaker === undefined) {
+      if (!this.#hasRoom(target)) return undefined;
+      breaker = this.#add(target, resolution, endpoint);
+      if (isAgent) this.#telemetry.add(breaker);
+    }
+    return { guarded: ofCalls === undefined ? breaker : new BreakerUnderRule(breaker, ofCalls), endpoint };
+  }
+
+  #add(target: Target, { name, config, labels, isTelemetry }: Resolution, endpoint?: Endpoint): CircuitBreaker {
     const breaker = new CircuitBreaker(name, config);
     breaker.labels = labels;
     this.registry.register(breaker);
     // An agent that is away says nothing of the network of the application's own calls.
     if (isTelemetry) breaker.isPanic = undefined;
-    this.#made.add(breaker, target);
+    this.#made.add(breaker, target, endpoint);
     if (target.via !== undefined) this.#madeThrough(target.via).add(breaker, target);
     return breaker;
   }
@@ -211,23 +271,28 @@ export class BreakerCache {
     this.#previous.delete(host);
   }
 
-  /** The breakers that were made here and that are still there, each with the targets it is known to be for. */
-  #knownTargets(): Map<CircuitBreaker, Target[]> {
-    const targets = new Map<CircuitBreaker, Target[]>();
-    for (const { breaker, target } of [...this.#made]) {
-      if (this.registry.get(breaker.name) === breaker) targets.set(breaker, [target]);
+  /** The breakers that were made here and that are still there, each with what it is known to be for. */
+  #knownUses(): Map<CircuitBreaker, Use[]> {
+    const uses = new Map<CircuitBreaker, Use[]>();
+    for (const { breaker, target, endpoint } of [...this.#made]) {
+      if (this.registry.get(breaker.name) === breaker) uses.set(breaker, [{ target, endpoint }]);
       else this.#drop(breaker, target);
     }
-    for (const entries of [...this.#previous.values(), ...this.#byHost.values()]) {
-      for (const { target, breaker } of entries) if (breaker !== undefined) targets.get(breaker)?.push(target);
+    for (const { target, breaker, parts } of [...this.#previous.values(), ...this.#byHost.values()].flat()) {
+      const known = parts?.known.values() ?? [{ guarded: breaker, endpoint: undefined }];
+      for (const { guarded, endpoint } of known) {
+        if (guarded !== undefined) uses.get(circuitOf(guarded))?.push({ target, endpoint });
+      }
     }
-    return targets;
+    return uses;
   }
 
   /** Brings new rules to a breaker that exists. */
-  #apply(breaker: CircuitBreaker, targets: readonly Target[]): void {
+  #apply(breaker: CircuitBreaker, uses: readonly Use[]): void {
     const isTelemetry = this.#isTelemetry(breaker);
-    const resolutions = targets.map((target) => this.rules.resolve(target, isTelemetry));
+    const resolutions = uses.map(({ target, endpoint }) =>
+      this.rules.resolve(target, isTelemetry, this.rules.partOf(target, endpoint)),
+    );
     const kept = resolutions.find(({ name }) => name === breaker.name);
     const { name, config, labels } = kept ?? resolutions[0]!;
     if (kept === undefined) {
@@ -240,6 +305,18 @@ export class BreakerCache {
     // Nobody would ever close it.
     if (config.mode === 'off' && breaker.state !== 'closed') breaker.reset();
   }
+}
+
+const NO_ENDPOINT: Endpoint = {};
+
+function circuitOf(guarded: Guarded): CircuitBreaker {
+  return guarded instanceof BreakerUnderRule ? guarded.breaker : guarded;
+}
+
+/** What is remembered of a call: its query could be a secret. */
+function endpointOf(context: unknown): Endpoint {
+  const { method, path } = (context ?? NO_ENDPOINT) as Endpoint;
+  return { method, path: path === undefined ? undefined : normalizePath(path) };
 }
 
 /** Whether a call shows by its headers that an agent makes it. */

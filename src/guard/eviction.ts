@@ -1,5 +1,6 @@
 import type { CircuitBreaker } from '../breaker/circuit-breaker.js';
 import { OPEN } from '../breaker/state.js';
+import type { Endpoint } from '../rules/match.js';
 import type { Target } from '../target.js';
 
 /** A breaker that the guard made. */
@@ -7,6 +8,8 @@ export interface Made {
   readonly breaker: CircuitBreaker;
   /** The first target that it was made for. */
   readonly target: Target;
+  /** The first call that it was made for, where it is for some calls only. */
+  readonly endpoint: Endpoint | undefined;
   /** How many calls it had when it was last looked at, and when it was first seen with that number. */
   calls: number;
   since: number;
@@ -51,9 +54,9 @@ export class Eviction {
     return this.#made.values();
   }
 
-  add(breaker: CircuitBreaker, target: Target): void {
+  add(breaker: CircuitBreaker, target: Target, endpoint?: Endpoint): void {
     this.#places.set(breaker, this.#made.length);
-    this.#made.push({ breaker, target, calls: 1, since: this.seams.now() });
+    this.#made.push({ breaker, target, endpoint, calls: 1, since: this.seams.now() });
   }
 
   get(breaker: CircuitBreaker): Made | undefined {

@@ -1,5 +1,6 @@
 import { context as contexts, createContextKey } from '@opentelemetry/api';
 import type { CircuitBreaker } from '../breaker/circuit-breaker.js';
+import type { BreakerConfig } from '../breaker/config.js';
 import { reportOnce } from '../breaker/diagnostics.js';
 import { CircuitOpenError } from '../breaker/errors.js';
 import { EVIDENCE, SHARES_ERRORS, UNGUARDED, type Permit } from '../breaker/permit.js';
@@ -26,9 +27,10 @@ const mayEnter: Question<Admission> = (breakers, target, context, longRunning) =
     : (breakers.of(target, context)?.tryAcquire(context, longRunning, SHARES_ERRORS) ?? UNGUARDED);
 
 const passes: Question<Permit> = (breakers, target, context, longRunning) =>
-  isSuppressed() ? UNGUARDED : (breakers.of(target)?.acquireAnyway(context, longRunning) ?? UNGUARDED);
+  isSuppressed() ? UNGUARDED : (breakers.of(target, context)?.acquireAnyway(context, longRunning) ?? UNGUARDED);
 
-const isClosed: Question<boolean> = (breakers, target) => (breakers.of(target)?.stateCode ?? CLOSED) === CLOSED;
+const isClosed: Question<boolean> = (breakers, target, context) =>
+  (breakers.of(target, context)?.stateCode ?? CLOSED) === CLOSED;
 
 const takesEvidence: Question<Permit> = (breakers, target) => {
   const breaker = breakers.of(target);
@@ -38,17 +40,21 @@ const takesEvidence: Question<Permit> = (breakers, target) => {
 };
 
 // A sign of life makes no breaker: of a target without one there is nothing to find out.
-const seesLife: Question<void> = (breakers, target) => breakers.existing(target)?.signOfLife();
+const seesLife: Question<void> = (breakers, target) => {
+  for (const breaker of breakers.allOf(target)) breaker.signOfLife();
+};
 
-const closesByLife: Question<void> = (breakers, target) => breakers.existing(target)?.closeBySignOfLife();
+const closesByLife: Question<void> = (breakers, target) => {
+  for (const breaker of breakers.allOf(target)) breaker.closeBySignOfLife();
+};
 
 const mayEnterUnlessOpen: Question<Admission> = (breakers, target, context, longRunning) =>
   isSuppressed()
     ? UNGUARDED
     : (breakers.of(target, context)?.acquireUnlessOpen(context, longRunning, SHARES_ERRORS) ?? UNGUARDED);
 
-const letsWait: Question<boolean> = (breakers, target) => {
-  const breaker = breakers.of(target);
+const letsWait: Question<boolean> = (breakers, target, context) => {
+  const breaker = breakers.of(target, context);
   return breaker === undefined || letsWaitWhenOpen(breaker.config);
 };
 
@@ -57,7 +63,8 @@ const isRejectedLate: Question<CircuitOpenError | undefined> = (breakers, target
   return breaker?.isRejecting ? breaker.rejection : undefined;
 };
 
-const mayProbe: Question<Permit> = (breakers, target, context) => breakers.of(target)?.tryProbe(context) ?? UNGUARDED;
+const mayProbe: Question<Permit> = (breakers, target, context) =>
+  breakers.of(target, context)?.tryProbe(context) ?? UNGUARDED;
 
 const refuses: Question<boolean> = (breakers, target) => breakers.existing(target)?.isRejecting ?? false;
 
@@ -90,8 +97,8 @@ export class Guard {
   }
 
   /** Whether calls to a target need no asking, since its circuit is closed. Counts and changes nothing. */
-  isClosed(target: Target): boolean {
-    return this.#ask(isClosed, true, target);
+  isClosed(target: Target, context?: unknown): boolean {
+    return this.#ask(isClosed, true, target, context);
   }
 
   /**
@@ -121,8 +128,8 @@ export class Guard {
   }
 
   /** Whether calls to a target go on waiting in their client's own queue while its circuit is open. */
-  letsWait(target: Target): boolean {
-    return this.#ask(letsWait, true, target);
+  letsWait(target: Target, context?: unknown): boolean {
+    return this.#ask(letsWait, true, target, context);
   }
 
   /** Why a call that was let through must not go on waiting: its circuit has opened meanwhile. Counts nothing. */
@@ -143,6 +150,11 @@ export class Guard {
   /** The breaker of a target, made by its rule where there is none yet, whatever the limit. */
   breakerOf(target: Target): CircuitBreaker {
     return this.#breakers.insist(target);
+  }
+
+  /** The options that a call to a target has. */
+  configOf(target: Target, context: unknown): BreakerConfig {
+    return (this.#breakers.of(target, context) ?? this.#breakers.insist(target)).config;
   }
 
   /** Where everything about a breaker comes from; `undefined` where the guard did not make it. */

@@ -1,16 +1,17 @@
 import { unknownKey } from '../breaker/config.js';
 import { checkOption, isOptionKey, oneOf, OPTIONS } from '../breaker/options.js';
-import { formatPath, type Finding, type Path } from './problem.js';
+import { checkAnswerPart, RESPOND_WITH_KEYS, type RespondWith } from '../breaker/respond-with.js';
+import { formatPath, type Finding, type Path, type PatternProblem } from './problem.js';
 import { checkGlob, checkHostPattern } from './match.js';
+import { checkPathPattern } from './path.js';
 import { checkMeaning } from './semantics.js';
 import { SYSTEMS } from '../target.js';
 import type * as Schema from './schema.js';
 import { RULES_KEYS, type RuleMatch, type RulesConfig } from './rule.js';
 
-type Words = Pick<Finding, 'consequence' | 'allowed'>;
 type Dictionary = Readonly<Record<string, unknown>>;
 
-const MATCH_KEYS: readonly (keyof RuleMatch)[] = ['system', 'host', 'port', 'database', 'name'];
+const MATCH_KEYS: readonly (keyof RuleMatch)[] = ['system', 'host', 'port', 'database', 'name', 'method', 'path'];
 
 /**
  * Everything that is wrong with a set of rules; empty where nothing is.
@@ -87,26 +88,36 @@ function findUnknownKeys(config: unknown, code: boolean): Finding[] {
     if (!isDictionary(value)) return;
     for (const key of Object.keys(value)) {
       if (known.includes(key)) continue;
-      const words = path.includes('match') ? undefined : misplaced(key, path, value[key]);
+      const words =
+        path.includes('match') || path.includes('respondWith') ? undefined : misplaced(key, path, value[key]);
       findings.push({ path: [...path, key], value: value[key], ...(words ?? unknownKey(key, known)), key: true });
     }
   }
 
+  const lookAtOptions = (value: unknown, path: Path, known = options) => {
+    look(value, path, known);
+    const answer = isDictionary(value) ? value.respondWith : undefined;
+    look(answer, [...path, 'respondWith'], RESPOND_WITH_KEYS);
+    // Of the names of headers none is unknown.
+    if (isDictionary(answer) && Array.isArray(answer.headers))
+      look(answer.headers, [...path, 'respondWith', 'headers'], []);
+  };
+
   look(config, [], RULES_KEYS);
   if (!isDictionary(config)) return findings;
-  look(config.defaults, ['defaults'], options);
+  lookAtOptions(config.defaults, ['defaults']);
   const { rules } = config;
   if (!Array.isArray(rules)) return findings;
   rules.forEach((rule: unknown, index) => {
     const path = ['rules', index];
-    look(rule, path, ['match', 'name', ...options]);
+    lookAtOptions(rule, path, ['match', 'name', ...options]);
     if (isDictionary(rule)) look(rule.match, [...path, 'match'], MATCH_KEYS);
   });
   return findings;
 }
 
 /** What exists, but not here. */
-function misplaced(key: string, path: Path, value: unknown): Words | undefined {
+function misplaced(key: string, path: Path, value: unknown): PatternProblem | undefined {
   if (!isOptionKey(key)) {
     if (!(RULES_KEYS as readonly string[]).includes(key)) return undefined;
     return { consequence: 'it would have no effect here', allowed: 'It stands at the top level: take it out of here.' };
@@ -119,7 +130,7 @@ function misplaced(key: string, path: Path, value: unknown): Words | undefined {
   };
 }
 
-function wordsFor(path: Path, value: unknown): Words {
+function wordsFor(path: Path, value: unknown): PatternProblem {
   const [section, , part, field] = path;
   const key = path.findLast((step): step is string => typeof step === 'string');
   if (section === 'rules' && path.length > 3 && part === 'match') return matchWords(field as keyof RuleMatch, value);
@@ -135,6 +146,11 @@ function wordsFor(path: Path, value: unknown): Words {
       consequence: 'no breaker can have it for a name',
       allowed: 'Use a text, in quotes where it looks like a number.',
     };
+  }
+  const inAnswer = path.indexOf('respondWith') + 1;
+  if (inAnswer > 0 && inAnswer < path.length) {
+    const words = checkAnswerPart(path[inAnswer] as keyof RespondWith, value);
+    if (words !== undefined) return words;
   }
   if (key !== undefined && isOptionKey(key)) {
     const words = checkOption(key, value);
@@ -164,14 +180,14 @@ function wordsFor(path: Path, value: unknown): Words {
   }
 }
 
-function panicWords(value: unknown): Words {
+function panicWords(value: unknown): PatternProblem {
   const percent = typeof value === 'number' && value > 1 && value <= 100 ? `: write ${value} % as ${value / 100}` : '';
   const allowed = `Use a number above 0 and at most 1${percent} (1 turns panic off).`;
   if (value === 0) return { consequence: 'the first circuits to open would end all rejecting', allowed };
   return { consequence: percent === '' ? 'a share is a part of 1' : 'no share is ever above 1', allowed };
 }
 
-function matchWords(field: keyof RuleMatch, value: unknown): Words {
+function matchWords(field: keyof RuleMatch, value: unknown): PatternProblem {
   if (Array.isArray(value) && value.length === 0) {
     return { consequence: 'an empty list fits no target', allowed: 'List at least one, or leave the key out.' };
   }
@@ -189,6 +205,20 @@ function matchWords(field: keyof RuleMatch, value: unknown): Words {
         problem ?? {
           consequence: 'no host could be compared with it',
           allowed: 'Use a text, such as "api.example.com", or a list of them.',
+        }
+      );
+    }
+    case 'method':
+      return {
+        consequence: 'no request has such a method',
+        allowed: 'Use a method such as "POST", or a list of them.',
+      };
+    case 'path': {
+      const problem = typeof value === 'string' ? checkPathPattern(value) : undefined;
+      return (
+        problem ?? {
+          consequence: 'no path could be compared with it',
+          allowed: 'Use a path such as "/v1/reports/**", or a list of them.',
         }
       );
     }

@@ -1,15 +1,23 @@
 import { formatPercent } from '../breaker/format.js';
 import { OPTIONS } from '../breaker/options.js';
+import { bodyOf, statusOf, type RespondWith } from '../breaker/respond-with.js';
 import { targetName, type Target } from '../target.js';
+import type { Endpoint } from './match.js';
 import type { Explanation } from './rule-set.js';
 
 /** An explanation as people read it: the rule, the breaker, and a table of options. */
-export function formatExplanation(target: Target, explanation: Explanation, file: string | undefined): string {
-  const { name, rule, shared, options, panicThreshold } = explanation;
+export function formatExplanation(
+  target: Target,
+  explanation: Explanation,
+  file: string | undefined,
+  { method, path }: Endpoint = {},
+): string {
+  const { name, shared, options, panicThreshold } = explanation;
   const head = [
     ['target', `${targetName(target)} (${target.system})`],
+    ...(path === undefined ? [] : [['call', method === undefined ? path : `${method} ${path}`]]),
     ['rules', file ?? 'no file'],
-    ['rule', rule ?? 'none matches'],
+    ['rule', describeRule(explanation)],
     ['breaker', `${name}${shared ? ' (may be shared with other targets)' : ''}`],
     ['panic', describePanic(panicThreshold)],
   ];
@@ -18,6 +26,12 @@ export function formatExplanation(target: Target, explanation: Explanation, file
     .toSorted((a, b) => order.indexOf(a.key) - order.indexOf(b.key))
     .map(({ key, value, source }) => [key, formatValue(key, value), source]);
   return `${table(head)}\n\n${table([['option', 'value', 'from'], ...rows])}\n`;
+}
+
+function describeRule({ rule, ofCalls, base }: Explanation): string {
+  if (rule === undefined) return 'none matches';
+  if (ofCalls === undefined) return rule;
+  return `${rule}, for these calls; the circuit is by ${base ?? 'no rule'}`;
 }
 
 function describePanic({ value, source }: Explanation['panicThreshold']): string {
@@ -30,7 +44,16 @@ function formatValue(key: string, value: unknown): string {
   if (OPTIONS[key as keyof typeof OPTIONS].kind === 'duration' && value !== 'off')
     return formatDuration(value as number);
   if (typeof value === 'function') return 'a function';
+  if (key === 'respondWith') return describeAnswer(value as RespondWith);
   return Array.isArray(value) ? value.join(', ') : String(value);
+}
+
+/** An answer in few words: `200, 2 bytes of application/json`. */
+export function describeAnswer(answer: RespondWith): string {
+  const { bytes, type } = bodyOf(answer);
+  const headers = Object.entries(answer.headers ?? {});
+  const own = headers.find(([name]) => name.toLowerCase() === 'content-type')?.[1];
+  return `${statusOf(answer)}, ${bytes.byteLength} bytes of ${own ?? type ?? 'nothing'}`;
 }
 
 /** As one would write it in a rules file. */

@@ -1,5 +1,6 @@
 import { ConfigError } from '../breaker/errors.js';
 import type { Mode } from '../breaker/options.js';
+import { withAnswerFiles } from './answer-files.js';
 import { checkRules } from './check.js';
 import { problemOf } from './problem.js';
 import { findRulesFile, loadRulesFile } from './load.js';
@@ -170,8 +171,9 @@ function isSame(section: RulesSection, other: RulesSection | undefined): boolean
  */
 export function checkedSection(origin: string, config: RulesConfig): RulesSection {
   const findings = checkRules(config, true);
+  const completed = findings.length > 0 ? config : withAnswerFiles(config, process.cwd(), findings);
   if (findings.length > 0) throw new ConfigError(origin, findings.map(problemOf));
-  return { origin, config };
+  return { origin, config: completed };
 }
 
 /** Sections that are right by themselves can still not go together. */

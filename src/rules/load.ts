@@ -1,8 +1,9 @@
 import { CONFIG_VARIABLE, variables } from '../environment.js';
 import { existsSync, readFileSync, statSync } from 'node:fs';
-import { join, relative, resolve, sep } from 'node:path';
+import { dirname, join, relative, resolve, sep } from 'node:path';
 import { ConfigError } from '../breaker/errors.js';
 import type { SourcePosition } from '../breaker/options.js';
+import { withAnswerFiles } from './answer-files.js';
 import { checkRules } from './check.js';
 import { formatPath, problemOf, type Finding, type Path } from './problem.js';
 import type { RulesConfig } from './rule.js';
@@ -46,7 +47,7 @@ export function displayName(path: string): string {
  */
 export function loadRulesFile(path: string, env = variables(), changed = false): RulesSection {
   const file = displayName(path);
-  return { origin: file, config: parseRules(file, readText(path, file, changed), env) };
+  return { origin: file, config: parseRules(file, readText(path, file, changed), env, dirname(path)) };
 }
 
 function readText(path: string, file: string, changed: boolean): string {
@@ -88,21 +89,25 @@ function readText(path: string, file: string, changed: boolean): string {
  * Checks the text of a rules file.
  *
  * @param file its name, for errors; one that ends in `.json` is read as JSON
+ * @param directory that paths in it start from
  * @throws ConfigError with every problem that it has
  */
-export function parseRules(file: string, text: string, env = variables()): RulesConfig {
+export function parseRules(file: string, text: string, env = variables(), directory = process.cwd()): RulesConfig {
   const json = file.toLowerCase().endsWith('.json');
   const plain = json ? parsePlainJson(file, text) : undefined;
   if (plain !== undefined) {
     const findings = checkRules(plain.value, false);
-    if (findings.length === 0) return plain.value as RulesConfig;
+    const config = completed(plain.value, directory, findings);
+    if (findings.length === 0) return config;
   }
   // Only here, since it takes longer to load than all the rest of us: JSON needs it to say where its problems are.
   const { parseYaml } = require('./yaml-source.js') as typeof YamlSource;
   const source = parseYaml(file, text, env);
+  const findings = checkSource(source);
+  const config = source.problems.length > 0 ? undefined : completed(source.value, directory, findings);
   const problems = [
     ...source.problems.map((finding) => ({ ...problemOf(finding), at: finding.at })),
-    ...checkSource(source).map((finding) => ({
+    ...findings.map((finding) => ({
       ...problemOf(finding),
       at: source.locate(finding.path, finding.key ?? false),
     })),
@@ -114,7 +119,13 @@ export function parseRules(file: string, text: string, env = variables()): Rules
     problems.push({ path: '', value: undefined, consequence, allowed: 'Correct those first.', at: first!.at });
   }
   if (problems.length > 0) throw new ConfigError(file, problems);
-  return source.value as RulesConfig;
+  return config!;
+}
+
+/** Rules in which nothing is wrong by itself, with what they have put into files. @param findings gets what is wrong there */
+function completed(value: unknown, directory: string, findings: Finding[]): RulesConfig {
+  const config = value as RulesConfig;
+  return findings.length > 0 ? config : withAnswerFiles(config, directory, findings);
 }
 
 function checkSource({ value, problems, written }: YamlSource.ParsedSource): Finding[] {

@@ -1,13 +1,9 @@
 import type { BlockList, SocketAddress } from 'node:net';
 import { domainToASCII } from 'node:url';
 import { originName, type Target } from '../target.js';
+import { normalizePath, pathTest, type PathTest } from './path.js';
+import type { PatternProblem } from './problem.js';
 import type { RuleMatch } from './rule.js';
-
-/** What is wrong with a pattern. */
-export interface PatternProblem {
-  readonly consequence: string;
-  readonly allowed: string;
-}
 
 /** What the wildcards of a pattern stand for; `undefined` where it does not fit. */
 type Test = (text: string) => readonly string[] | undefined;
@@ -204,14 +200,18 @@ export class Matcher {
   readonly #ports: readonly number[] | undefined;
   readonly #databases: readonly Pattern[] | undefined;
   readonly #names: readonly Pattern[] | undefined;
+  readonly #methods: readonly string[] | undefined;
+  readonly #paths: readonly PathTest[] | undefined;
 
-  constructor({ system, host, port, database, name }: RuleMatch) {
+  constructor({ system, host, port, database, name, method, path }: RuleMatch) {
     this.#systems = listOf(system);
     const hosts = listOf(host);
     this.hosts = hosts && hostsOf(hosts);
     this.#ports = listOf(port);
     this.#databases = listOf(database)?.map(glob);
     this.#names = listOf(name)?.map(glob);
+    this.#methods = listOf(method)?.map((one) => one.toUpperCase());
+    this.#paths = listOf(path)?.map(pathTest);
     this.host = hosts?.length === 1 ? this.hosts?.patterns[0]?.exact : undefined;
     this.port = this.#ports?.length === 1 ? this.#ports[0] : undefined;
   }
@@ -233,6 +233,39 @@ export class Matcher {
     }
     return address !== undefined && this.hosts.networks?.check(address) === true ? NO_CAPTURES : undefined;
   }
+
+  /** Whether it is for some calls to its targets only. */
+  get isForSomeCalls(): boolean {
+    return this.#methods !== undefined || this.#paths !== undefined;
+  }
+
+  /**
+   * Whether a call to one of its targets fits.
+   *
+   * @param method in capital letters
+   * @param path normalized
+   */
+  matchCall(method: string | undefined, path: string | undefined): boolean {
+    if (this.#methods !== undefined && (method === undefined || !this.#methods.includes(method))) return false;
+    return this.#paths === undefined || (path !== undefined && this.#paths.some((fits) => fits(path)));
+  }
+}
+
+/** What a call asks its target for, where its client says that. */
+export interface Endpoint {
+  readonly method?: string | undefined;
+  /** As it is sent: may have a query. */
+  readonly path?: string | undefined;
+}
+
+/** The first of some rules, all of which are for the target of a call, that fits the call. */
+export function firstForCall<R extends { readonly rule: Indexed }>(
+  rules: readonly R[],
+  { method, path }: Endpoint,
+): R | undefined {
+  const upper = method?.toUpperCase();
+  const normalized = path === undefined ? undefined : normalizePath(path);
+  return rules.find(({ rule }) => rule.matcher.matchCall(upper, normalized));
 }
 
 function fits(patterns: readonly Pattern[], text: string | undefined): boolean {
@@ -242,6 +275,12 @@ function fits(patterns: readonly Pattern[], text: string | undefined): boolean {
 interface Indexed {
   readonly index: number;
   readonly matcher: Matcher;
+}
+
+/** A rule that fits, and what the wildcards of its host stand for. */
+export interface Found<R> {
+  readonly rule: R;
+  readonly captures: readonly string[];
 }
 
 /**
@@ -268,10 +307,10 @@ export class MatchIndex<R extends Indexed> {
     }
   }
 
-  first(target: Target): { rule: R; captures: readonly string[] } | undefined {
+  first(target: Target): Found<R> | undefined {
     const host = normalizeHost(target.host);
     const address = addressOf(host);
-    let found: { rule: R; captures: readonly string[] } | undefined;
+    let found: Found<R> | undefined;
     // A rule of many patterns can be found by several of them, and has been asked about all.
     const asked = new Set<R>();
 

@@ -12,6 +12,9 @@ export interface Finding {
   readonly key?: boolean;
 }
 
+/** What is wrong with a pattern. */
+export type PatternProblem = Pick<Finding, 'consequence' | 'allowed'>;
+
 /** `rules[2].match.host`, as one would write it in code. */
 export function formatPath(path: Path): string {
   let text = '';

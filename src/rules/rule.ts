@@ -11,6 +11,14 @@ export interface RuleMatch {
   database?: string | readonly string[] | undefined;
   /** The name that the target's breaker has by default, such as `https://api.example.com`; may be a glob. */
   name?: string | readonly string[] | undefined;
+  /** The method of an HTTP request. */
+  method?: string | readonly string[] | undefined;
+  /**
+   * The path of an HTTP request, without its query, or of a gRPC method (`/package.Service/Method`). `*` stands for
+   * characters between two slashes, `**` for any number of segments. The path never makes another target: with a `name` the
+   * rule has a circuit of its own, without one it decides how calls are judged, and the circuit is that of the target.
+   */
+  path?: string | readonly string[] | undefined;
 }
 
 /** Options for the targets that it matches. */

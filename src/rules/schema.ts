@@ -1,6 +1,8 @@
 import * as v from 'valibot';
 import { checkOption, DURATION_PATTERN, OPTIONS, STATUS_PATTERN, type OptionKey } from '../breaker/options.js';
+import { MAX_BODY_BYTES, checkAnswerPart, checkAnswerTogether, type RespondWith } from '../breaker/respond-with.js';
 import { checkGlob, checkHostPattern } from './match.js';
+import { checkPathPattern, METHOD_PATTERN } from './path.js';
 import { SYSTEMS } from '../target.js';
 import type { Path } from './problem.js';
 
@@ -51,10 +53,38 @@ function optionSchema(key: OptionKey): Schema {
       ]);
       return checked(v.union([status, v.pipe(v.array(status), v.minLength(1))]));
     }
+    case 'answer':
+      return respondWith;
     case 'function':
       return v.function();
   }
 }
+
+function answerPart(key: keyof RespondWith, schema: Schema): Schema {
+  return v.optional(
+    v.pipe(
+      schema,
+      v.check((value: unknown) => checkAnswerPart(key, value) === undefined),
+    ),
+  );
+}
+
+const answer = v.strictObject({
+  status: answerPart('status', v.pipe(v.number(), v.integer(), v.minValue(200), v.maxValue(599))),
+  headers: answerPart('headers', v.record(v.string(), v.union([v.string(), v.number()]))),
+  body: answerPart(
+    'body',
+    v.pipe(v.any(), v.description(`A text, or a value that is sent as JSON; at most ${MAX_BODY_BYTES} bytes.`)),
+  ),
+  file: answerPart(
+    'file',
+    v.pipe(v.string(), v.minLength(1), v.description('A file in the place of a body, relative to this one.')),
+  ),
+});
+const respondWith: Schema = v.pipe(
+  answer,
+  v.check((value) => checkAnswerTogether(value as RespondWith) === undefined),
+);
 
 function optionEntries(code: boolean): Record<string, Schema> {
   const entries: Record<string, Schema> = {};
@@ -76,6 +106,12 @@ const host = v.pipe(
   v.check((pattern) => checkHostPattern(pattern) === undefined),
 );
 
+const path = v.pipe(
+  text,
+  v.check((pattern) => checkPathPattern(pattern) === undefined),
+);
+const method = v.pipe(v.string(), v.regex(METHOD_PATTERN));
+
 const match = v.strictObject({
   system: v.optional(oneOrList(v.picklist(SYSTEMS), 'What kind of thing is called.')),
   host: v.optional(
@@ -88,6 +124,13 @@ const match = v.strictObject({
   database: v.optional(oneOrList(glob, 'The database of a PostgreSQL target; may be a glob.')),
   name: v.optional(
     oneOrList(glob, 'The name the breaker has by default, such as https://api.example.com; may be a glob.'),
+  ),
+  method: v.optional(oneOrList(method, 'The method of an HTTP request, such as POST.')),
+  path: v.optional(
+    oneOrList(
+      path,
+      'The path of an HTTP request or of a gRPC method; * stands for characters between two slashes, ** for any number of segments.',
+    ),
   ),
 });
 

@@ -1,20 +1,23 @@
-import { checkOptions } from '../breaker/config.js';
-import type { BreakerOptions } from '../breaker/options.js';
-import type { Finding } from './problem.js';
+import { checkAnswering, checkOptions } from '../breaker/config.js';
+import { isOptionKey, oneOf, OPTIONS_OF_CALLS, type BreakerOptions } from '../breaker/options.js';
+import type { Finding, Path } from './problem.js';
 import { countCaptures, listOf, normalizeHost } from './match.js';
-import { SYSTEMS } from '../target.js';
+import { SYSTEMS, systemsWith, type CallPart } from '../target.js';
+import { normalizePath } from './path.js';
 import { optionsOf, type RulesSection } from './rule-set.js';
 import type { Rule, RuleMatch, RulesConfig } from './rule.js';
 
 /** What is wrong with rules although each value by itself is as it should be. */
 export function checkMeaning(config: RulesConfig): Finding[] {
   const findings = findConflicts([{ origin: '', config }]);
+  findings.push(...checkAnswers(config.defaults, ['defaults']));
   const rules = config.rules ?? [];
   const matches = new Map<string, number>();
   const names = new Map<string, { index: number; options: string }>();
   rules.forEach((rule, index) => {
     const { match, name, ...options } = rule;
-    findings.push(...checkReach(match, index, rules.length, matches));
+    findings.push(...checkReach(match, index, rules.length, matches), ...checkCalls(rule, index));
+    findings.push(...checkAnswers(options, ['rules', index]));
     if (name === undefined) return;
     findings.push(...checkName(name, match, index));
     const text = JSON.stringify(Object.entries(options).sort());
@@ -30,6 +33,11 @@ export function checkMeaning(config: RulesConfig): Finding[] {
     }
   });
   return findings;
+}
+
+function checkAnswers(options: BreakerOptions | undefined, path: Path): Finding[] {
+  const problem = options && checkAnswering(options);
+  return problem === undefined ? [] : [{ ...problem, path: [...path, problem.path] }];
 }
 
 /** Options that do not go together once everything is merged, by the section they stand in. */
@@ -85,16 +93,69 @@ function checkReach(match: RuleMatch, index: number, count: number, seen: Map<st
   }
   const text = canonical(match);
   const first = seen.get(text);
-  if (first === undefined) {
-    seen.set(text, index);
-    return [];
+  if (first !== undefined) {
+    const consequence = `rules[${first}] matches the same targets and comes first, so this rule would never be used`;
+    return [{ path, value: match, consequence, allowed: 'Make one rule of the two.' }];
   }
-  const consequence = `rules[${first}] matches the same targets and comes first, so this rule would never be used`;
-  return [{ path, value: match, consequence, allowed: 'Make one rule of the two.' }];
+  seen.set(text, index);
+  const ofAllCalls =
+    partsOf(match).length === 0 ? undefined : seen.get(canonical({ ...match, method: undefined, path: undefined }));
+  if (ofAllCalls === undefined) return [];
+  const consequence = `rules[${ofAllCalls}] matches all calls to the same targets and comes first, so this rule would never be used`;
+  return [{ path, value: match, consequence, allowed: `Put it before rules[${ofAllCalls}].` }];
 }
 
-function canonical({ host, ...others }: RuleMatch): string {
-  const lists = Object.entries({ ...others, host: listOf(host)?.map(normalizeHost) })
+/** What of calls a rule looks at. */
+function partsOf(match: RuleMatch): CallPart[] {
+  return (['path', 'method'] as const).filter((part) => match[part] !== undefined);
+}
+
+/** Whether a rule for some calls to its targets says only what can be said of them. */
+function checkCalls({ match, name, ...options }: Rule, index: number): Finding[] {
+  const parts = partsOf(match);
+  if (parts.length === 0) return [];
+  const findings: Finding[] = [];
+  for (const part of parts) {
+    const known = systemsWith(part);
+    const other = listOf(match.system)?.find((system) => !known.includes(system));
+    if (other === undefined) continue;
+    findings.push({
+      path: ['rules', index, 'match', part],
+      value: match[part],
+      consequence: `calls to ${other} have no ${part}`,
+      allowed: `Leave it out, or use system: ${oneOf(known)}.`,
+    });
+  }
+  if (name !== undefined) return findings;
+  const what = `rules[${index}] has a ${parts[0]!} but no name`;
+  if (match.host === undefined) {
+    findings.push({
+      path: ['rules', index, 'match'],
+      value: match,
+      consequence: `${what}, and without a host it would change how calls to all hosts are judged`,
+      allowed: 'Say which host, or give it a name.',
+    });
+  }
+  for (const [key, value] of Object.entries(options)) {
+    if (value === undefined || !isOptionKey(key) || OPTIONS_OF_CALLS.includes(key)) continue;
+    findings.push({
+      path: ['rules', index, key],
+      value,
+      consequence: `${what}; \`${key}\` needs a circuit of its own`,
+      allowed: 'Give it a name.',
+    });
+  }
+  return findings;
+}
+
+function canonical({ host, method, path, ...others }: RuleMatch): string {
+  const compared = {
+    ...others,
+    host: listOf(host)?.map(normalizeHost),
+    method: listOf(method)?.map((one) => one.toUpperCase()),
+    path: listOf(path)?.map(normalizePath),
+  };
+  const lists = Object.entries(compared)
     .filter(([, value]) => value !== undefined)
     .map(([key, value]) => [key, [...listOf<unknown>(value)!].sort()]);
   return JSON.stringify(lists.sort());

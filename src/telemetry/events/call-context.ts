@@ -8,4 +8,8 @@ export interface CallContext {
   spanName(): string;
   /** A header of the request, named in lower case. Asked with the first call to a target, to know agents by it. */
   header?(name: string): unknown;
+  /** Of a request: what rules tell calls to one target apart by. */
+  readonly method?: string | undefined;
+  /** Of a request, as it is sent, or of a gRPC method. */
+  readonly path?: string | undefined;
 }

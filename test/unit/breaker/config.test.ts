@@ -33,6 +33,12 @@ const BAD: Readonly<Record<OptionKey, readonly unknown[]>> = {
   failureStatuses: [[], '', 'xx', 99, 600, '6xx', '50x', '5xxx', '!', [500, 'bad'], [null], [[500]], true, null, {}],
   honorRetryAfter: flag,
   whenOpen: [...choice, 'reject'],
+  respondWith: [
+    ...['', 0, true, null, [], { statuz: 200 }, { status: 199 }, { status: 600 }, { status: '200' }],
+    ...[{ headers: [] }, { headers: { 'a b': '1' } }, { headers: { a: 'b\r\nc: d' } }, { headers: { a: null } }],
+    ...[{ headers: { 'Content-Length': 3 } }, { body: 1n }, { body: () => 1 }, { body: 'x'.repeat(65_537) }],
+    ...[{ file: '' }, { file: 1 }, { body: [], file: 'a.json' }],
+  ],
   isFailure: ['true', true, {}, null],
 };
 
@@ -58,6 +64,13 @@ const GOOD: Readonly<Record<OptionKey, readonly unknown[]>> = {
   failureStatuses: [[500], 503, '5xx', ['5XX', '!501', 429, '429']],
   honorRetryAfter: [true, false],
   whenOpen: ['throw', 'respond', 'wait'],
+  respondWith: [
+    {},
+    { status: 204 },
+    { headers: { 'X-A': 1 }, body: [] },
+    { body: 'x'.repeat(65_536) },
+    { file: 'a.json' },
+  ],
   isFailure: [() => true],
 };
 

@@ -141,6 +141,7 @@ describe('malformed rules files', () => {
     flag: ['yes', 'true', 0, 1, null, []],
     choice: ['', 'maybe', 1, null, true, [], {}],
     statuses: [[], 99, 600, '6xx', '!', '50x', null, {}, [200, 'ok'], [null], [[500]], 200.5],
+    answer: ['', 1, null, true, [], { statuz: 1 }, { status: 700 }, { headers: [] }, { body: '', file: 'a' }],
     function: ['() => true', null, 1, {}],
   };
 
