@@ -31,7 +31,7 @@ function worst(by: string): string {
   return `max by (${by}) (circuit_breaker_state{${CHOSEN}} % 2 * 1.5 + circuit_breaker_state{${CHOSEN}} / 2)`;
 }
 
-const COLORS = { closed: 'green', halfOpen: 'orange', open: 'red', observe: 'blue', off: 'text' } as const;
+const COLORS = { closed: 'green', halfOpen: 'orange', open: 'red', observe: 'blue' } as const;
 
 function mappings(...texts: [value: number, text: string, color: string][]): dashboard.ValueMapping[] {
   const options = Object.fromEntries(
@@ -195,7 +195,7 @@ export function buildDashboard(): dashboard.Dashboard {
         'Not enforcing',
         'Breakers that count and reject nothing. All others enforce.',
         6,
-        mappings([1, 'observe', COLORS.observe], [2, 'off', COLORS.off]),
+        mappings([0, 'enforce', COLORS.closed], [1, 'observe', COLORS.observe]),
       )
         .span(WIDTH / 2)
         .noValue('All breakers enforce')

@@ -12,7 +12,7 @@ export const METRIC = {
   rejectedCalls: 'circuit_breaker.rejected_calls',
   transitions: 'circuit_breaker.state_transitions',
   duration: 'circuit_breaker.call.duration_seconds',
-  /** Of breakers that are not in mode enforce. */
+  /** Of breakers in mode observe. */
   mode: 'circuit_breaker.mode',
   /** From the first panic on. */
   panic: 'circuit_breaker.panic',
@@ -54,4 +54,9 @@ export const ATTRIBUTE = {
 /** Whether an event on a span is one of ours. */
 export function isBreakerEvent(name: string): name is EventName {
   return name === EVENT.transition || name === EVENT.rejected || name === EVENT.panic;
+}
+
+/** Whether a change of state begins or ends an outage; a probe that fails in between, perhaps for the hundredth time, does neither. */
+export function isTurningPoint(from: unknown, to: unknown): boolean {
+  return (from === 'closed') !== (to === 'closed');
 }

@@ -126,6 +126,18 @@ describe('the rules file under the preload', () => {
       await says('stderr', () => log, /the rules before stay in force.*mode: got "sometimes"/s);
       expect(await reloaded()).to.equal(0);
       expect(await problem()).to.contain('mode: got "sometimes"');
+      // A breaker that is off is not described, and comes back with its counts.
+      const allowed = async () => sample(await scrape(metrics), 'circuit_breaker_calls_total', { status: 'allowed' });
+      const before = await allowed();
+      expect(before).to.be.greaterThan(3);
+      log = '';
+      writeFileSync(file, `mode: off\n${DEFAULTS}`);
+      await says('stderr', () => log, /new rules from .* are in force/);
+      expect(await scrape(metrics)).not.to.match(/^circuit_breaker_(?!rules)/m);
+      log = '';
+      writeFileSync(file, DEFAULTS);
+      await says('stderr', () => log, /new rules from .* are in force/);
+      expect(await allowed()).to.equal(before);
       child.send('end');
       await ended;
       expect(child.exitCode).to.equal(0);

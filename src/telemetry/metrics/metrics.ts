@@ -59,8 +59,6 @@ interface ObservedInstrument {
   readonly observe: (breaker: Counted, labels: Attributes, observe: Observe) => void;
 }
 
-const MODE_CODES: Readonly<Record<Mode, number>> = { enforce: 0, observe: 1, off: 2 };
-
 /** Metrics that are numbers read from a breaker at each collection; the histogram below is not one of them. */
 export const OBSERVED: readonly ObservedInstrument[] = [
   {
@@ -122,12 +120,19 @@ export const OBSERVED: readonly ObservedInstrument[] = [
   {
     name: METRIC.mode,
     kind: 'gauge',
-    description: 'Mode of a breaker that does not enforce: 1 observe, 2 off',
+    description: 'Mode of a breaker that does not enforce: 1 observe',
     observe: ({ config }, labels, observe) => {
-      if (config.mode !== 'enforce') observe(MODE_CODES[config.mode], labels);
+      if (config.mode === 'observe') observe(1, labels);
     },
   },
 ];
+
+const MODE = OBSERVED.findIndex(({ name }) => name === METRIC.mode);
+
+/** Whether metrics describe a breaker: in mode `off` there is none for its calls, and nothing to count. */
+export function isDescribed({ config }: Pick<Counted, 'config'>): boolean {
+  return config.mode !== 'off';
+}
 
 /** Metrics of the process as a whole. */
 export const OBSERVED_OF_PROCESS: readonly {
@@ -164,6 +169,8 @@ interface Attachment {
   readonly record: (seconds: number, labels: Attributes) => void;
   /** Of all breakers that it was told of, gone ones as well. */
   readonly names: Set<string>;
+  /** Of those that it was told are in mode `observe`. */
+  readonly observing: Set<string>;
 }
 
 /** Nothing to tell of the process. */
@@ -252,6 +259,7 @@ export class BreakerMetrics {
       },
       record: (seconds, labels) => histogram.record(seconds, labels),
       names: new Set(),
+      observing: new Set(),
     };
     for (const durations of this.#durations.values()) durations.replay();
     meter.addBatchObservableCallback(this.#attachment.observe, instruments);
@@ -271,13 +279,20 @@ export class BreakerMetrics {
 
   #observe(result: BatchObservableResult, instruments: readonly Observable[]): void {
     this.#lookForHangingCalls();
+    const { names, observing } = this.#attachment!;
     for (const [breaker, durations] of this.#durations) {
+      const { name, config } = breaker;
+      // A provider repeats what it heard last: where that was an open circuit, it has to hear that this is over.
+      if (!isDescribed(breaker) && !names.has(name)) continue;
       if (!this.#hasRoomFor(breaker)) continue;
       const labels = labelsOf(breaker);
       OBSERVED.forEach((instrument, index) => {
         const observable = instruments[index]!;
         instrument.observe(breaker, labels, (value, attributes) => result.observe(observable, value, attributes));
       });
+      // And where it was mode `observe`, no alert would ever speak of this breaker again.
+      if (config.mode === 'observe') observing.add(name);
+      else if (observing.has(name)) result.observe(instruments[MODE]!, 0, labels);
       // Before the readers look: durations are in the same scrape as the counts that belong to them.
       this.#handOver(durations);
     }

@@ -5,7 +5,7 @@ import type { DataPoint, MetricData, MetricProducer } from '@opentelemetry/sdk-m
 import { PACKAGE } from '../../version.js';
 import { loadInPieces } from '../load-in-pieces.js';
 import { DURATION_BOUNDS } from './durations.js';
-import { DURATION, OBSERVED, OBSERVED_OF_PROCESS, type BreakerNumbers, type Numbers } from './metrics.js';
+import { DURATION, isDescribed, OBSERVED, OBSERVED_OF_PROCESS, type BreakerNumbers, type Numbers } from './metrics.js';
 
 /** How the numbers are written down: Prometheus' own text, or OpenMetrics, which has room for traces of failing calls. */
 export type TextFormat = 'prometheus' | 'openMetrics';
@@ -115,9 +115,10 @@ export function createPrometheusPage(read: () => Promise<Numbers>): PrometheusPa
 
   function* write(
     { resource }: { readonly resource: Parameters<typeof aboutTarget.serialize>[0]['resource'] },
-    { breakers, processes }: Numbers,
+    { breakers: all, processes }: Numbers,
     format: TextFormat,
   ): Generator<number, readonly Buffer[]> {
+    const breakers = all.filter(isDescribed);
     const described = withEnvironment(resource);
     const whole = aboutTarget.serialize({ resource: described, scopeMetrics: [] });
     const asOpenMetrics = format === 'openMetrics';

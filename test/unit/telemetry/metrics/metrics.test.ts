@@ -64,13 +64,41 @@ describe('BreakerMetrics', () => {
     metrics.attach(provider);
     for (const mode of ['enforce', 'observe', 'off'] as const) metrics.add(new CircuitBreaker(mode, { mode }));
     const others = async () => (await readers[0]!.scrape()).filter((line) => /mode|panic|rules/.test(line));
-    const modes = ['circuit_breaker.mode{name="observe"} 1', 'circuit_breaker.mode{name="off"} 2'];
+    const modes = ['circuit_breaker.mode{name="observe"} 1'];
     expect(await others()).to.deep.equal(modes);
     process = { panic: true, rulesReloaded: false };
     expect(await others()).to.deep.equal([
       ...modes,
       'circuit_breaker.panic{} 1',
       'circuit_breaker.rules.last_reload_successful{} 0',
+    ]);
+  });
+
+  it('describe no breaker in mode off', async () => {
+    const { reader, add } = publishedBreakers();
+    add('off', { mode: 'off' });
+    expect(await reader.scrape()).to.deep.equal([]);
+  });
+
+  it('tell a provider, which repeats what it heard last, that a mode or an outage is over', async () => {
+    const { reader, add } = publishedBreakers();
+    const breaker = add('target', { mode: 'observe' });
+    const told = async () => (await reader.scrape()).filter((line) => /breaker\.(mode|state)\{/.test(line));
+    openCircuit(breaker);
+    expect(await told()).to.deep.equal([
+      'circuit_breaker.state{name="target"} 1',
+      'circuit_breaker.mode{name="target"} 1',
+    ]);
+    breaker.reconfigure({ ...breaker.config, mode: 'enforce' });
+    expect(await told()).to.deep.equal([
+      'circuit_breaker.state{name="target"} 1',
+      'circuit_breaker.mode{name="target"} 0',
+    ]);
+    breaker.reconfigure({ ...breaker.config, mode: 'off' });
+    breaker.reset();
+    expect(await told()).to.deep.equal([
+      'circuit_breaker.state{name="target"} 0',
+      'circuit_breaker.mode{name="target"} 0',
     ]);
   });
 
