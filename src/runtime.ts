@@ -117,8 +117,8 @@ export function createRuntime(registry: CircuitBreakerRegistry, environment: Env
   const panic = new Panic(registry, (change, context) => {
     log.warn(
       change.active
-        ? `${change.reason}: something nearer than they are must be broken. No call is rejected until it clears`
-        : `${change.reason}: open circuits reject calls again`,
+        ? `panic: ${change.reason}: something nearer than they are must be broken. No call is rejected until it clears`
+        : `panic is over: ${change.reason}: open circuits reject calls again`,
     );
     events.onPanic(change, context);
   });

@@ -63,7 +63,7 @@ describe('panic under the preload', () => {
     await app.prints('stdout', all('ECONNREFUSED'));
     const [said] = await app.prints('stderr', /^.*unrelated targets became unreachable.*$/m);
     expect(said).to.match(
-      /^otel-breaker: [345] of 5 unrelated targets became unreachable within 10 s \(threshold 50 %\): .* No call is rejected until it clears$/,
+      /^otel-breaker: panic: [345] of 5 unrelated targets became unreachable within 10 s \(threshold 50 %\): .* No call is rejected until it clears$/,
     );
     const [, address] = await app.prints('stderr', METRICS_ADDRESS);
     const page = await scrape(address!);
