@@ -137,6 +137,10 @@ export const BUCKET_MS = 5_000;
 /** So many of these are remembered: five minutes. */
 export const BUCKETS = 60;
 
+/** How many changes of state are remembered. Probes that fail again and again must not push out why a circuit opened. */
+export const MAX_TURNING_POINTS = 200;
+export const MAX_PROBES = 100;
+
 /** Of one breaker what is different; as it is at first. Of `calls`, too, only what is different. */
 export type BreakerPatch = Partial<Omit<BreakerView, 'calls'>> & {
   readonly calls?: Partial<BreakerView['calls']>;

@@ -1,5 +1,5 @@
 import type { CircuitState } from '../breaker/state.js';
-import { ATTRIBUTE, EVENT, isBreakerEvent } from '../telemetry/names.js';
+import { ATTRIBUTE, EVENT, isBreakerEvent, isTurningPoint } from '../telemetry/names.js';
 import type { SpanEventView, SpanView, TraceView } from './api.js';
 
 export const STATE_WORDS: Readonly<Record<CircuitState, string>> = {
@@ -17,6 +17,8 @@ export interface BreakerEvent {
   readonly breaker: string;
   readonly title: string;
   readonly reason: string;
+  /** Whether it begins or ends an outage, or panic. */
+  readonly isTurningPoint: boolean;
   /** The call that opened the circuit which rejected this one. */
   readonly openedBy: { readonly traceId: string; readonly spanId: string } | undefined;
 }
@@ -27,13 +29,14 @@ export function breakerEvent({ name, attributes }: SpanEventView): BreakerEvent 
   const text = (key: keyof typeof ATTRIBUTE) => textOf(attributes[ATTRIBUTE[key]]);
   const [breaker, reason, to] = [text('name'), text('reason'), text('stateTo') as CircuitState];
   if (name === EVENT.transition) {
-    const title = `${breaker}: ${STATE_WORDS[text('stateFrom') as CircuitState]} → ${STATE_WORDS[to]}`;
-    return { kind: to, breaker, title, reason, openedBy: undefined };
+    const from = text('stateFrom') as CircuitState;
+    const title = `${breaker}: ${STATE_WORDS[from]} → ${STATE_WORDS[to]}`;
+    return { kind: to, breaker, title, reason, isTurningPoint: isTurningPoint(from, to), openedBy: undefined };
   }
   if (name === EVENT.panic) {
     const begins = attributes[ATTRIBUTE.panic] === true;
     const title = begins ? 'panic: no call is rejected' : 'panic is over: circuits reject again';
-    return { kind: begins ? 'open' : 'closed', breaker, title, reason, openedBy: undefined };
+    return { kind: begins ? 'open' : 'closed', breaker, title, reason, isTurningPoint: true, openedBy: undefined };
   }
   const [traceId, spanId] = [text('openedByTraceId'), text('openedBySpanId')];
   const enforced = attributes[ATTRIBUTE.enforced] !== false;
@@ -42,6 +45,7 @@ export function breakerEvent({ name, attributes }: SpanEventView): BreakerEvent 
     breaker,
     title: `${breaker}: ${enforced ? 'rejected' : 'would have been rejected'}`,
     reason,
+    isTurningPoint: false,
     openedBy: traceId === '' ? undefined : { traceId, spanId },
   };
 }

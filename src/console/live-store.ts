@@ -1,8 +1,8 @@
-import { BUCKET_MS, BUCKETS, type BreakerPatch, type BreakerView, type Snapshot, type Tick } from './api.js';
-import type { TraceView, TransitionView } from './api.js';
+import { BUCKET_MS, BUCKETS, MAX_PROBES, MAX_TURNING_POINTS } from './api.js';
+import type { BreakerPatch, BreakerView, Snapshot, Tick, TraceView, TransitionView } from './api.js';
+import { isTurningPoint } from '../telemetry/names.js';
 import { breakerEvents } from './format.js';
 
-const MAX_TRANSITIONS = 300;
 // As many of each kind as the server remembers: rejections come by the thousands, and must not push out the one trace that
 // explains them.
 const MAX_TRACES_OF_A_KIND = 50;
@@ -188,18 +188,24 @@ export function refusedSince({ view: { trouble, calls, unenforced } }: Row): num
 
 function withTransitions(known: State['transitions'], { transitions }: Pick<Tick, 'transitions'>) {
   // Those of other workers come a moment later.
-  return [...transitions, ...known]
-    .sort((a, b) => Date.parse(b.at) - Date.parse(a.at) || b.sequence - a.sequence)
-    .slice(0, MAX_TRANSITIONS);
+  const all = [...transitions, ...known];
+  all.sort((a, b) => Date.parse(b.at) - Date.parse(a.at) || b.sequence - a.sequence);
+  let turningPoints = 0;
+  let probes = 0;
+  return all.filter(({ from, to, action }) =>
+    isTurningPoint(from, to) || action !== null ? ++turningPoints <= MAX_TURNING_POINTS : ++probes <= MAX_PROBES,
+  );
 }
 
 function withTraces(known: State['traces'], { traces: fresh }: Pick<Tick, 'traces'>): State['traces'] {
   const ids = new Set(fresh.map(({ traceId }) => traceId));
   const all = [...fresh, ...known.filter(({ traceId }) => !ids.has(traceId))];
   all.sort((a, b) => Date.parse(b.start) - Date.parse(a.start));
-  const kept = { transition: 0, rejection: 0 };
+  const kept = { turningPoint: 0, probe: 0, rejection: 0 };
   return all.filter((trace) => {
-    const hasTransition = breakerEvents(trace).some(({ kind }) => kind !== 'rejected');
-    return ++kept[hasTransition ? 'transition' : 'rejection'] <= MAX_TRACES_OF_A_KIND;
+    const events = breakerEvents(trace);
+    const hasChange = events.some(({ kind }) => kind !== 'rejected');
+    const kind = events.some((event) => event.isTurningPoint) ? 'turningPoint' : hasChange ? 'probe' : 'rejection';
+    return ++kept[kind] <= MAX_TRACES_OF_A_KIND;
   });
 }

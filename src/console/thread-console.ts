@@ -249,7 +249,7 @@ function perform(action: Action, breaker: CircuitBreaker): void {
 }
 
 function hasTransition({ spans }: RingTrace): boolean {
-  return spans.some(({ events }) => events.some(({ name }) => name === EVENT.transition));
+  return spans.some(({ events }) => events.some(({ name }) => name === EVENT.transition || name === EVENT.panic));
 }
 
 /** @returns `undefined` where there is none, but for the age of the oldest call, which is different all the time */

@@ -62,6 +62,23 @@ describe('trace ring', () => {
     expect(ring.get(opener)?.spans).to.have.length(1);
   });
 
+  it('keeps it while probes fail for hours, and how the outage ended as well', () => {
+    const { ring, tracer } = setUp({ maxProbeTraces: 2 });
+    const change = (name: string, ...states: [from: string, to: string][]) => {
+      const span = tracer.startSpan(name);
+      for (const [from, to] of states) {
+        span.addEvent(TRANSITION, { 'circuit_breaker.state.from': from, 'circuit_breaker.state.to': to });
+      }
+      span.end();
+    };
+    change('opener', ['closed', 'open']);
+    const probing = (probe: number) => change(`probe ${probe}`, ['open', 'half_open'], ['half_open', 'open']);
+    for (let probe = 0; probe < 100; probe++) probing(probe);
+    change('closer', ['open', 'half_open'], ['half_open', 'closed']);
+    for (let probe = 100; probe < 200; probe++) probing(probe);
+    expect(names(ring)).to.deep.equal(['closer', 'opener', 'probe 198', 'probe 199']);
+  });
+
   it('stays within its limits when traces never end', () => {
     const { ring, tracer } = setUp({ maxUnderWay: 10 });
     const spans = Array.from({ length: 100 }, () => tracer.startSpan('endless'));

@@ -1,6 +1,6 @@
 import type { Attributes, HrTime, SpanContext } from '@opentelemetry/api';
 import type { SdkSpan } from '../../telemetry/events/sdk-span.js';
-import { EVENT, isBreakerEvent } from '../../telemetry/names.js';
+import { ATTRIBUTE, EVENT, isBreakerEvent, isTurningPoint } from '../../telemetry/names.js';
 
 /** The ended spans of one trace of this process. */
 export interface RingTrace {
@@ -23,8 +23,10 @@ export interface TraceRing {
 }
 
 export interface TraceRingOptions {
-  /** Traces in which a circuit changed its state; default 50. */
-  readonly maxTransitionTraces?: number;
+  /** Traces in which an outage, or panic, began or ended; default 50. */
+  readonly maxTurningPointTraces?: number;
+  /** Traces in which a circuit changed its state in between; default 50. */
+  readonly maxProbeTraces?: number;
   /** Traces in which a call was rejected and nothing else happened; default 50. */
   readonly maxRejectionTraces?: number;
   /** Spans of one trace; default 200. */
@@ -42,7 +44,9 @@ const MAX_ITEMS = 16;
 // What a span has besides its texts.
 const BARE_SPAN_BYTES = 1_000;
 
-type Interest = 'none' | 'rejection' | 'transition';
+/** The least interesting first. */
+const INTERESTS = ['none', 'rejection', 'probe', 'turningPoint'] as const;
+type Interest = (typeof INTERESTS)[number];
 
 interface Entry extends RingTrace {
   spans: SdkSpan[];
@@ -59,12 +63,13 @@ interface Entry extends RingTrace {
  * Makes the console's memory of traces, which `SpanCapture` feeds.
  *
  * A trace is interesting once a breaker's event is on one of its spans, and that is known only when that span has ended:
- * until its last span has, a trace's spans are kept. Interesting ones then stay until newer ones take their place, those
- * with a transition and those with nothing but rejections apart: an open circuit can reject a thousand calls each
- * second, and the trace of the call that opened it is the one that people look for.
+ * until its last span has, a trace's spans are kept. Interesting ones then stay until newer ones of their kind take their
+ * place: an open circuit can reject a thousand calls each second, and its probes may fail for hours; the trace of the call
+ * that opened it is the one that people look for.
  */
 export function createTraceRing({
-  maxTransitionTraces = 50,
+  maxTurningPointTraces = 50,
+  maxProbeTraces = 50,
   maxRejectionTraces = 50,
   maxSpans = 200,
   maxUnderWay = 500,
@@ -74,19 +79,22 @@ export function createTraceRing({
   const rings: Readonly<Record<Interest, Map<string, Entry>>> = {
     none: new Map(),
     rejection: new Map(),
-    transition: new Map(),
+    probe: new Map(),
+    turningPoint: new Map(),
   };
   const limits: Readonly<Record<Interest, number>> = {
     none: maxUnderWay,
     rejection: maxRejectionTraces,
-    transition: maxTransitionTraces,
+    probe: maxProbeTraces,
+    turningPoint: maxTurningPointTraces,
   };
   const listeners = new Set<(traceId: string) => void>();
   let begun = 0;
   let bytes = 0;
 
-  const find = (traceId: string) =>
-    rings.transition.get(traceId) ?? rings.rejection.get(traceId) ?? rings.none.get(traceId);
+  const findKept = (traceId: string) =>
+    rings.turningPoint.get(traceId) ?? rings.probe.get(traceId) ?? rings.rejection.get(traceId);
+  const find = (traceId: string) => findKept(traceId) ?? rings.none.get(traceId);
 
   function put(entry: Entry): Entry {
     const ring = rings[entry.interest];
@@ -110,8 +118,8 @@ export function createTraceRing({
 
   /** The least interesting first, and of those the oldest; never the one that has just got a span. */
   function makeRoom(newest: Entry): void {
-    for (const ring of [rings.none, rings.rejection, rings.transition]) {
-      for (const entry of ring.values()) {
+    for (const interest of INTERESTS) {
+      for (const entry of rings[interest].values()) {
         if (bytes <= maxBytes) return;
         if (entry !== newest) drop(entry);
       }
@@ -139,7 +147,7 @@ export function createTraceRing({
         keep(entry, span, maxSpans - 1);
         entry.droppedSpans++;
       }
-      if (rank(interest) > rank(entry.interest)) {
+      if (INTERESTS.indexOf(interest) > INTERESTS.indexOf(entry.interest)) {
         rings[entry.interest].delete(entry.traceId);
         entry.interest = interest;
         put(entry);
@@ -148,8 +156,11 @@ export function createTraceRing({
       if (entry.interest !== 'none') for (const listener of listeners) listener(entry.traceId);
       else if (entry.running <= 0) drop(entry);
     },
-    traces: () => [...rings.transition.values(), ...rings.rejection.values()].sort((a, b) => b.order - a.order),
-    get: (traceId) => rings.transition.get(traceId) ?? rings.rejection.get(traceId),
+    traces: () =>
+      [...rings.turningPoint.values(), ...rings.probe.values(), ...rings.rejection.values()].sort(
+        (a, b) => b.order - a.order,
+      ),
+    get: findKept,
     onChange: (listener) => {
       listeners.add(listener);
       return () => {
@@ -220,13 +231,16 @@ function cut(text: string): string {
   return text.length <= MAX_TEXT ? text : `${Buffer.from(text.slice(0, MAX_TEXT)).toString()}…`;
 }
 
-function rank(interest: Interest): number {
-  return { none: 0, rejection: 1, transition: 2 }[interest];
-}
-
 function interestOf({ events }: SdkSpan): Interest {
-  if (events.some(({ name }) => name === EVENT.transition)) return 'transition';
-  return events.some(({ name }) => isBreakerEvent(name)) ? 'rejection' : 'none';
+  let most: Interest = 'none';
+  for (const { name, attributes = {} } of events) {
+    if (name === EVENT.panic) return 'turningPoint';
+    if (name === EVENT.transition) {
+      if (isTurningPoint(attributes[ATTRIBUTE.stateFrom], attributes[ATTRIBUTE.stateTo])) return 'turningPoint';
+      most = 'probe';
+    } else if (most === 'none' && isBreakerEvent(name)) most = 'rejection';
+  }
+  return most;
 }
 
 /** When the first span of a trace started. */

@@ -3,6 +3,8 @@ import type { CircuitBreaker } from '../../breaker/circuit-breaker.js';
 import type { Transition } from '../../breaker/observer.js';
 import type { CircuitState } from '../../breaker/state.js';
 import { errorType } from '../../telemetry/events/span-events.js';
+import { isTurningPoint } from '../../telemetry/names.js';
+import { MAX_PROBES, MAX_TURNING_POINTS } from '../api.js';
 
 /** Since when a circuit has not been closed. */
 export interface Trouble {
@@ -30,14 +32,19 @@ export interface TransitionRecord {
   readonly span: SpanContext | undefined;
 }
 
-const MAX_RECORDS = 300;
-// So that a breaker's own last ones can still be read when another one flaps.
-const MAX_RECORDS_PER_BREAKER = 20;
+// So that a breaker's own last ones can still be read when another one flaps: this many of either kind.
+const MAX_PER_BREAKER = 10;
+
+/** The last transitions, the oldest first: those of probes that failed apart from the others. */
+interface Records {
+  readonly turningPoints: TransitionRecord[];
+  readonly probes: TransitionRecord[];
+}
 
 /** The last transitions of all breakers, and of each. */
 export class TransitionLog {
-  readonly #all: TransitionRecord[] = [];
-  readonly #byBreaker = new WeakMap<CircuitBreaker, TransitionRecord[]>();
+  readonly #all = noRecords();
+  readonly #byBreaker = new WeakMap<CircuitBreaker, Records>();
   readonly #listeners = new Set<(record: TransitionRecord) => void>();
   readonly #troubles = new WeakMap<CircuitBreaker, Trouble>();
   #sequence = 0;
@@ -101,10 +108,15 @@ export class TransitionLog {
     const { from, to, at, reason } = record;
     if (to === 'closed') this.#troubles.delete(breaker);
     else if (from === 'closed') this.#troubles.set(breaker, { since: at, reason, refusedBefore: refusedBy(breaker) });
-    keep(this.#all, record, MAX_RECORDS);
-    const own = this.#byBreaker.get(breaker);
-    if (own === undefined) this.#byBreaker.set(breaker, [record]);
-    else keep(own, record, MAX_RECORDS_PER_BREAKER);
+    let own = this.#byBreaker.get(breaker);
+    if (own === undefined) this.#byBreaker.set(breaker, (own = noRecords()));
+    if (isTurningPoint(from, to) || record.action !== undefined) {
+      keep(this.#all.turningPoints, record, MAX_TURNING_POINTS);
+      keep(own.turningPoints, record, MAX_PER_BREAKER);
+    } else {
+      keep(this.#all.probes, record, MAX_PROBES);
+      keep(own.probes, record, MAX_PER_BREAKER);
+    }
     for (const listener of this.#listeners) listener(record);
   }
 
@@ -120,7 +132,8 @@ export class TransitionLog {
 
   /** The newest first. */
   latest(breaker?: CircuitBreaker): readonly TransitionRecord[] {
-    return (breaker === undefined ? this.#all : (this.#byBreaker.get(breaker) ?? [])).toReversed();
+    const { turningPoints, probes } = breaker === undefined ? this.#all : (this.#byBreaker.get(breaker) ?? noRecords());
+    return [...turningPoints, ...probes].sort((a, b) => b.sequence - a.sequence);
   }
 
   /** @returns a function that ends it */
@@ -137,6 +150,10 @@ export function refusedBy(breaker: CircuitBreaker): number {
   // Not in the parameters: declared types have no word of it.
   const { tally } = breaker;
   return tally.rejectedOpen + tally.rejectedHalfOpen + tally.unenforcedOpen + tally.unenforcedHalfOpen;
+}
+
+function noRecords(): Records {
+  return { turningPoints: [], probes: [] };
 }
 
 function keep<T>(list: T[], item: T, max: number): void {

@@ -1,5 +1,6 @@
 import { useState } from 'preact/hooks';
 import type { TransitionView } from '../api.js';
+import { isTurningPoint } from '../../telemetry/names.js';
 import { Select } from './breakers.js';
 import { StateBadge } from './row.js';
 import type { State } from '../live-store.js';
@@ -75,8 +76,8 @@ function Entry({ transition, isFirstOfDay, hasTrace, onOpen, onTrace }: EntryPro
   const { at, name, worker, to, reason, traceId } = transition;
   return (
     <li class={to}>
+      {isFirstOfDay && <div class="day">{day(at)}</div>}
       <time dateTime={at} title={new Date(at).toLocaleString()}>
-        {isFirstOfDay && <span class="day">{day(at)}</span>}
         {clock(at)}
       </time>
       <div>
@@ -103,5 +104,5 @@ function Entry({ transition, isFirstOfDay, hasTrace, onOpen, onTrace }: EntryPro
 /** Of an outage, its beginning and its end; probes that fail in between are left out. */
 function isOfKind({ from, to, action }: TransitionView, kind: Kind): boolean {
   if (kind === 'hand') return action !== null;
-  return kind === 'all' || (from === 'closed') !== (to === 'closed');
+  return kind === 'all' || isTurningPoint(from, to);
 }
