@@ -112,7 +112,10 @@ function factsOf(row: Row, now: number): readonly (readonly [term: string, fact:
   const { state, calls, trouble, latency, probes, unenforced } = view;
   return [
     ['Not served', `${percent(notServed(row, now))} of the last minute’s callers`],
-    ['Failing', `${percent(view.failureRate)} of the window`],
+    // While the circuit is open nothing fails, since hardly anything is tried.
+    ...(state === 'closed' || view.failureRate > 0
+      ? [['Failing', `${percent(view.failureRate)} of the window`] as const]
+      : []),
     ...(view.slowCallRate > 0 ? [['Slow', `${percent(view.slowCallRate)} of the window`] as const] : []),
     ['Calls', perSecond(callsPerSecond(row, now))],
     ...(latency === null

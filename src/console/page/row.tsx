@@ -107,7 +107,7 @@ export class BreakerRow extends Component<Props> {
         <div role="cell" class="number refused">
           {count(calls.rejected)}
           {unenforced > 0 && (
-            <small title="Not rejected, in mode observe or in panic">+ {count(unenforced)} not enforced</small>
+            <small title="Not rejected, in mode observe or in panic">{count(unenforced)} let through</small>
           )}
         </div>
         <div role="cell" class="number latency">
