@@ -135,7 +135,9 @@ describe('blocks of documents', () => {
       const roles = new Set(fences.map(({ role }) => role).filter((role) => role !== '' && !isFileName(role)));
       const known: Readonly<Record<string, readonly string[]>> = {
         'docs/initialization.md': ['run', 'otel', 'serve', 'off', 'by-hand', 'kubernetes'],
-        'docs/operations.md': ['console'],
+        'docs/operations.md': ['console', 'promql'],
+        'docs/quick-reference.md': ['promql'],
+        'docs/why.md': ['console', 'promql'],
         'docs/migration.md': ['opossum', 'cockatiel', 'otel-breaker'],
       };
       expect(['child', ...(known[path] ?? [])], path).to.include.members([...roles]);
