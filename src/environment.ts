@@ -34,6 +34,9 @@ export const VARIABLES: readonly string[] = [
   'OTEL_BREAKER_CONSOLE_PORT',
   'OTEL_BREAKER_ADMIN_TOKEN',
   'OTEL_BREAKER_HEALTH',
+  'OTEL_BREAKER_FLEET',
+  'OTEL_BREAKER_FLEET_URL',
+  'OTEL_BREAKER_FLEET_DOMAIN',
 ];
 
 const METRICS = ['auto', 'off'] as const;
@@ -78,6 +81,12 @@ export interface Environment {
   /** With it, circuits can be opened and reset through the console; without, nobody can. */
   readonly adminToken: string | undefined;
   readonly health: HealthRule;
+  /** Beats the mode of the fleet in the rules file. */
+  readonly fleetMode: Mode | undefined;
+  /** Where the replicas of a fleet meet, where the rules file does not say so. */
+  readonly fleetUrl: string | undefined;
+  /** What counts as one voter; default the host name. */
+  readonly fleetDomain: string | undefined;
   /** Whether the application is one of Next.js, which bundles its packages. */
   readonly underNext: boolean;
 }
@@ -129,6 +138,21 @@ export function readEnvironment(env = variables()): Environment {
     return undefined;
   }
 
+  function fleetUrl(path: string): string | undefined {
+    const value = env[path]?.trim();
+    if (value === undefined || value === '') return undefined;
+    if (isFleetUrl(value)) return value;
+    // It may have a password.
+    const consequence = 'the replicas of the fleet could not meet there';
+    problems.push({
+      path,
+      value: '(a URL)',
+      consequence,
+      allowed: 'Use a URL such as "redis://cache:6379", or "local".',
+    });
+    return undefined;
+  }
+
   const metrics = choice('OTEL_BREAKER_METRICS', METRICS, 'it would not be known whether to publish metrics');
   const environment: Environment = {
     mode: choice(MODE_VARIABLE, MODES, 'it would not be known whether to reject calls'),
@@ -147,6 +171,9 @@ export function readEnvironment(env = variables()): Environment {
     consoleHosts: list(env.OTEL_BREAKER_CONSOLE_HOSTS),
     adminToken: token('OTEL_BREAKER_ADMIN_TOKEN'),
     health: choice('OTEL_BREAKER_HEALTH', HEALTH, 'it would not be known when the service is unhealthy') ?? 'any_open',
+    fleetMode: choice('OTEL_BREAKER_FLEET', MODES, 'it would not be known whether to do what the fleet says'),
+    fleetUrl: fleetUrl('OTEL_BREAKER_FLEET_URL'),
+    fleetDomain: env.OTEL_BREAKER_FLEET_DOMAIN?.trim() || undefined,
     underNext:
       env.NEXT_RUNTIME !== undefined || /[\\/]next(?:[\\/]dist[\\/]bin[\\/]next)?$/.test(process.argv[1] ?? ''),
   };
@@ -172,6 +199,13 @@ export function takeVariablesOfPm2(env: NodeJS.ProcessEnv = variables()): void {
   } catch {
     // Not of PM2, or not as we know it.
   }
+}
+
+/** Whether the replicas of a fleet can meet there. */
+export function isFleetUrl(value: unknown): boolean {
+  if (value === 'local') return true;
+  if (typeof value !== 'string' || !URL.canParse(value)) return false;
+  return ['redis:', 'rediss:', 'valkey:', 'valkeys:'].includes(new URL(value).protocol);
 }
 
 /** Names between commas, in lower case. */

@@ -1,7 +1,7 @@
 export { CircuitBreaker } from './breaker/circuit-breaker.js';
 export { Permit } from './breaker/permit.js';
 export type { BreakerStats } from './breaker/tally.js';
-export type { Transition } from './breaker/observer.js';
+export type { ChangedBy, Transition } from './breaker/observer.js';
 export type { BreakerConfig } from './breaker/config.js';
 export { circuitBreakerConfig, type CircuitBreakerConfigBuilder } from './breaker/builder.js';
 export { CircuitOpenError, ConfigError, isCircuitOpenError } from './breaker/errors.js';
@@ -38,5 +38,5 @@ export {
   withCircuitBreakerAndFallback,
 } from './helpers/with-circuit-breaker.js';
 export type { NamedBreakerOptions } from './named-breaker.js';
-export type { Rule, RuleMatch, RulesConfig } from './rules/rule.js';
+export type { FleetConfig, FleetConnect, Rule, RuleMatch, RulesConfig } from './rules/rule.js';
 export { configure } from './runtime.js';

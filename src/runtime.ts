@@ -7,6 +7,7 @@ import type * as PastEvents from './console/history/history.js';
 import type { Workers } from './console/overview.js';
 import type * as Respond from './console/respond.js';
 import type * as Server from './console/server.js';
+import type * as Fleets from './fleet/fleet.js';
 import type * as SharedAnswers from './console/shared-answer.js';
 import type * as ThreadConsoles from './console/thread-console.js';
 import { diagnostics } from './breaker/diagnostics.js';
@@ -14,6 +15,7 @@ import { ConfigError } from './breaker/errors.js';
 import { globalRegistry, type CircuitBreakerRegistry } from './breaker/registry.js';
 import { readEnvironment, serviceNameOf, type Environment } from './environment.js';
 import { Guard } from './guard/guard.js';
+import type { FleetConfig } from './rules/rule.js';
 import { LatePort, type Port } from './telemetry/late-port.js';
 import { installOutcomes } from './outcomes/classify.js';
 import { checkedSection, LiveRules } from './rules/live-rules.js';
@@ -82,6 +84,14 @@ export interface Runtime {
   announce(level: 'info' | 'debug'): void;
   /** The rules in force. */
   readonly rules: LiveRules;
+  /**
+   * Becomes a part of the fleet that the rules and the environment name, or of none, now and whenever they change.
+   *
+   * @throws ConfigError where what they say cannot be a fleet
+   */
+  joinFleet(): void;
+  /** The fleet that this process is a part of. */
+  readonly fleet: Fleets.Fleet | undefined;
   /** What metrics say of the breakers here and, under a label of their own, in other threads and cluster workers. */
   numbers(): Promise<Numbers>;
   /** What health is judged by: the breakers here and, under a label of their own, in other threads and cluster workers. */
@@ -100,15 +110,20 @@ export interface Runtime {
 }
 
 export function createRuntime(registry: CircuitBreakerRegistry, environment: Environment): Runtime {
-  const ofProcess = (): ProcessNumbers => ({ panic: panic.isPanic, rulesReloaded: rules.reloaded });
+  const ofProcess = (): ProcessNumbers => ({
+    panic: panic.isPanic,
+    rulesReloaded: rules.reloaded,
+    fleet: fleet?.numbers,
+  });
   const metrics = new BreakerMetrics(ofProcess, (breaker) => events.lastFailure(breaker));
   const startLine = new StartLine();
   const publisher = new MetricsPublisher(metrics, (place) => placeMetrics(startLine, environment, place));
   const spans = new SpanCapture();
-  const events = new SpanEvents(spans, {
+  const sinks = {
     spans: environment.events !== 'log',
     log: environment.events === 'span' ? undefined : createLogEvents(),
-  });
+  };
+  const events = new SpanEvents(spans, sinks, (breaker) => fleet?.viewOf(breaker));
   const hasConsolePort = environment.consolePort !== undefined && environment.console !== 'off';
   const consolePort = new LatePort('the console');
   let past: PastEvents.History | undefined;
@@ -134,6 +149,7 @@ export function createRuntime(registry: CircuitBreakerRegistry, environment: Env
       spans.watch();
       breaker.timeCalls();
       panic.watch(breaker);
+      fleet?.watch(breaker);
       if (!counts) return;
       metrics.add(breaker);
       if (publishes) {
@@ -144,15 +160,21 @@ export function createRuntime(registry: CircuitBreakerRegistry, environment: Env
     },
     onRemoved: (breaker) => {
       panic.forget(breaker);
+      fleet?.forget(breaker);
       metrics.remove(breaker);
     },
-    onFailure: (breaker, context) => events.onFailure(breaker, context),
+    onFailure: (breaker, context) => {
+      events.onFailure(breaker, context);
+      fleet?.onFailure(breaker);
+    },
+    onProbeSuccess: (breaker) => fleet?.onProbeSuccess(breaker),
     onHangingCalls: (breaker, calls) => log.warn(describeHangingCalls(breaker, calls)),
     onProbe: (breaker, context) => events.onProbe(breaker, context),
     onTransition: (breaker, transition, context) => {
       const span = events.onTransition(breaker, transition, context);
       logTransition(breaker, transition, span);
       panic.onTransition(breaker, transition, context);
+      fleet?.onTransition(breaker, transition);
       if (environment.console !== 'off') history().transitions.record(breaker, transition, span);
     },
     onRejection: (breaker, rejection, enforced, context) => events.onRejection(breaker, rejection, enforced, context),
@@ -175,10 +197,36 @@ export function createRuntime(registry: CircuitBreakerRegistry, environment: Env
       log.warn('the system cannot tell of changes to the rules file; it is looked at every five seconds', error),
     onRestless: () => log.warn('the rules file is being written all the time; it is read once it rests'),
   });
+  let fleet: Fleets.Fleet | undefined;
+  let fleetConfig: FleetConfig | undefined;
+  let mayJoin = false;
+
+  function joinFleet(): void {
+    mayJoin = true;
+    if (fleetConfig === undefined && environment.fleetUrl === undefined) {
+      fleet?.stop();
+      fleet = undefined;
+      return;
+    }
+    const { Fleet, resolveFleet } = require('./fleet/fleet.js') as typeof Fleets;
+    const settings = resolveFleet(fleetConfig, environment, serviceNameOf());
+    if (settings !== undefined && fleet?.update(settings)) return;
+    fleet?.stop();
+    fleet = settings && Fleet.start({ breakers: registry, traceOf: (breaker) => events.traceOf(breaker) }, settings);
+  }
+
   rules.use((ruleSet) => {
     guard.useRules(ruleSet);
     panic.threshold = ruleSet.panicThreshold;
+    fleetConfig = ruleSet.fleet;
+    if (!mayJoin) return;
+    try {
+      joinFleet();
+    } catch (error) {
+      log.error('the fleet stays as it was: what the rules say cannot be one', error);
+    }
   });
+  stops.push(() => fleet?.stop());
 
   /** Whether the application brings no provider that metrics would leave through. */
   function isOnOurOwn(): boolean {
@@ -231,6 +279,7 @@ export function createRuntime(registry: CircuitBreakerRegistry, environment: Env
       durationsOf: (breaker) => metrics.durationsOf(breaker),
       explain,
       rules,
+      fleetOf: (breaker) => fleet?.standingOf(breaker),
     };
     const own = new ThreadConsole(source);
     stops.push(() => own.stop());
@@ -262,6 +311,10 @@ export function createRuntime(registry: CircuitBreakerRegistry, environment: Env
     spans,
     environment,
     rules,
+    joinFleet,
+    get fleet() {
+      return fleet;
+    },
     panic,
     attachedClients: startLine.clients,
     attached: (client) => startLine.attached(client),
@@ -363,9 +416,10 @@ export function getRuntime(): Runtime {
  *
  * @throws ConfigError where it is bad, unless OTEL_BREAKER_CONFIG_STRICT is false
  */
-export function loadRules({ rules, environment }: Runtime): void {
+export function loadRules({ rules, environment, joinFleet }: Runtime): void {
   try {
     rules.load();
+    joinFleet();
   } catch (error) {
     if (environment.configStrict) throw error;
     log.error('the built-in defaults are in force, since the rules file cannot be taken', error);
@@ -405,7 +459,9 @@ export function getGuard(
  * @throws ConfigError with every problem that they have; then nothing changes
  */
 export function configure(config: RulesConfig): void {
-  getRuntime().rules.configure(config);
+  const { rules, joinFleet } = getRuntime();
+  rules.configure(config);
+  if (config.fleet !== undefined) joinFleet();
 }
 
 type PortSource = Pick<Runtime, 'console' | 'panic' | 'rules' | 'numbers' | 'standings' | 'attachedClients'>;

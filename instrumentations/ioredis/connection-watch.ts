@@ -1,3 +1,4 @@
+import { isOwnClient } from '../../src/telemetry/own-clients.js';
 import { connectionClosed, isLimitOfRetries, verdictOfConnection } from '../../src/outcomes/redis.js';
 import type { Attachment } from '../attachment.js';
 import { harmless } from '../harmless.js';
@@ -98,6 +99,8 @@ export class ConnectionWatch {
   }
 
   #onStatus(client: Client, next: string): void {
+    // The fleet's own connection: it shows nothing that the application has asked.
+    if (isOwnClient(client)) return;
     const { status, manuallyClosing } = client;
     const connection = connectionOf(client);
     if (next === 'connecting') {
@@ -117,6 +120,7 @@ export class ConnectionWatch {
   }
 
   #onError(client: Client, error: Error): void {
+    if (isOwnClient(client)) return;
     const connection = connectionOf(client);
     connection.lastError = error;
     // Sentinels are asked again and again within one attempt to connect.
@@ -124,7 +128,7 @@ export class ConnectionWatch {
   }
 
   #onFlush(client: Client, error: Error): void {
-    if (isLimitOfRetries(error)) connectionOf(client).gaveUpWith = error;
+    if (!isOwnClient(client) && isLimitOfRetries(error)) connectionOf(client).gaveUpWith = error;
   }
 
   /** An attempt to connect has failed: one failure, whatever waits for it. */

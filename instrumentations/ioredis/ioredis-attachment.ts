@@ -1,4 +1,5 @@
 import type { Guard } from '../../src/guard/guard.js';
+import { isOwnClient } from '../../src/telemetry/own-clients.js';
 import { Attachment } from '../attachment.js';
 import { harmless } from '../harmless.js';
 import type { Patches } from '../patches.js';
@@ -56,6 +57,8 @@ export class IoredisAttachment extends Attachment {
     patches.replace(prototype, 'sendCommand', (sendCommand) => {
       const gate = new Gate(this, Command, sendCommand);
       return function (this: Client, command, stream, node) {
+        // The fleet's own connection.
+        if (isOwnClient(this)) return sendCommand.call(this, command, stream, node);
         if (gate.refuses(this, command)) return command.promise;
         const reply = sendCommand.call(this, command, stream, node);
         gate.sent(command);

@@ -1,3 +1,4 @@
+import type { Advisor, Evidence } from './advice.js';
 import { checkName, resolveConfig, type BreakerConfig } from './config.js';
 import { Announcements } from './announcements.js';
 import { diagnostics } from './diagnostics.js';
@@ -7,7 +8,7 @@ import { AbandonedError, CircuitOpenError, withoutStack } from './errors.js';
 import { eventLoop, type LoopWatch } from './event-loop-stalls.js';
 import { noteOf, type FailureNote } from './failure-note.js';
 import { formatSeconds } from './format.js';
-import type { BreakerObserver, DurationRecorder, Transition } from './observer.js';
+import type { BreakerObserver, ChangedBy, DurationRecorder, Transition } from './observer.js';
 import { Opening, spreadHold, wholeMilliseconds } from './opening.js';
 import type { BreakerOptions } from './options.js';
 import { NO_EVIDENCE, Patience, RATE_ONLY } from './patience.js';
@@ -69,6 +70,10 @@ export class CircuitBreaker implements PermitIssuer {
   observer: BreakerObserver<CircuitBreaker> | undefined;
   /** @internal Asked, where a call is about to be rejected, whether something nearer than the target is broken. */
   isPanic: ((now: number) => boolean) | undefined;
+  /** @internal Who knows more of the target than this process sees. */
+  advisor: Advisor<CircuitBreaker> | undefined;
+  /** @internal What a fleet says of the target; `undefined` where none shares the breaker. */
+  fleetState: StateCode | undefined;
 
   readonly #seams: BreakerSeams;
   #config: BreakerConfig;
@@ -222,9 +227,9 @@ export class CircuitBreaker implements PermitIssuer {
     const now = this.#seams.now();
     if (this.#state !== HALF_OPEN) return undefined;
     this.#countGoodAnswers(now, context);
-    if (this.#state !== HALF_OPEN || !this.#probes!.hasRoom(now, this.#config)) return undefined;
+    if (this.#state !== HALF_OPEN || !this.#hasRoomForProbe(now)) return undefined;
     const permit = this.#admit(now, this.#generation, context, false, 0);
-    this.#probes!.start(permit);
+    this.#startProbe(permit);
     return permit;
   }
 
@@ -271,7 +276,9 @@ export class CircuitBreaker implements PermitIssuer {
    * @internal
    */
   signOfLife(): void {
-    if (this.#state === OPEN) this.#opening!.endBySignOfLife(this.#seams.now());
+    if (this.#state !== OPEN) return;
+    this.#opening!.endBySignOfLife(this.#seams.now());
+    this.advisor?.onSignOfLife(this);
   }
 
   /**
@@ -280,7 +287,8 @@ export class CircuitBreaker implements PermitIssuer {
    * @internal
    */
   closeBySignOfLife(): void {
-    if (this.#state === CLOSED || !this.#opening!.isUnreachable) return;
+    if (this.#state === CLOSED) return;
+    if (!this.#opening!.isUnreachable) return void this.advisor?.onSignOfLife(this);
     this.#transition(CLOSED, this.#seams.now(), 'a connection was made', undefined, undefined);
   }
 
@@ -313,19 +321,64 @@ export class CircuitBreaker implements PermitIssuer {
   /** Closes the circuit and forgets what led to its state. Counts since the start stay: they are counters. */
   reset(): void {
     if (this.#state === CLOSED) this.#begin(CLOSED);
-    else this.#transition(CLOSED, this.#seams.now(), 'reset by hand', undefined, undefined);
+    else this.#transition(CLOSED, this.#seams.now(), 'reset by hand', undefined, undefined, 'hand');
     this.#opening?.forgetTrouble();
   }
 
   /** Opens the circuit until `reset()`. */
   forceOpen(): void {
     const opening = this.#openOnDemand();
-    if (this.#state !== OPEN) return this.#open(this.#seams.now(), Infinity, BY_HAND, undefined, undefined, undefined);
+    const now = this.#seams.now();
+    if (this.#state !== OPEN) return this.#open(now, Infinity, BY_HAND, undefined, undefined, undefined, 'hand');
     if (opening.until === Infinity) return;
     opening.goOnByHand(BY_HAND);
     // No change of state, and still something that happened to the circuit.
-    const { now, wallNow } = this.#seams;
-    this.#tellOf(OPEN, OPEN, wallNow(), BY_HAND, undefined, undefined, this.#record.failureRate(now()));
+    const rate = this.#record.failureRate(now);
+    this.#tellOf(OPEN, OPEN, this.#seams.wallNow(), BY_HAND, undefined, undefined, rate, 'hand');
+  }
+
+  /**
+   * The fleet says that the target is dead: opens for that long, or moves the end of an opening that calls have brought
+   * about. Half-open, or opened by hand, it does nothing.
+   *
+   * @internal
+   */
+  openAdvised(openFor: number, reason: string): void {
+    if (this.#config.mode === 'off' || this.#state === HALF_OPEN) return;
+    const now = this.#seams.now();
+    if (this.#state === OPEN) return this.#opening!.moveEnd(now + openFor);
+    const opening = (this.#opening ??= new Opening());
+    opening.isBySlowness = opening.isUnreachable = false;
+    this.#open(now, openFor, reason, undefined, undefined, undefined, 'fleet');
+  }
+
+  /**
+   * The fleet says that the target is back: closes, or lets the next call probe where this process's own calls have opened
+   * it. Opened by hand, or because the target asked for it, it does nothing.
+   *
+   * @internal
+   */
+  closeAdvised(reason: string): void {
+    const opening = this.#opening;
+    if (this.#state === CLOSED || opening!.isOnDemand) return;
+    const now = this.#seams.now();
+    if (this.#state === OPEN && !opening!.isAdvised) return opening!.moveEnd(now);
+    this.#transition(CLOSED, now, reason, undefined, undefined, 'fleet');
+  }
+
+  /** @internal Whether it is open since the fleet says so, and not by its own calls. */
+  get isAdvised(): boolean {
+    return this.#state === OPEN && this.#opening!.isAdvised;
+  }
+
+  /** @internal Milliseconds for which it is still open; `undefined` where it is not, or until `reset()`. */
+  get openLeft(): number | undefined {
+    return this.#openFor === undefined ? undefined : Math.max(0, this.#opening!.until - this.#seams.now());
+  }
+
+  /** @internal What its own calls show of the target. */
+  evidence(): Evidence {
+    return this.#record.evidence(this.#seams.now(), this.#config, this.#probes?.isWaiting ?? false);
   }
 
   /**
@@ -368,9 +421,9 @@ export class CircuitBreaker implements PermitIssuer {
     if (recorder !== undefined) this.timeCalls();
   }
 
-  /** @internal Whether the circuit is open since calls failed: not by hand, and not because the target asked for it. */
+  /** @internal Whether it is open since its own calls failed: not by hand, the fleet's word or the target's own wish. */
   get isTripped(): boolean {
-    return this.#state === OPEN && !this.#opening!.isOnDemand;
+    return this.#state === OPEN && !this.#opening!.isOnDemand && !this.#opening!.isAdvised;
   }
 
   /** @internal Whether a call to come would be rejected now, but for the time that opens the way to a probe. */
@@ -428,6 +481,7 @@ export class CircuitBreaker implements PermitIssuer {
     this.tally.success++;
     this.#ended(permit);
     this.hasAnswered = true;
+    this.#record.lastSuccessStart = permit.startedAt;
     const now = this.#seams.now();
     if (this.#durations !== undefined) this.#recordDuration(this.#durations, now - permit.startedAt);
     // The time to a good answer, never to the end of its body.
@@ -453,6 +507,7 @@ export class CircuitBreaker implements PermitIssuer {
       return;
     }
     this.#record.succeeded();
+    this.#tellObserver((observer) => observer.onProbeSuccess?.(this));
     this.#closeIfProven(now, permit.context);
   }
 
@@ -478,6 +533,7 @@ export class CircuitBreaker implements PermitIssuer {
       if (this.#isSlowProbe(permit, now)) continue;
       permit.flags |= COUNTED;
       this.#record.succeeded();
+      this.#tellObserver((observer) => observer.onProbeSuccess?.(this));
       this.#closeIfProven(now, context);
       if (this.#state !== HALF_OPEN) return;
     }
@@ -508,7 +564,7 @@ export class CircuitBreaker implements PermitIssuer {
     if (note?.status !== undefined) this.hasAnswered = true;
     if (rateOnly && this.#state === HALF_OPEN) return this.#probes!.end(permit);
     const isUnreached = (permit.flags & EVIDENCE) !== 0 || isUnreachable(cause);
-    if (!rateOnly) this.#record.failed(isUnreached);
+    if (!rateOnly) this.#record.failed(isUnreached, permit.startedAt, now);
     this.#record.lastFailure = note;
     this.#tellObserver((observer) => observer.onFailure?.(this, permit.context));
     if (this.#state === CLOSED) this.#record.ended(permit, true, now);
@@ -594,7 +650,7 @@ export class CircuitBreaker implements PermitIssuer {
   #acquireWatched(context: unknown, longRunning: boolean, flags: number): Permit | CircuitOpenError {
     const now = this.#seams.now();
     if (this.#state === CLOSED) this.#tripIfSlow(now, context);
-    else if (this.#state === OPEN && now >= this.#opening!.until) {
+    else if (this.#state === OPEN && now >= this.#opening!.until && this.#isAllowedToProbe(now)) {
       this.#transition(HALF_OPEN, now, `was open for ${formatSeconds(this.#opening!.length)}`, undefined, context);
     } else if (this.#state === HALF_OPEN) this.#countGoodAnswers(now, context);
     if (this.#state === CLOSED) {
@@ -602,13 +658,26 @@ export class CircuitBreaker implements PermitIssuer {
       if (!longRunning) this.#record.slowCalls?.started(permit);
       return permit;
     }
-    if (this.#state === HALF_OPEN && !longRunning && this.#probes!.hasRoom(now, this.#config)) {
+    if (this.#state === HALF_OPEN && !longRunning && this.#hasRoomForProbe(now)) {
       const permit = this.#admit(now, this.#generation, context, false, flags);
-      this.#probes!.start(permit);
+      this.#startProbe(permit);
       this.#tellObserver((observer) => observer.onProbe?.(this, context));
       return permit;
     }
     return this.#reject(now, context, longRunning);
+  }
+
+  #isAllowedToProbe(now: number): boolean {
+    return this.advisor === undefined || this.advisor.mayProbe(this, now);
+  }
+
+  #hasRoomForProbe(now: number): boolean {
+    return this.#probes!.hasRoom(now, this.#config) && this.#isAllowedToProbe(now);
+  }
+
+  #startProbe(permit: Permit): void {
+    this.#probes!.start(permit);
+    this.advisor?.onProbe(this);
   }
 
   #admit(now: number, generation: number, context: unknown, longRunning: boolean, flags: number): Permit {
@@ -713,13 +782,21 @@ export class CircuitBreaker implements PermitIssuer {
     note: FailureNote | undefined,
     cause: unknown,
     context: unknown,
+    by: ChangedBy = 'self',
   ): void {
     const opening = this.#opening!;
-    opening.begin(now, openFor, reason, note);
-    this.#transition(OPEN, now, reason, cause === undefined ? opening.cause() : cause, context);
+    opening.begin(now, openFor, reason, note, by === 'fleet');
+    this.#transition(OPEN, now, reason, cause === undefined ? opening.cause() : cause, context, by);
   }
 
-  #transition(to: StateCode, now: number, reason: string, cause: unknown, context: unknown): void {
+  #transition(
+    to: StateCode,
+    now: number,
+    reason: string,
+    cause: unknown,
+    context: unknown,
+    by: ChangedBy = 'self',
+  ): void {
     const from = this.#state;
     if (from === CLOSED) this.#opening!.troubleBegins(now, this.#config.window);
     else if (to === CLOSED) this.#opening!.troubleEnds(now);
@@ -731,7 +808,7 @@ export class CircuitBreaker implements PermitIssuer {
     this.transitions ??= new Array<number>(9).fill(0);
     this.transitions[from * 3 + to]!++;
     this.#begin(to);
-    this.#tellOf(from, to, this.#changedAt, reason, cause, context, rate);
+    this.#tellOf(from, to, this.#changedAt, reason, cause, context, rate, by);
   }
 
   /** Tells of a change. */
@@ -743,11 +820,12 @@ export class CircuitBreaker implements PermitIssuer {
     cause: unknown,
     context: unknown,
     rate: number,
+    by: ChangedBy,
   ): void {
     if (this.observer === undefined && this.#announcements === undefined) return;
     const retryAfterMs = this.#openFor === undefined ? undefined : wholeMilliseconds(this.#openFor);
     const states = { from: STATE_NAMES[from], to: STATE_NAMES[to], at: new Date(at) };
-    const transition: Transition = { name: this.name, ...states, reason, cause, failureRate: rate, retryAfterMs };
+    const transition: Transition = { name: this.name, ...states, reason, cause, failureRate: rate, retryAfterMs, by };
     (this.#announcements ??= new Announcements()).announce({ transition, context }, (change) =>
       this.#tellObserver((observer) => observer.onTransition(this, change.transition, change.context)),
     );

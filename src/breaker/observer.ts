@@ -1,6 +1,9 @@
 import type { CircuitOpenError } from './errors.js';
 import type { CircuitState } from './state.js';
 
+/** Who changed a circuit: its own calls and time, the fleet it belongs to, or somebody by `forceOpen()` and `reset()`. */
+export type ChangedBy = 'self' | 'fleet' | 'hand';
+
 /** One change of a circuit's state. */
 export interface Transition {
   /** The breaker's name. */
@@ -16,6 +19,7 @@ export interface Transition {
   readonly failureRate: number;
   /** Milliseconds until the first probe, where the circuit opened and not by hand. */
   readonly retryAfterMs: number | undefined;
+  readonly by: ChangedBy;
 }
 
 /**
@@ -28,6 +32,8 @@ export interface BreakerObserver<Breaker> {
   onFailure?(breaker: Breaker, context: unknown): void;
   /** A call goes out although the circuit is not closed: a probe, or one that mode `observe` lets through. */
   onProbe?(breaker: Breaker, context: unknown): void;
+  /** A probe succeeded. Whether that is proof enough shows next. */
+  onProbeSuccess?(breaker: Breaker): void;
   /** At least this number of calls have waited for a minute, and no rule says how long is too long. Told once an hour. */
   onHangingCalls?(breaker: Breaker, calls: number): void;
   /** @param context what the call that caused it was acquired with */

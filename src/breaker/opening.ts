@@ -21,6 +21,8 @@ export class Opening {
   opener: FailureNote | undefined;
   /** Opened by hand, or because the target asked for it: not a conclusion of ours, which could be wrong. */
   isOnDemand = false;
+  /** Opened by the word of the fleet, and not by calls of this process. */
+  isAdvised = false;
   /** Opened because calls were slow: then slow probes are bad ones. */
   isBySlowness = false;
   /** Opened because no connection could be made: then a connection that is made is a sign of life. */
@@ -39,11 +41,12 @@ export class Opening {
   #openerError: Error | undefined;
 
   /** @param duration milliseconds; Infinity: until `reset()` */
-  begin(now: number, duration: number, reason: string, opener: FailureNote | undefined): void {
+  begin(now: number, duration: number, reason: string, opener: FailureNote | undefined, isAdvised: boolean): void {
     this.#startedAt = now;
     this.#endAt(duration === Infinity ? Infinity : Math.max(now + duration, this.#heldUntil));
     this.reason = reason;
     this.opener = opener;
+    this.isAdvised = isAdvised;
     this.#openerError = undefined;
     this.#sawSignOfLife = false;
   }
@@ -52,6 +55,7 @@ export class Opening {
   goOnByHand(reason: string): void {
     this.until = this.length = Infinity;
     this.reason = reason;
+    this.isAdvised = false;
     this.opener = this.#openerError = undefined;
   }
 
@@ -91,6 +95,11 @@ export class Opening {
     const shortest = backedOff * (1 - openJitter);
     const longest = Math.min(backedOff * (1 + openJitter), maxOpenDuration);
     return shortest + random() * (longest - shortest);
+  }
+
+  /** The fleet waits until then. By hand, and where its target asked for more, it lasts as it is. */
+  moveEnd(until: number): void {
+    if (this.until !== Infinity) this.#endAt(Math.max(until, this.#heldUntil));
   }
 
   /** The target asks to be left alone until then: no sign of life ends the opening before. */

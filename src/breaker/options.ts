@@ -86,6 +86,11 @@ export interface BreakerOptions {
    * `503` with `Retry-After` and `x-should-retry: false`, which answers from 400 on get too.
    */
   respondWith?: RespondWith | undefined;
+  /**
+   * Whether a fleet shares the breaker, where there is one. Default true for automatic breakers of targets on other machines,
+   * else false.
+   */
+  fleet?: boolean | undefined;
   /** The verdict on a failed call's cause, in code only. Takes precedence over every built-in classification. */
   isFailure?: ((cause: unknown) => FailureVerdict) | undefined;
 }
@@ -114,6 +119,7 @@ export interface BreakerConfig {
   readonly honorRetryAfter: boolean;
   readonly whenOpen?: WhenOpen;
   readonly respondWith?: RespondWith;
+  readonly fleet?: boolean;
   readonly isFailure?: (cause: unknown) => FailureVerdict;
 }
 
@@ -290,6 +296,11 @@ export const OPTIONS: Readonly<Record<OptionKey, OptionSpec>> = {
     kind: 'answer',
     describe:
       'What whenOpen: respond answers, for http, undici and fetch: status (default 200), headers, and a body (a text, or a value sent as JSON) or the file that holds it. At most 64 KB; implies whenOpen: respond.',
+  },
+  fleet: {
+    kind: 'flag',
+    describe:
+      'Whether a fleet shares the breaker, where there is one. Default true for automatic breakers of targets on other machines.',
   },
   isFailure: { kind: 'function', describe: 'The verdict on the cause of a failed call.' },
 };

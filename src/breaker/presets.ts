@@ -36,6 +36,7 @@ export type Preset = Omit<
   | 'slowCallDuration'
   | 'whenOpen'
   | 'respondWith'
+  | 'fleet'
   | 'isFailure'
 >;
 

@@ -10,6 +10,11 @@ export class Probes {
   readonly #answered: Permit[] = [];
   readonly #answeredAt: number[] = [];
 
+  /** Whether one waits for its answer, or for the end of it. */
+  get isWaiting(): boolean {
+    return this.#waiting.length + this.#answered.length > 0;
+  }
+
   /** Whether another may start. One that was silent for too long gives its slot back; its verdict counts whenever it comes. */
   hasRoom(now: number, { halfOpenMaxCalls, halfOpenTimeout }: BreakerConfig): boolean {
     const waiting = this.#waiting;

@@ -1,3 +1,4 @@
+import type { Evidence } from './advice.js';
 import type { BreakerConfig } from './config.js';
 import type { FailureNote } from './failure-note.js';
 import { formatPercent, formatSeconds } from './format.js';
@@ -15,6 +16,10 @@ export class TrackRecord {
   lastFailure: FailureNote | undefined;
   /** Whether every failure since the last success says that no connection could be made. */
   isUnreachable = false;
+  /** When the call began that succeeded last. */
+  lastSuccessStart = -Infinity;
+  // When the first of the failures in a row began.
+  #troubleSince = -Infinity;
   /** Calls in flight, where slow ones count. */
   slowCalls: SlowCallWatch | undefined;
   #window: SlidingWindow;
@@ -44,10 +49,14 @@ export class TrackRecord {
     this.isUnreachable = false;
   }
 
-  /** @param isUnreached whether it says that no connection could be made */
-  failed(isUnreached: boolean): void {
+  /**
+   * @param isUnreached whether it says that no connection could be made
+   * @param startedAt of the call; NaN where nobody knows
+   */
+  failed(isUnreached: boolean, startedAt: number, now: number): void {
     this.consecutiveSuccesses = 0;
     this.consecutiveFailures++;
+    if (this.consecutiveFailures === 1) this.#troubleSince = startedAt >= 0 ? startedAt : now;
     this.isUnreachable = isUnreached && (this.consecutiveFailures === 1 || this.isUnreachable);
   }
 
@@ -91,6 +100,22 @@ export class TrackRecord {
     if (calls < minimumCalls || slow < calls * slowCallRateThreshold) return undefined;
     const rate = describeRate(slow / calls, calls, window, slowCallRateThreshold);
     return `slow-call rate ${rate}, slow from ${formatSeconds(this.slowCalls.slowCallDuration)}`;
+  }
+
+  /** What it shows of the target to others that call it. */
+  evidence(now: number, config: BreakerConfig, isProbing: boolean): Evidence {
+    this.#window.rotate(now);
+    const { calls, failures } = this.#window;
+    const rate = calls === 0 ? 0 : failures / calls;
+    return {
+      streak: this.consecutiveFailures,
+      troubleSince: this.#troubleSince,
+      lastSuccessStart: this.lastSuccessStart,
+      failures,
+      rate,
+      isFailing: calls >= config.minimumCalls && rate >= config.failureRateThreshold,
+      isProbing,
+    };
   }
 
   /** Whether one more failure would reach a limit. */

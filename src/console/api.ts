@@ -39,6 +39,25 @@ export interface BreakerView {
   readonly lastStateChange: string;
   /** When the next probe may go through; `null` unless the circuit is open, and where it was opened by hand. */
   readonly openUntil: string | null;
+  /** What the fleet says of it; missing where none shares it. */
+  readonly fleet?: FleetBreakerView;
+}
+
+/** How a breaker stands to the fleet that shares it. */
+export interface FleetBreakerView {
+  readonly mode: Mode;
+  /** Whether the fleet is reached; where it is not, the circuit decides by itself. */
+  readonly connected: boolean;
+  readonly replicas: number;
+  readonly hosts: number;
+  readonly verdict: 'closed' | 'open';
+  /** Hosts that saw the target fail, and that reach it. */
+  readonly failing: number;
+  readonly against: number;
+  /** What this process does about the verdict. */
+  readonly stance: 'none' | 'accuses' | 'obeys' | 'objects';
+  /** The replica that probes; `null` where none is known to. */
+  readonly prober: string | null;
 }
 
 export interface TroubleView {

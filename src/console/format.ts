@@ -1,6 +1,6 @@
 import type { CircuitState } from '../breaker/state.js';
 import { ATTRIBUTE, EVENT, isBreakerEvent, isTurningPoint } from '../telemetry/names.js';
-import type { SpanEventView, SpanView, TraceView } from './api.js';
+import type { FleetBreakerView, SpanEventView, SpanView, TraceView } from './api.js';
 
 export const STATE_WORDS: Readonly<Record<CircuitState, string>> = {
   closed: 'closed',
@@ -112,4 +112,15 @@ export function day(iso: string): string {
 export function moment(iso: string, now: number): string {
   const today = day(new Date(now).toISOString());
   return day(iso) === today ? clock(iso) : `${day(iso)}, ${clock(iso)}`;
+}
+
+/** How a breaker stands to its fleet, in a few words. */
+export function fleetWords({ mode, connected, replicas, hosts, ...fleet }: FleetBreakerView): string {
+  if (!connected) return 'not reached: this process decides by itself';
+  const { verdict, failing, against, stance, prober } = fleet;
+  const size = `${count(replicas)} ${replicas === 1 ? 'replica' : 'replicas'}`;
+  if (verdict === 'closed') return `${size}, mode ${mode}; the target is well`;
+  const votes = `${failing} of ${hosts} saw it fail${against > 0 ? `, ${against} reach it` : ''}`;
+  const does = { none: '', accuses: '; it fails here', obeys: '', objects: '; this process reaches it' }[stance];
+  return `${size}, mode ${mode}; open: ${votes}${does}${prober === null ? '' : `; ${prober} probes`}`;
 }

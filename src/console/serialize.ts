@@ -9,6 +9,7 @@ import type {
   Action,
   BreakerDetail,
   BreakerView,
+  FleetBreakerView,
   LatencyView,
   OptionView,
   SpanView,
@@ -21,12 +22,13 @@ import { breakerEvent } from './format.js';
 export interface Known {
   readonly trouble: Trouble | undefined;
   readonly latency: LatencyView | null;
+  readonly fleet?: FleetBreakerView | undefined;
 }
 
 // Four digits of a share: more would be told again with every call.
 const share = (exact: number) => Math.round(exact * 1e4) / 1e4;
 
-export function viewBreaker(breaker: CircuitBreaker, { trouble, latency }: Known): BreakerView {
+export function viewBreaker(breaker: CircuitBreaker, { trouble, latency, fleet }: Known): BreakerView {
   const { lastStateChange, openUntil, failureRate, slowCallRate, ...stats } = breaker.stats();
   const { unenforcedOpen, unenforcedHalfOpen } = breaker.tally;
   const { mode, successThreshold } = breaker.config;
@@ -47,6 +49,7 @@ export function viewBreaker(breaker: CircuitBreaker, { trouble, latency }: Known
     latency,
     lastStateChange: lastStateChange.toISOString(),
     openUntil: openUntil === null ? null : openUntil.toISOString(),
+    ...(fleet !== undefined && { fleet }),
   };
 }
 

@@ -6,7 +6,15 @@ import { log } from '../telemetry/log.js';
 import type { SpanCapture } from '../telemetry/events/span-capture.js';
 import type { DurationTotals } from '../telemetry/metrics/durations.js';
 import { EVENT } from '../telemetry/names.js';
-import type { Action, BreakerDetail, BreakerPatch, BreakerView, TraceView, TransitionView } from './api.js';
+import type {
+  Action,
+  BreakerDetail,
+  BreakerPatch,
+  BreakerView,
+  FleetBreakerView,
+  TraceView,
+  TransitionView,
+} from './api.js';
 import type { History } from './history/history.js';
 import type { RingTrace } from './history/trace-ring.js';
 import { redacted } from './redact.js';
@@ -25,6 +33,8 @@ export interface ThreadSource {
   /** What the rules know of a breaker. */
   readonly explain: (breaker: CircuitBreaker) => Explanation | undefined;
   readonly rules: { readonly problem: string | null };
+  /** How a breaker stands to the fleet; `undefined` where none shares it. */
+  readonly fleetOf?: (breaker: CircuitBreaker) => FleetBreakerView | undefined;
 }
 
 /** What the console asks a thread; plain data, as its answers are. */
@@ -191,10 +201,11 @@ export class ThreadConsole {
   }
 
   #known(breaker: CircuitBreaker): Known {
-    const { history, durationsOf } = this.#source;
+    const { history, durationsOf, fleetOf } = this.#source;
     return {
       trouble: history.transitions.trouble(breaker),
       latency: history.recent.latency(breaker, durationsOf(breaker)),
+      fleet: fleetOf?.(breaker),
     };
   }
 

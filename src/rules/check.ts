@@ -1,6 +1,7 @@
 import { unknownKey } from '../breaker/config.js';
 import { checkOption, isOptionKey, oneOf, OPTIONS } from '../breaker/options.js';
 import { checkAnswerPart, RESPOND_WITH_KEYS, type RespondWith } from '../breaker/respond-with.js';
+import { checkFleet, FLEET_DURATIONS, fleetKeys, type FleetKey } from './fleet.js';
 import { formatPath, type Finding, type Path, type PatternProblem } from './problem.js';
 import { checkGlob, checkHostPattern } from './match.js';
 import { checkPathPattern } from './path.js';
@@ -58,9 +59,9 @@ const SMALLEST_BARE_MS = 100;
 function findBareNumbers(config: unknown): Finding[] {
   if (!isDictionary(config)) return [];
   const findings: Finding[] = [];
-  const look = (options: unknown, path: Path) => {
+  const look = (options: unknown, path: Path, keys = WITH_UNITS) => {
     if (!isDictionary(options)) return;
-    for (const key of WITH_UNITS) {
+    for (const key of keys) {
       const value = options[key];
       if (typeof value !== 'number' || !(value > 0 && value < SMALLEST_BARE_MS)) continue;
       const consequence = `a number without a unit is milliseconds, and ${value} of them are hardly meant`;
@@ -69,6 +70,7 @@ function findBareNumbers(config: unknown): Finding[] {
     }
   };
   look(config.defaults, ['defaults']);
+  look(config.fleet, ['fleet'], FLEET_DURATIONS);
   if (Array.isArray(config.rules)) config.rules.forEach((rule, index) => look(rule, ['rules', index]));
   if (isDictionary(config.presets)) {
     for (const [name, preset] of Object.entries(config.presets)) look(preset, ['presets', name]);
@@ -106,6 +108,7 @@ function findUnknownKeys(config: unknown, code: boolean): Finding[] {
   look(config, [], RULES_KEYS);
   if (!isDictionary(config)) return findings;
   lookAtOptions(config.defaults, ['defaults']);
+  look(config.fleet, ['fleet'], fleetKeys(code));
   const { rules } = config;
   if (!Array.isArray(rules)) return findings;
   rules.forEach((rule: unknown, index) => {
@@ -133,6 +136,7 @@ function misplaced(key: string, path: Path, value: unknown): PatternProblem | un
 function wordsFor(path: Path, value: unknown): PatternProblem {
   const [section, , part, field] = path;
   const key = path.findLast((step): step is string => typeof step === 'string');
+  if (section === 'fleet') return fleetWords(path[1] as FleetKey | undefined, value);
   if (section === 'rules' && path.length > 3 && part === 'match') return matchWords(field as keyof RuleMatch, value);
   if (section === 'rules' && path.length === 3 && part === 'match') {
     return {
@@ -178,6 +182,11 @@ function wordsFor(path: Path, value: unknown): PatternProblem {
     default:
       return { consequence: 'it cannot be read', allowed: 'Look at otel-breaker/schema.json for what may stand here.' };
   }
+}
+
+function fleetWords(key: FleetKey | undefined, value: unknown): PatternProblem {
+  const words = key === undefined ? undefined : checkFleet(key, value);
+  return words ?? { consequence: 'there is nothing to read a fleet from', allowed: 'Use keys such as "url:".' };
 }
 
 function panicWords(value: unknown): PatternProblem {

@@ -3,7 +3,9 @@ import { OPTIONS } from '../breaker/options.js';
 import { bodyOf, statusOf, type RespondWith } from '../breaker/respond-with.js';
 import { targetName, type Target } from '../target.js';
 import type { Endpoint } from './match.js';
+import type { FleetConfig } from './rule.js';
 import type { Explanation } from './rule-set.js';
+import { isShared } from './shared.js';
 
 /** An explanation as people read it: the rule, the breaker, and a table of options. */
 export function formatExplanation(
@@ -12,7 +14,7 @@ export function formatExplanation(
   file: string | undefined,
   { method, path }: Endpoint = {},
 ): string {
-  const { name, shared, options, panicThreshold } = explanation;
+  const { name, shared, options, panicThreshold, fleet } = explanation;
   const head = [
     ['target', `${targetName(target)} (${target.system})`],
     ...(path === undefined ? [] : [['call', method === undefined ? path : `${method} ${path}`]]),
@@ -20,6 +22,7 @@ export function formatExplanation(
     ['rule', describeRule(explanation)],
     ['breaker', `${name}${shared ? ' (may be shared with other targets)' : ''}`],
     ['panic', describePanic(panicThreshold)],
+    ...(fleet === undefined ? [] : [['fleet', describeFleet(explanation, fleet)]]),
   ];
   const order = Object.keys(OPTIONS);
   const rows = options
@@ -32,6 +35,14 @@ function describeRule({ rule, ofCalls, base }: Explanation): string {
   if (rule === undefined) return 'none matches';
   if (ofCalls === undefined) return rule;
   return `${rule}, for these calls; the circuit is by ${base ?? 'no rule'}`;
+}
+
+function describeFleet(explanation: Explanation, { mode = 'observe' }: FleetConfig): string {
+  if (mode === 'off') return 'off';
+  const given = explanation.config.fleet;
+  if (isShared(explanation))
+    return `shared, mode ${mode}${given === undefined ? ' (default for targets on other machines)' : ''}`;
+  return given === undefined ? 'not shared: the target is another one on each machine' : 'not shared';
 }
 
 function describePanic({ value, source }: Explanation['panicThreshold']): string {

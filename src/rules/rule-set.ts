@@ -5,7 +5,13 @@ import { MODE_VARIABLE } from '../environment.js';
 import { presetOf, takesAnswers, targetLabels, targetName, throughProxy, type System, type Target } from '../target.js';
 import { firstForCall, Matcher, MatchIndex, normalizeHost, type Endpoint, type Found } from './match.js';
 import { isTelemetryEndpoint } from './telemetry-endpoints.js';
-import { DEFAULT_MAX_BREAKERS, DEFAULT_PANIC_THRESHOLD, type Rule, type RulesConfig } from './rule.js';
+import {
+  DEFAULT_MAX_BREAKERS,
+  DEFAULT_PANIC_THRESHOLD,
+  type FleetConfig,
+  type Rule,
+  type RulesConfig,
+} from './rule.js';
 
 /** What the rules say of one target. */
 export interface Resolution {
@@ -47,6 +53,8 @@ export interface Explanation extends Resolution {
   readonly options: readonly ExplainedOption[];
   /** What holds for all targets together, and where it came from. */
   readonly panicThreshold: { readonly value: number; readonly source: string };
+  /** The fleet that shares its breaker, or does not; `undefined` where the rules have none. */
+  readonly fleet?: FleetConfig | undefined;
 }
 
 /** Options and where they stand. */
@@ -69,6 +77,8 @@ interface CompiledRule {
 export class RuleSet {
   readonly maxBreakers: number;
   readonly panicThreshold: number;
+  /** How it shares with other processes; `undefined` where nothing says that it does. */
+  readonly fleet: FleetConfig | undefined;
   readonly #sections: readonly RulesSection[];
   readonly #mode: Mode | undefined;
   /** Rules for all calls to their targets. */
@@ -86,6 +96,7 @@ export class RuleSet {
     this.#mode = mode;
     this.maxBreakers = firstOf(sections, 'maxBreakers') ?? DEFAULT_MAX_BREAKERS;
     this.panicThreshold = firstOf(sections, 'panicThreshold') ?? DEFAULT_PANIC_THRESHOLD;
+    this.fleet = firstOf(sections, 'fleet');
     let index = 0;
     const rules: CompiledRule[] = sections.flatMap(({ origin, config }) =>
       (config.rules ?? []).map((rule, position) => ({
@@ -165,7 +176,7 @@ export class RuleSet {
     const source = section === undefined ? 'default' : `panicThreshold of ${section.origin}`;
     const panicThreshold = { value: this.panicThreshold, source };
     const base = resolution.ofCalls && { base: rule?.source };
-    return { ...resolution, rule: (part?.rule ?? rule)?.source, ...base, options, panicThreshold };
+    return { ...resolution, rule: (part?.rule ?? rule)?.source, ...base, options, panicThreshold, fleet: this.fleet };
   }
 
   #configOfCalls(system: System, whole: BreakerConfig, rule: CompiledRule): BreakerConfig {

@@ -1,5 +1,8 @@
 import type { BreakerOptions, Mode } from '../breaker/options.js';
 import type { System } from '../target.js';
+import type { FleetConfig } from './fleet.js';
+
+export type { FleetConfig, FleetConnect } from './fleet.js';
 
 /** Which targets a rule is for: those that every key given here fits. A list fits where one of its items does. */
 export interface RuleMatch {
@@ -43,6 +46,8 @@ export interface RulesConfig {
    * broken, and no call is rejected until it clears. Above 0, at most 1; default 0.5; 1 turns it off.
    */
   panicThreshold?: number | undefined;
+  /** How processes that call the same targets share what they see of them; default not at all. */
+  fleet?: FleetConfig | undefined;
 }
 
 export const DEFAULT_MAX_BREAKERS = 1_000;
@@ -54,4 +59,5 @@ export const RULES_KEYS: readonly (keyof RulesConfig)[] = [
   'rules',
   'maxBreakers',
   'panicThreshold',
+  'fleet',
 ];

@@ -1,6 +1,7 @@
 import * as v from 'valibot';
-import { checkOption, DURATION_PATTERN, OPTIONS, STATUS_PATTERN, type OptionKey } from '../breaker/options.js';
+import { checkOption, DURATION_PATTERN, MODES, OPTIONS, STATUS_PATTERN, type OptionKey } from '../breaker/options.js';
 import { MAX_BODY_BYTES, checkAnswerPart, checkAnswerTogether, type RespondWith } from '../breaker/respond-with.js';
+import { checkFleet, FLEET_DESCRIPTIONS, fleetKeys, SHORTEST, type FleetKey } from './fleet.js';
 import { checkGlob, checkHostPattern } from './match.js';
 import { checkPathPattern, METHOD_PATTERN } from './path.js';
 import { SYSTEMS } from '../target.js';
@@ -134,6 +135,33 @@ const match = v.strictObject({
   ),
 });
 
+/** The structure of `fleet`, for files and for code. */
+function fleetSchema(code: boolean): Schema {
+  const structure = (key: FleetKey): Schema => {
+    if (key === 'quorum') return v.pipe(v.number(), v.integer(), v.minValue(1));
+    if (key === 'quorumShare') return v.pipe(v.number(), v.minValue(0), v.maxValue(1));
+    if (key === 'agreement') return v.pipe(v.number(), v.gtValue(0), v.maxValue(1));
+    if (key === 'connect') return v.function();
+    if (key === 'mode') return v.picklist(MODES);
+    if (key === 'url' || key === 'namespace') return v.pipe(v.string(), v.minLength(1));
+    return v.union([v.pipe(v.number(), v.minValue(SHORTEST[key])), v.pipe(v.string(), v.regex(DURATION_PATTERN))]);
+  };
+  const entries = fleetKeys(code).map((key): [string, Schema] => [
+    key,
+    v.optional(
+      v.pipe(
+        structure(key),
+        v.check((value: unknown) => checkFleet(key, value) === undefined),
+        v.description(FLEET_DESCRIPTIONS[key]),
+      ),
+    ),
+  ]);
+  return v.pipe(
+    v.strictObject(Object.fromEntries(entries)),
+    v.description('How processes that call the same targets share what they see of them.'),
+  );
+}
+
 /** @param code whether it is for rules in code, which may have functions */
 export function rulesSchema(code: boolean) {
   const options = optionEntries(code);
@@ -177,6 +205,7 @@ export function rulesSchema(code: boolean) {
         ),
       ),
     ),
+    fleet: v.optional(fleetSchema(code)),
   });
 }
 

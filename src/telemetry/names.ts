@@ -18,6 +18,11 @@ export const METRIC = {
   panic: 'circuit_breaker.panic',
   /** From the first reload on. */
   rulesReloaded: 'circuit_breaker.rules.last_reload_successful',
+  /** Where a fleet is configured. */
+  fleetConnected: 'circuit_breaker.fleet.connected',
+  fleetReplicas: 'circuit_breaker.fleet.replicas',
+  fleetState: 'circuit_breaker.fleet.state',
+  fleetCommands: 'circuit_breaker.fleet.commands',
 } as const;
 
 /** Names of events on spans and of log records. */
@@ -45,6 +50,12 @@ export const ATTRIBUTE = {
   openedByTraceId: 'circuit_breaker.opened_by.trace_id',
   openedBySpanId: 'circuit_breaker.opened_by.span_id',
   panic: 'circuit_breaker.panic',
+  /** Where there is a fleet: who changed the circuit. */
+  by: 'circuit_breaker.by',
+  /** Hosts that saw the target fail, hosts there are, and hosts that reach it. */
+  fleetFailing: 'circuit_breaker.fleet.failing',
+  fleetReplicas: 'circuit_breaker.fleet.replicas',
+  fleetAgainst: 'circuit_breaker.fleet.against',
   // OpenTelemetry's own.
   errorType: 'error.type',
   serverAddress: 'server.address',

@@ -96,6 +96,7 @@ export class TransitionLog {
           cause: undefined,
           failureRate,
           retryAfterMs: undefined,
+          by: 'hand',
         },
         undefined,
       );

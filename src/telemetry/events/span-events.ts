@@ -28,6 +28,15 @@ export interface EventSinks {
   readonly log: EmitLog | undefined;
 }
 
+/** What a fleet says of a breaker that it shares. */
+export interface FleetWord {
+  readonly failing: number;
+  readonly against: number;
+  readonly hosts: number;
+  /** The span of the failing call on the replica that the fleet heard last, as a `traceparent`. */
+  readonly trace: string;
+}
+
 /** What is remembered of a breaker, so that one event can point to the calls behind another. */
 class Trail {
   /** The last failing calls, the oldest first. */
@@ -63,6 +72,8 @@ interface Event {
   readonly kind: SpanKind;
   readonly link?: SpanContext | undefined;
   readonly isError: boolean;
+  /** Whether it gets a span of its own where no other records the call; default yes. */
+  readonly isWorthASpan?: boolean;
 }
 
 /**
@@ -77,6 +88,7 @@ export class SpanEvents implements BreakerObserver<CircuitBreaker> {
   constructor(
     private readonly capture: SpanCapture,
     private readonly sinks: EventSinks,
+    private readonly fleetWord: (breaker: CircuitBreaker) => FleetWord | undefined = () => undefined,
   ) {}
 
   onFailure(breaker: CircuitBreaker, context: unknown): void {
@@ -95,9 +107,17 @@ export class SpanEvents implements BreakerObserver<CircuitBreaker> {
     return this.#lastFailures.get(breaker);
   }
 
+  /** The last failing call as a `traceparent`; empty where none was traced. */
+  traceOf(breaker: CircuitBreaker): string {
+    const failure = this.#lastFailures.get(breaker);
+    return failure === undefined ? '' : `00-${failure.traceId}-${failure.spanId}-01`;
+  }
+
   /** @returns the span that the event stands on; `undefined` where nothing records */
   onTransition(breaker: CircuitBreaker, transition: Transition, context: unknown): SpanContext | undefined {
-    const { from, to, reason, retryAfterMs, failureRate, cause } = transition;
+    const { from, to, reason, retryAfterMs, failureRate, cause, by } = transition;
+    const word = this.fleetWord(breaker);
+    const isAdvised = by === 'fleet';
     const trail = this.#trailOf(breaker);
     const written = this.#write(breaker, context, {
       name: EVENT.transition,
@@ -110,14 +130,25 @@ export class SpanEvents implements BreakerObserver<CircuitBreaker> {
         ...(retryAfterMs !== undefined && { [ATTRIBUTE.retryAfterMs]: retryAfterMs }),
         ...(cause !== undefined && { [ATTRIBUTE.errorType]: errorType(cause) }),
         ...(to === 'open' && trail.failures.length > 0 && { [ATTRIBUTE.failures]: trail.failures.map(formatId) }),
+        ...(word !== undefined && { [ATTRIBUTE.by]: by }),
+        ...(word !== undefined &&
+          isAdvised &&
+          to === 'open' && {
+            [ATTRIBUTE.fleetFailing]: word.failing,
+            [ATTRIBUTE.fleetReplicas]: word.hosts,
+            [ATTRIBUTE.fleetAgainst]: word.against,
+          }),
       }),
       spanName: () => EVENT.transition,
       kind: SpanKind.INTERNAL,
       link: to === 'half_open' ? trail.openedBy : undefined,
       isError: false,
+      // It is no part of any call here: one span for each replica would say the same thing.
+      isWorthASpan: !isAdvised,
     });
     if (to === 'open') {
-      trail.openedBy = written;
+      // What failed is a call on another replica.
+      trail.openedBy = written ?? (isAdvised ? remoteSpan(word?.trace) : undefined);
       trail.openedReason = reason;
       trail.openedRate = failureRate;
     }
@@ -189,7 +220,10 @@ export class SpanEvents implements BreakerObserver<CircuitBreaker> {
       mark(breaker, span);
       return span.spanContext();
     }
-    return traced && this.sinks.spans && isSampled(known) ? writeOwnSpan(breaker, known, event) : undefined;
+    const isWorthASpan = event.isWorthASpan !== false;
+    return traced && this.sinks.spans && isWorthASpan && isSampled(known)
+      ? writeOwnSpan(breaker, known, event)
+      : undefined;
   }
 }
 
@@ -253,6 +287,13 @@ function recording(span: Span | undefined): Span | undefined {
 /** Whether a span of our own would be recorded: in a trace that was sampled out, it would not, nor should it. */
 function isSampled(known: Span | undefined): boolean {
   return known === undefined || (known.spanContext().traceFlags & TraceFlags.SAMPLED) !== 0;
+}
+
+/** The span that a `traceparent` names. */
+function remoteSpan(traceparent = ''): SpanContext | undefined {
+  const [, traceId, spanId, flags] = /^00-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})$/.exec(traceparent) ?? [];
+  if (traceId === undefined || spanId === undefined) return undefined;
+  return { traceId, spanId, traceFlags: Number.parseInt(flags!, 16), isRemote: true };
 }
 
 function formatId({ traceId, spanId }: SpanContext): string {

@@ -17,6 +17,8 @@ interface Counted {
   readonly config: { readonly mode: Mode };
   readonly tally: Readonly<Tally>;
   readonly transitions: readonly number[] | undefined;
+  /** What a fleet says of the target; `undefined` where none shares the breaker. */
+  readonly fleetState?: StateCode | undefined;
 }
 
 /** What health is judged by, as plain data that can cross to another thread or process. */
@@ -43,6 +45,18 @@ export interface ProcessNumbers {
   readonly panic: boolean | undefined;
   /** Whether the rules file could be taken when it was last read. */
   readonly rulesReloaded: boolean | undefined;
+  /** Of the fleet that it is a part of. */
+  readonly fleet?: FleetNumbers | undefined;
+}
+
+/** How a process stands to its fleet. */
+export interface FleetNumbers {
+  /** Whether the engine answers, and answers in time. */
+  readonly connected: boolean;
+  readonly replicas: number;
+  /** Requests that were answered, and that were not. */
+  readonly ok: number;
+  readonly failed: number;
 }
 
 /** All that metrics say. */
@@ -125,6 +139,14 @@ export const OBSERVED: readonly ObservedInstrument[] = [
       if (config.mode === 'observe') observe(1, labels);
     },
   },
+  {
+    name: METRIC.fleetState,
+    kind: 'gauge',
+    description: 'What the fleet says of the target: 0 it is well, 1 its circuit is to be open',
+    observe: ({ fleetState }, labels, observe) => {
+      if (fleetState !== undefined) observe(fleetState, labels);
+    },
+  },
 ];
 
 const MODE = OBSERVED.findIndex(({ name }) => name === METRIC.mode);
@@ -137,18 +159,46 @@ export function isDescribed({ config }: Pick<Counted, 'config'>): boolean {
 /** Metrics of the process as a whole. */
 export const OBSERVED_OF_PROCESS: readonly {
   readonly name: string;
+  readonly kind: 'gauge' | 'counter';
   readonly description: string;
-  readonly read: (process: ProcessNumbers) => boolean | undefined;
+  /** Tells its values, each with labels of its own; none where there is nothing to tell yet. */
+  readonly observe: (
+    process: ProcessNumbers,
+    observe: (value: boolean | number | undefined, labels?: Attributes) => void,
+  ) => void;
 }[] = [
   {
     name: METRIC.panic,
+    kind: 'gauge',
     description: 'Whether so many targets are lost at once that no circuit rejects: 1 yes, 0 no longer',
-    read: ({ panic }) => panic,
+    observe: ({ panic }, observe) => observe(panic),
   },
   {
     name: METRIC.rulesReloaded,
+    kind: 'gauge',
     description: 'Whether the rules file could be taken when it was last read: 1 yes, 0 the rules before are in force',
-    read: ({ rulesReloaded }) => rulesReloaded,
+    observe: ({ rulesReloaded }, observe) => observe(rulesReloaded),
+  },
+  {
+    name: METRIC.fleetConnected,
+    kind: 'gauge',
+    description: 'Whether the fleet is reached: 1 yes, 0 no, circuits decide by themselves',
+    observe: ({ fleet }, observe) => observe(fleet?.connected),
+  },
+  {
+    name: METRIC.fleetReplicas,
+    kind: 'gauge',
+    description: 'Replicas of the fleet that live',
+    observe: ({ fleet }, observe) => observe(fleet?.replicas),
+  },
+  {
+    name: METRIC.fleetCommands,
+    kind: 'counter',
+    description: 'Requests to the engine of the fleet, by what became of them: ok or failed',
+    observe: ({ fleet }, observe) => {
+      observe(fleet?.ok, { result: 'ok' });
+      observe(fleet?.failed, { result: 'failed' });
+    },
   },
 ];
 
@@ -226,6 +276,7 @@ export class BreakerMetrics {
       ...standingOf(breaker),
       tally: { ...breaker.tally },
       transitions: breaker.transitions?.slice(),
+      fleetState: breaker.fleetState,
       durations: durations.totals(),
       lastFailure: this.lastFailure(breaker),
     }));
@@ -241,8 +292,10 @@ export class BreakerMetrics {
         ? meter.createObservableGauge(name, { description })
         : meter.createObservableCounter(name, { description }),
     );
-    const ofProcess = OBSERVED_OF_PROCESS.map(({ name, description }) =>
-      meter.createObservableGauge(name, { description }),
+    const ofProcess = OBSERVED_OF_PROCESS.map(({ name, kind, description }) =>
+      kind === 'gauge'
+        ? meter.createObservableGauge(name, { description })
+        : meter.createObservableCounter(name, { description }),
     );
     const instruments = [...ofBreakers, ...ofProcess];
     const histogram = meter.createHistogram(DURATION.name, {
@@ -300,9 +353,10 @@ export class BreakerMetrics {
 
   #observeProcess(result: BatchObservableResult, instruments: readonly Observable[]): void {
     const process = this.process();
-    OBSERVED_OF_PROCESS.forEach(({ read }, index) => {
-      const value = read(process);
-      if (value !== undefined) result.observe(instruments[index]!, Number(value));
+    OBSERVED_OF_PROCESS.forEach(({ observe }, index) => {
+      observe(process, (value, labels) => {
+        if (value !== undefined) result.observe(instruments[index]!, Number(value), labels);
+      });
     });
   }
 

@@ -91,14 +91,18 @@ export function createPrometheusPage(read: () => Promise<Numbers>): PrometheusPa
   }
 
   function metricsOfProcesses(processes: Numbers['processes']): MetricData[] {
-    return OBSERVED_OF_PROCESS.map(({ name, description, read }): MetricData => {
+    return OBSERVED_OF_PROCESS.map(({ name, kind, description, observe }): MetricData => {
       const dataPoints: DataPoint<number>[] = [];
       for (const process of processes) {
-        const value = read(process);
-        if (value !== undefined) dataPoints.push({ attributes: process.labels, value: Number(value), ...times });
+        observe(process, (value, labels) => {
+          const attributes = { ...process.labels, ...labels };
+          if (value !== undefined) dataPoints.push({ attributes, value: Number(value), ...times });
+        });
       }
       const descriptor = { name, description, unit: '', valueType: ValueType.DOUBLE };
-      return { descriptor, ...cumulative, dataPoints, dataPointType: DataPointType.GAUGE };
+      return kind === 'gauge'
+        ? { descriptor, ...cumulative, dataPoints, dataPointType: DataPointType.GAUGE }
+        : { descriptor, ...cumulative, dataPoints, dataPointType: DataPointType.SUM, isMonotonic: true };
     }).filter(({ dataPoints }) => dataPoints.length > 0);
   }
 

@@ -39,6 +39,7 @@ const BAD: Readonly<Record<OptionKey, readonly unknown[]>> = {
     ...[{ headers: { 'Content-Length': 3 } }, { body: 1n }, { body: () => 1 }, { body: 'x'.repeat(65_537) }],
     ...[{ file: '' }, { file: 1 }, { body: [], file: 'a.json' }],
   ],
+  fleet: flag,
   isFailure: ['true', true, {}, null],
 };
 
@@ -71,6 +72,7 @@ const GOOD: Readonly<Record<OptionKey, readonly unknown[]>> = {
     { body: 'x'.repeat(65_536) },
     { file: 'a.json' },
   ],
+  fleet: [true, false],
   isFailure: [() => true],
 };
 
