@@ -416,10 +416,11 @@ export function getRuntime(): Runtime {
  *
  * @throws ConfigError where it is bad, unless OTEL_BREAKER_CONFIG_STRICT is false
  */
-export function loadRules({ rules, environment, joinFleet }: Runtime): void {
+export function loadRules(runtime: Runtime): void {
+  const { rules, environment } = runtime;
   try {
     rules.load();
-    joinFleet();
+    runtime.joinFleet();
   } catch (error) {
     if (environment.configStrict) throw error;
     log.error('the built-in defaults are in force, since the rules file cannot be taken', error);
@@ -459,9 +460,9 @@ export function getGuard(
  * @throws ConfigError with every problem that they have; then nothing changes
  */
 export function configure(config: RulesConfig): void {
-  const { rules, joinFleet } = getRuntime();
-  rules.configure(config);
-  if (config.fleet !== undefined) joinFleet();
+  const runtime = getRuntime();
+  runtime.rules.configure(config);
+  if (config.fleet !== undefined) runtime.joinFleet();
 }
 
 type PortSource = Pick<Runtime, 'console' | 'panic' | 'rules' | 'numbers' | 'standings' | 'attachedClients'>;

@@ -295,6 +295,26 @@ export function buildDashboard(): dashboard.Dashboard {
       ).max(1),
     )
     .withPanel(
+      timeline(
+        'Fleet, verdicts',
+        'What the fleet says of each target, in mode observe too. Without a fleet there is nothing here.',
+        6,
+        mappings([0, 'well', COLORS.closed], [1, 'open', COLORS.open]),
+      )
+        .span(WIDTH / 2)
+        .noValue('No fleet')
+        .withTarget(query(`max by (name) (circuit_breaker_fleet_state{${CHOSEN}})`, '{{name}}')),
+    )
+    .withPanel(
+      graph(
+        'Fleet, replicas',
+        'How many replicas those that reach the fleet know, and how many do not reach it.',
+        'short',
+        query(`max by (job) (circuit_breaker_fleet_replicas{${CHOSEN_PROCESSES}})`, '{{job}} replicas'),
+        query(`count by (job) (circuit_breaker_fleet_connected{${CHOSEN_PROCESSES}} == 0)`, '{{job}} not connected'),
+      ),
+    )
+    .withPanel(
       new TableBuilder()
         .title('Breakers')
         .datasource(PROMETHEUS)

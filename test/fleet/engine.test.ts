@@ -101,7 +101,6 @@ describe('A fleet over Redis', () => {
 
   afterEach(async () => {
     for (const { fleet } of started.splice(0)) fleet.stop();
-    server.resume();
     await server.remove();
   });
 
@@ -124,7 +123,7 @@ describe('A fleet over Redis', () => {
     await until('the third is open', () => all[2]!.breaker.state === 'open');
   });
 
-  it('takes ten namespaces for ten fleets', async () => {
+  it('keeps fleets of other namespaces apart', async () => {
     const shop = await startFleet({ url: server.url });
     const other = startProcess('d', { url: server.url, namespace: 'other' });
     await until('the other is there', () => other.fleet.state.connected);

@@ -162,13 +162,13 @@ async function checkModel(): Promise<void> {
     run(spin.file, ['-a', 'fleet.pml'], spin.env);
     const ways = [
       { name: 'no assertion fails', flags: ['-DSAFETY', '-DNOCLAIM'], args: [] },
-      { name: 'nobody is held for ever', flags: [], args: ['-a', '-f', '-N', 'nobody_is_held_for_ever'] },
+      { name: 'nobody is held for ever', flags: ['-DNFAIR=3'], args: ['-a', '-f'] },
     ];
     for (const { name, flags, args } of ways) {
       run(cc.file, ['-O2', '-DCOLLAPSE', '-DMEMLIM=1500', ...flags, '-o', 'pan', 'pan.c'], cc.env);
       const report = run(join(directory, 'pan'), ['-m1000000', ...args], process.env);
       const states = /([\d.e+]+) states, stored/.exec(report)?.[1];
-      if (!/errors: 0/.test(report) || /max search depth too small|out of memory/.test(report)) {
+      if (!report.includes('errors: 0') || /max search depth too small|out of memory/.test(report)) {
         throw new Error(`The model of the fleet does not hold: ${name}\n${report}`);
       }
       console.log(`the model of the fleet: ${name}, in all of ${Number(states).toLocaleString('en')} states`);

@@ -186,7 +186,7 @@ class Invariants {
 
   #ticketsOf(name: string): Map<string, number> {
     let tickets = this.#tickets.get(name);
-    if (tickets === undefined) this.#tickets.set(name, (tickets = new Map()));
+    if (tickets === undefined) this.#tickets.set(name, (tickets = new Map<string, number>()));
     return tickets;
   }
 }

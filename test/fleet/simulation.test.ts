@@ -22,14 +22,14 @@ describe('A fleet, simulated', function () {
     [1_000, 2, 1],
   ] as const) {
     it(`of ${replicas} replicas with ${rate} calls a second each reaches its goals`, () => {
-      const runs = play(seeds, { replicas, rate, fleet: true, ...OUTAGE });
+      const runs = play(seeds, { replicas, rate, fleet: true, ...OUTAGE, until: rate < 1 ? 60_000 : 45_000 });
       const begunWithin150Ms = replicas * rate * 0.15;
       expect(mean(runs, ({ failingCalls }) => failingCalls)).at.most(0.1 * replicas + THRESHOLD + begunWithin150Ms);
       expect(mean(runs, ({ allOpenAfter }) => allOpenAfter)).at.most(rate < 1 ? 500 : 250);
       expect(Math.max(...runs.map(({ probesPerOpening }) => probesPerOpening))).at.most(3);
       expect(Math.max(...runs.map(({ probesAtRecovery }) => probesAtRecovery))).at.most(20);
       expect(mean(runs, ({ commandsPerSecond }) => commandsPerSecond)).at.most(0.3);
-      expect(Math.max(...runs.map(({ allClosedAfter }) => allClosedAfter))).below(10_000);
+      expect(Math.max(...runs.map(({ allClosedAfter }) => allClosedAfter))).below(rate < 1 ? 25_000 : 10_000);
     });
   }
 

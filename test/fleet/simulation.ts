@@ -56,7 +56,8 @@ export interface Outcome {
 }
 
 const LATENCY: readonly [number, number] = [0.2, 1];
-const SLOW_MS = 300;
+/** Each way. */
+const SLOW_MS = 150;
 
 /** A server for all replicas, with every fault that a server can have. */
 export class SimulatedServer {

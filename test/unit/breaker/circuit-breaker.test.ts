@@ -904,7 +904,7 @@ describe('CircuitBreaker', () => {
       clock.advance(60_000);
       succeed(breaker);
       const closedAt = new Date(clock.wallNow());
-      const rest = { name: 'target', cause: undefined, retryAfterMs: undefined, failureRate: 0 };
+      const rest = { name: 'target', cause: undefined, retryAfterMs: undefined, failureRate: 0, by: 'self' };
       expect(changes).to.deep.equal([
         {
           ...rest,
