@@ -5,10 +5,12 @@
  *     npm run demo -- --client fetch     through fetch; also ioredis, pg and grpc, against real servers
  *     npm run demo -- --client all       all of them in one app
  *     npm run demo -- --once             ends by itself, with exit code 0 if all went as told
+ *     npm run demo -- --fleet 5          five replicas that agree over a real Redis; ends by itself
  */
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { constants } from 'node:os';
+import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
@@ -48,8 +50,13 @@ const children = new Set<ChildProcess>();
 
 async function main(): Promise<void> {
   const { values } = parseArgs({
-    options: { client: { type: 'string', default: 'http' }, once: { type: 'boolean', default: false } },
+    options: {
+      client: { type: 'string', default: 'http' },
+      once: { type: 'boolean', default: false },
+      fleet: { type: 'string' },
+    },
   });
+  if (values.fleet !== undefined) return showFleet(Number(values.fleet));
   const clients = clientsOf(values.client);
   await needFreePort();
   const dependencies = new Map<Client, Dependency>();
@@ -86,6 +93,73 @@ async function main(): Promise<void> {
     await bringBackAll(dependencies);
     await account.watch(RECOVERED_SECONDS, { quiet: true });
   }
+}
+
+/** Some replicas of the app, and one of them probes for all. */
+async function showFleet(size: number): Promise<void> {
+  if (!Number.isInteger(size) || size < 2) throw new Error('--fleet: Use a whole number of 2 or more.');
+  const redis = await RedisServer.start();
+  const dependency = await startUpstream('http');
+  const replicas = Array.from({ length: size }, (_, index) =>
+    start('app.mjs', ['--require', 'otel-breaker/register'], {
+      ...dependency.env,
+      OTEL_SERVICE_NAME: 'demo',
+      OTEL_BREAKER_CONFIG: join(__dirname, 'fleet.yaml'),
+      OTEL_BREAKER_FLEET_URL: redis.url,
+      // Each stands for a machine of its own.
+      OTEL_BREAKER_FLEET_DOMAIN: `machine-${index + 1}`,
+      OTEL_EXPORTER_PROMETHEUS_PORT: '0',
+    }),
+  );
+  replicas.forEach(({ stderr }, index) =>
+    createInterface(stderr!).on('line', (line) => {
+      if (line.includes('circuit')) say(`replica ${index + 1}: ${line.replace('otel-breaker: ', '')}`);
+    }),
+  );
+  const urls = await Promise.all(replicas.map(({ stdout }) => firstLine(stdout!)));
+  say(`${size} replicas, each with OTEL_BREAKER_FLEET_URL=${redis.url}, call one server five times a second`);
+
+  const totals = { answered: 0, failed: 0, rejected: 0 };
+  async function watch(seconds: number): Promise<void> {
+    for (let second = 0; second < seconds; second++) {
+      const counts = { answered: 0, failed: 0, rejected: 0 };
+      const calls: Promise<void>[] = [];
+      for (let call = 0; call < 5; call++) {
+        for (const url of urls) {
+          calls.push(
+            fetch(`${url}/http`).then(async (answer) => {
+              const { error } = (await answer.json()) as { error?: string };
+              if (error === undefined) counts.answered++;
+              else if (error === 'ERR_CIRCUIT_OPEN') counts.rejected++;
+              else counts.failed++;
+            }),
+          );
+        }
+        await sleep(200);
+      }
+      await Promise.all(calls);
+      say(`all replicas   ok ${pad(counts.answered)}  failed ${pad(counts.failed)}  rejected ${pad(counts.rejected)}`);
+      for (const key of ['answered', 'failed', 'rejected'] as const) totals[key] += counts[key];
+    }
+  }
+
+  await watch(6);
+  await dependency.kill();
+  say('the server was killed');
+  await watch(DEAD_SECONDS);
+  await dependency.comeBack();
+  say('the server is back');
+  const before = totals.answered;
+  await watch(RECOVERED_SECONDS);
+  say(
+    `in all: ${totals.failed} calls failed; without a fleet, each replica needs five failures: ${5 * size}, and probes for itself`,
+  );
+  const complete = totals.failed > 0 && totals.failed < 5 * size && totals.answered > before;
+  say(complete ? 'they opened together, one probed, and all closed' : 'NOT as it should be: see above');
+  await Promise.all(replicas.map((replica) => end(replica)));
+  await dependency.stop();
+  await redis.remove();
+  if (!complete) process.exitCode = 1;
 }
 
 async function killAll(dependencies: ReadonlyMap<Client, Dependency>): Promise<void> {

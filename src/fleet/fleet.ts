@@ -54,7 +54,7 @@ export class Fleet {
     const listener: LinkListener = {
       traceOf: host.traceOf,
       onAdvice: (breaker, advice) =>
-        log.info(`circuit "${breaker.name}": in mode enforce, ${advice}. The fleet is in mode observe`),
+        log.info(`circuit "${breaker.name}" would be open by the fleet, which is in mode observe: ${advice}`),
       onReach: (isReached) => this.#reach(isReached),
     };
     this.#link = new Link(id, own, engine(id, this), listener, {

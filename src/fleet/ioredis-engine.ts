@@ -238,6 +238,10 @@ function unref({ stream }: RedisClient): void {
 export function connectByUrl(ioredis: object, url: string): () => RedisClient {
   const { Redis, default: byDefault } = ioredis as { Redis?: RedisConstructor; default?: RedisConstructor };
   const Client = Redis ?? byDefault ?? (ioredis as RedisConstructor);
+  // A test of the application may have put something else in its place, which is none of our business.
+  if (typeof (Client.prototype as { sendCommand?: unknown } | undefined)?.sendCommand !== 'function') {
+    throw new Error('what is loaded as ioredis is something else, such as a mock');
+  }
   return () =>
     new Client(url.replace(/^valkey/, 'redis'), {
       lazyConnect: true,

@@ -468,16 +468,16 @@ export class Link implements Advisor<CircuitBreaker>, EngineListener {
     const { breaker } = member;
     const { failing, hosts } = member.verdict!;
     if (this.#isHeldTooLong(member, now)) return;
-    const reason = `the fleet opened it: ${failing} of ${hosts} replicas saw it fail`;
+    const votes = `${failing} of ${hosts} replicas saw it fail`;
     if (this.#settings.mode !== 'enforce') {
-      if (!member.advised && breaker.stateCode === CLOSED) this.#listener.onAdvice(breaker, reason);
+      if (!member.advised && breaker.stateCode === CLOSED) this.#listener.onAdvice(breaker, votes);
       member.advised = true;
       // It did not open: nothing of this verdict is to be looked at any more.
       if (member.stance === 'none') member.stance = 'obeys';
       return;
     }
     if (member.stance !== 'accuses' || !breaker.isTripped) member.stance = 'obeys';
-    breaker.openAdvised(Math.max(1, member.until - now), reason);
+    breaker.openAdvised(Math.max(1, member.until - now), `the fleet opened it: ${votes}`);
   }
 
   /** Calls have failed, or the circuit has opened. */

@@ -8,7 +8,12 @@
  */
 #define QUORUM 2
 #define MAX 1
+/* Whether anybody is held for ever shows within one verdict, and fairness makes each state many. */
+#ifdef LIVE
+#define EPOCHS 1
+#else
 #define EPOCHS 2
+#endif
 
 mtype = { ACCUSE, OBJECT, LEASE, GOOD, BAD }   /* what a replica says */
 mtype = { OPENED, ENDED, GRANTED }             /* what it hears */
@@ -163,7 +168,10 @@ end:
 init {
   atomic {
     run replica(0); run replica(1); run replica(2);
-    run deadman(0); run deadman(1); run deadman(2)
+    run deadman(0);
+#ifndef LIVE
+    run deadman(1); run deadman(2)
+#endif
   }
 }
 
