@@ -87,9 +87,13 @@ class Hub implements Engine {
   readonly #workers = new Map<Worker, (message: unknown) => void>();
   readonly #onChild = (event: unknown) => this.#listenTo((event as { process: ChildProcess }).process);
 
+  constructor() {
+    // At once: an application may start its workers before anything else.
+    subscribe('child_process', this.#onChild);
+  }
+
   start(listener: EngineListener): void {
     this.#listener = listener;
-    subscribe('child_process', this.#onChild);
     listener.onConnected();
   }
 
