@@ -4,6 +4,8 @@ import type * as Grpc from './grpc/grpc-attachment.js';
 import { harmless } from './harmless.js';
 import { HttpAttachment } from './http/http-attachment.js';
 import type * as Ioredis from './ioredis/ioredis-attachment.js';
+import type * as Mysql2 from './mysql2/mysql2-attachment.js';
+import type * as NodeRedis from './node-redis/node-redis-attachment.js';
 import { Patches } from './patches.js';
 import type * as Pg from './pg/pg-attachment.js';
 import { UndiciAttachment } from './undici/undici-attachment.js';
@@ -22,6 +24,14 @@ const OF_PACKAGES: readonly OfPackage[] = [
   {
     files: ['/built/Redis.js', '/built/Pipeline.js'],
     load: () => (require('./ioredis/ioredis-attachment.js') as typeof Ioredis).IoredisAttachment,
+  },
+  {
+    files: ['/@redis/client/dist/lib/client/index.js'],
+    load: () => (require('./node-redis/node-redis-attachment.js') as typeof NodeRedis).NodeRedisAttachment,
+  },
+  {
+    files: ['/mysql2/lib/base/connection.js'],
+    load: () => (require('./mysql2/mysql2-attachment.js') as typeof Mysql2).Mysql2Attachment,
   },
   {
     files: ['/pg/lib/client.js', '/pg-pool/index.js'],

@@ -3,6 +3,8 @@ import { GrpcBreakerInstrumentation } from './grpc/grpc-instrumentation.js';
 import { HttpBreakerInstrumentation } from './http/http-instrumentation.js';
 import type { BreakerInstrumentation, BreakerInstrumentationConfig } from './instrumentation.js';
 import { IoredisBreakerInstrumentation } from './ioredis/ioredis-instrumentation.js';
+import { Mysql2BreakerInstrumentation } from './mysql2/mysql2-instrumentation.js';
+import { NodeRedisBreakerInstrumentation } from './node-redis/node-redis-instrumentation.js';
 import { PgBreakerInstrumentation } from './pg/pg-instrumentation.js';
 import { UndiciBreakerInstrumentation } from './undici/undici-instrumentation.js';
 
@@ -11,6 +13,8 @@ export { GrpcBreakerInstrumentation } from './grpc/grpc-instrumentation.js';
 export { HttpBreakerInstrumentation } from './http/http-instrumentation.js';
 export { BreakerInstrumentation, type BreakerInstrumentationConfig } from './instrumentation.js';
 export { IoredisBreakerInstrumentation } from './ioredis/ioredis-instrumentation.js';
+export { Mysql2BreakerInstrumentation } from './mysql2/mysql2-instrumentation.js';
+export { NodeRedisBreakerInstrumentation } from './node-redis/node-redis-instrumentation.js';
 export { PgBreakerInstrumentation } from './pg/pg-instrumentation.js';
 export { UndiciBreakerInstrumentation } from './undici/undici-instrumentation.js';
 
@@ -18,6 +22,8 @@ const INSTRUMENTATIONS = [
   HttpBreakerInstrumentation,
   UndiciBreakerInstrumentation,
   IoredisBreakerInstrumentation,
+  NodeRedisBreakerInstrumentation,
+  Mysql2BreakerInstrumentation,
   PgBreakerInstrumentation,
   GrpcBreakerInstrumentation,
 ];

@@ -8,6 +8,9 @@ const ROOT = join(__dirname, '..');
 const METHODS = `
   const http = require('node:http');
   const { Redis, Cluster } = require('ioredis');
+  const ofNodeRedis = (file) => require('@redis/client/dist/lib/' + file);
+  const { dirname } = require('node:path');
+  const ofMysql2 = (file) => require(dirname(require.resolve('mysql2')) + '/lib/' + file);
   const { Client, Query, Pool } = require('pg');
   const { Agent } = require('undici');
   const ofGrpc = (file) => require('@grpc/grpc-js/build/src/' + file);
@@ -15,6 +18,19 @@ const METHODS = `
     http: { Agent: http.Agent, ClientRequest: http.ClientRequest, IncomingMessage: http.IncomingMessage },
     undici: { DispatcherBase: Object.getPrototypeOf(Agent) },
     ioredis: { Redis, Cluster },
+    'node-redis': {
+      RedisClient: ofNodeRedis('client').default,
+      DoublyLinkedList: ofNodeRedis('client/linked-list').DoublyLinkedList,
+      RedisCluster: ofNodeRedis('cluster').default,
+    },
+    mysql2: {
+      BaseConnection: ofMysql2('base/connection'),
+      BasePool: ofMysql2('base/pool'),
+      Command: ofMysql2('commands/command'),
+      Query: ofMysql2('commands/query'),
+      Execute: ofMysql2('commands/execute'),
+      ClientHandshake: ofMysql2('commands/client_handshake'),
+    },
     pg: { Client, Query, Pool: Object.getPrototypeOf(Pool) },
     grpc: {
       ResolvingCall: ofGrpc('resolving-call').ResolvingCall,
@@ -54,13 +70,15 @@ function methodsOf(nodeArgs: readonly string[]): Method[] {
 export function patchedMethods(): (readonly [client: string, object: string, methods: readonly string[]])[] {
   const plain = new Set(methodsOf([]).map(keyOf));
   const patched = methodsOf(['--require', 'otel-breaker/register']).filter((method) => !plain.has(keyOf(method)));
-  const objects = new Map<string, { client: string; methods: string[] }>();
+  // Clients may have classes of the same name.
+  const objects = new Map<string, { client: string; object: string; methods: string[] }>();
   for (const { client, object, method } of patched) {
-    const known = objects.get(object);
-    if (known === undefined) objects.set(object, { client, methods: [method] });
+    const key = `${client} ${object}`;
+    const known = objects.get(key);
+    if (known === undefined) objects.set(key, { client, object, methods: [method] });
     else known.methods.push(method);
   }
-  return Array.from(objects, ([object, { client, methods }]) => [client, object, methods.sort()]);
+  return Array.from(objects.values(), ({ client, object, methods }) => [client, object, methods.sort()]);
 }
 
 function keyOf({ object, method, text }: Method): string {

@@ -1,7 +1,7 @@
 import type { PresetName } from './breaker/options.js';
 
 /** What kind of thing a call goes to; a label of its metrics and a match of rules. */
-export type System = 'http' | 'grpc' | 'redis' | 'postgresql';
+export type System = 'http' | 'grpc' | 'redis' | 'postgresql' | 'mysql';
 
 /** What a call asks its target for, as far as rules look at it. */
 export type CallPart = 'method' | 'path';
@@ -58,12 +58,20 @@ const TABLE: Readonly<Record<System, SystemRow>> = {
       'redis+cluster': { port: 6379 },
       'redis+sentinel': { port: 26379, database: true },
     },
-    instrumentations: { ioredis: ['@opentelemetry/instrumentation-ioredis', 'IORedisInstrumentation'] },
+    instrumentations: {
+      ioredis: ['@opentelemetry/instrumentation-ioredis', 'IORedisInstrumentation'],
+      'node-redis': ['@opentelemetry/instrumentation-redis', 'RedisInstrumentation'],
+    },
   },
   postgresql: {
     preset: 'database',
     schemes: { postgresql: { port: 5432, database: true }, postgres: { port: 5432, as: 'postgresql', database: true } },
     instrumentations: { pg: ['@opentelemetry/instrumentation-pg', 'PgInstrumentation'] },
+  },
+  mysql: {
+    preset: 'database',
+    schemes: { mysql: { port: 3306, database: true }, mariadb: { port: 3306, as: 'mysql', database: true } },
+    instrumentations: { mysql2: ['@opentelemetry/instrumentation-mysql2', 'MySQL2Instrumentation'] },
   },
 };
 
@@ -108,13 +116,13 @@ export const INSTRUMENTATION_SCOPES: ReadonlyMap<string, readonly [packageName: 
 /** Where a call goes. */
 export interface Target {
   readonly system: System;
-  /** First part of the name: `http`, `https`, `grpc`, `redis`, `redis+cluster`, `postgresql`, or `unix` for a socket. */
+  /** First part of the name: `http`, `https`, `grpc`, `redis`, `redis+cluster`, `postgresql`, `mysql`, or `unix` for a socket. */
   readonly scheme: string;
   /** Host name or address, without brackets; the path of a unix socket. */
   readonly host: string;
   /** 0 for a unix socket. */
   readonly port: number;
-  /** Of PostgreSQL; the group behind sentinels of Redis. */
+  /** Of PostgreSQL and MySQL; the group behind sentinels of Redis. */
   readonly database?: string | undefined;
   /** The plain proxy that the call goes through, named as a target: `http://proxy:3128`. A tunnel is none. */
   readonly via?: string | undefined;

@@ -1,10 +1,27 @@
 // A plain service: one route for each client it uses. It knows nothing of circuit breakers.
 import http from 'node:http';
 
-const { HTTP_UPSTREAM, FETCH_UPSTREAM, IOREDIS_UPSTREAM, PG_UPSTREAM, GRPC_UPSTREAM, PORT = '0' } = process.env;
+const {
+  HTTP_UPSTREAM,
+  FETCH_UPSTREAM,
+  IOREDIS_UPSTREAM,
+  NODE_REDIS_UPSTREAM,
+  MYSQL2_UPSTREAM,
+  PG_UPSTREAM,
+  GRPC_UPSTREAM,
+  PORT = '0',
+} = process.env;
 
 const redis = IOREDIS_UPSTREAM && new (await import('ioredis')).Redis(IOREDIS_UPSTREAM);
 redis?.on('error', () => {});
+// With less patience than by default, so that the demo need not wait five seconds.
+const nodeRedis =
+  NODE_REDIS_UPSTREAM &&
+  (await import('redis')).createClient({ url: NODE_REDIS_UPSTREAM, commandOptions: { timeout: 1_000 } });
+nodeRedis?.on('error', () => {});
+await nodeRedis?.connect();
+const mysql =
+  MYSQL2_UPSTREAM && (await import('mysql2/promise')).createPool({ uri: MYSQL2_UPSTREAM, connectionLimit: 5 });
 const pool = PG_UPSTREAM && new (await import('pg')).default.Pool({ connectionString: PG_UPSTREAM, max: 5 });
 pool?.on('error', () => {});
 const stock = GRPC_UPSTREAM && (await connectToStock(new URL(GRPC_UPSTREAM).host));
@@ -32,6 +49,8 @@ const lookUp = {
     return answer.status;
   },
   ioredis: () => redis.incr('calls'),
+  'node-redis': () => nodeRedis.incr('calls'),
+  mysql2: async () => (await mysql.query('SELECT 1 AS one'))[0][0].one,
   pg: async () => (await pool.query('SELECT 1 AS one')).rows[0].one,
   grpc: () =>
     new Promise((resolve, reject) => {

@@ -2,7 +2,7 @@
  * The main job in half a minute: a plain app under the preload, whose dependencies die and come back.
  *
  *     npm run demo                       http; the server dies again and again until Ctrl-C, to be seen in a browser
- *     npm run demo -- --client fetch     through fetch; also ioredis, pg and grpc, against real servers
+ *     npm run demo -- --client fetch     through fetch; also ioredis, node-redis, mysql2, pg and grpc, against real servers
  *     npm run demo -- --client all       all of them in one app
  *     npm run demo -- --once             ends by itself, with exit code 0 if all went as told
  *     npm run demo -- --fleet 5          five replicas that agree over a real Redis; ends by itself
@@ -14,11 +14,12 @@ import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
+import { MariadbServer } from '../../test/support/mariadb-server.js';
 import { PostgresServer } from '../../test/support/postgres-server.js';
 import { RedisServer } from '../../test/support/redis-server.js';
 import { needFreePort, takenPort } from './port.js';
 
-const CLIENTS = ['http', 'fetch', 'ioredis', 'pg', 'grpc'] as const;
+const CLIENTS = ['http', 'fetch', 'ioredis', 'node-redis', 'mysql2', 'pg', 'grpc'] as const;
 type Client = (typeof CLIENTS)[number];
 
 const REQUESTS_PER_SECOND = 20;
@@ -266,12 +267,14 @@ const START: Readonly<Record<Client, (client: Client) => Promise<Dependency>>> =
   http: startUpstream,
   fetch: startUpstream,
   grpc: startUpstream,
-  ioredis: async (client) => {
-    const server = await RedisServer.start();
+  ioredis: startRedis,
+  'node-redis': startRedis,
+  mysql2: async (client) => {
+    const server = await MariadbServer.start();
     return dependencyOf(client, server.port, server.url, {
       kill: () => server.kill(),
       comeBack: () => server.start(),
-      stop: () => server.remove(),
+      stop: () => server.stop(),
     });
   },
   pg: async (client) => {
@@ -283,6 +286,15 @@ const START: Readonly<Record<Client, (client: Client) => Promise<Dependency>>> =
     });
   },
 };
+
+async function startRedis(client: Client): Promise<Dependency> {
+  const server = await RedisServer.start();
+  return dependencyOf(client, server.port, server.url, {
+    kill: () => server.kill(),
+    comeBack: () => server.start(),
+    stop: () => server.remove(),
+  });
+}
 
 async function startUpstream(client: Client): Promise<Dependency> {
   const [file, scheme] = client === 'grpc' ? ['upstream-grpc.mjs', 'grpc'] : ['upstream.mjs', 'http'];
@@ -300,7 +312,7 @@ async function startUpstream(client: Client): Promise<Dependency> {
 
 function dependencyOf(client: Client, port: number, url: string, does: Omit<Dependency, 'env'>): Dependency {
   targets.set(client, `server_port="${port}"`);
-  return { env: { [`${client.toUpperCase()}_UPSTREAM`]: url }, ...does };
+  return { env: { [`${client.toUpperCase().replace('-', '_')}_UPSTREAM`]: url }, ...does };
 }
 
 function start(file: string, nodeArgs: readonly string[], env: Readonly<Record<string, string>>): ChildProcess {

@@ -1,3 +1,5 @@
+import { BLOCKING_COMMANDS, hasBlockOption } from '../redis-commands.js';
+
 /** A command of ioredis 5 or 6, with what its types do not say. */
 export interface Command {
   readonly name: string;
@@ -43,7 +45,7 @@ export type CommandKind =
   /** The same with option BLOCK. */
   | 'block-option';
 
-const KINDS = new Map<string, CommandKind>();
+const KINDS = new Map<string, CommandKind>(BLOCKING_COMMANDS);
 
 function kind(kind: CommandKind, names: string): void {
   for (const name of names.split(' ')) KINDS.set(name, kind);
@@ -57,8 +59,6 @@ kind('ready-check', 'info');
 kind('field-set', 'himport');
 kind('multi', 'multi');
 kind('end-of-multi', 'exec discard reset');
-kind('blocking', 'blpop brpop brpoplpush blmove blmovem blmpop bzpopmin bzpopmax bzmpop wait waitaof');
-kind('block-option', 'xread xreadgroup');
 
 export function kindOf({ name }: Command): CommandKind | undefined {
   // `redis.call('GET')` keeps the case of its caller.
@@ -69,16 +69,6 @@ export function kindOf({ name }: Command): CommandKind | undefined {
 export function isBlocking(command: Command, kind = kindOf(command)): boolean {
   if (kind !== 'blocking' && kind !== 'block-option') return false;
   return !command.inTransaction && (kind === 'blocking' || hasBlockOption(command.args));
-}
-
-function hasBlockOption(args: readonly unknown[]): boolean {
-  for (const arg of args) {
-    const word = typeof arg === 'string' ? arg.toUpperCase() : '';
-    // After STREAMS there are only names and ids, and a stream may be called "block".
-    if (word === 'STREAMS') return false;
-    if (word === 'BLOCK') return true;
-  }
-  return false;
 }
 
 /** Whether a sentinel is asked for something; what it then is, no ordinary call goes to. */

@@ -6,6 +6,7 @@ import { isObject, read, readText } from '../breaker/values.js';
 import type { Verdict } from '../breaker/verdict.js';
 import { verdictOfGrpcError } from './grpc.js';
 import { askedWaitMs, meantStatus, verdictOfStatus, type HeaderReader } from './http.js';
+import { knownVerdictOfMysqlError } from './mysql.js';
 import { isBadInput, isOwnTrouble, isUnreachable } from './network-codes.js';
 import { verdictOfDatabaseError } from './postgresql.js';
 import { knownVerdictOfRedisError } from './redis.js';
@@ -28,7 +29,11 @@ export function classify(error: unknown, config: BreakerConfig, signal?: AbortSi
   const isOfDatabase = config.preset === 'database';
   const said = findInChain(
     error,
-    (part) => verdictOfGrpcError(part) ?? knownVerdictOfRedisError(part) ?? verdictOfDatabaseError(part, isOfDatabase),
+    (part) =>
+      verdictOfGrpcError(part) ??
+      knownVerdictOfRedisError(part) ??
+      knownVerdictOfMysqlError(part) ??
+      verdictOfDatabaseError(part, isOfDatabase),
   );
   if (said !== undefined) return said;
   const end = endOf(error);

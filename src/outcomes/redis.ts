@@ -1,6 +1,7 @@
 import { namesOf } from '../breaker/error-chain.js';
 import { isObject, read, readText } from '../breaker/values.js';
 import type { Verdict } from '../breaker/verdict.js';
+import { meaningOfCode, VERDICT_OF_MEANING } from './network-codes.js';
 import { isTimeout } from './timeouts.js';
 
 /** What has to be known besides the error itself. */
@@ -53,6 +54,22 @@ const REDIRECTIONS_MESSAGE = /^Too many Cluster redirections\. Last error: (?:\w
 // ioredis calls an error reply a ReplyError, node-redis a SimpleError, a BlobError or an ErrorReply.
 const REPLY_NAMES: ReadonlySet<string> = new Set(['ReplyError', 'SimpleError', 'BlobError', 'ErrorReply']);
 
+// What node-redis makes of its connections' errors, by the names of their classes.
+const NODE_REDIS_VERDICTS: ReadonlyMap<string, Verdict> = new Map<string, Verdict>([
+  ['SocketClosedUnexpectedlyError', 'failure'],
+  ['ClientOfflineError', 'failure'],
+  ['RootNodesUnavailableError', 'failure'],
+  ['ReconnectStrategyError', 'failure'],
+  ['MaxCommandRedirectionsError', 'failure'],
+  ['ConnectionTimeoutError', 'timeout'],
+  ['SocketTimeoutError', 'timeout'],
+  ['SocketTimeoutDuringMaintenanceError', 'timeout'],
+  ['CommandTimeoutDuringMaintenanceError', 'timeout'],
+  // Somebody else has changed what the transaction was about: Redis has answered.
+  ['WatchError', 'success'],
+  ['DisconnectsClientError', 'ignored'],
+]);
+
 /** What the error of a command of ioredis says of the server; `ignored` where it says nothing. */
 export function verdictOfRedisError(error: unknown, circumstances: Circumstances): Verdict {
   const known = knownVerdictOfRedisError(error, circumstances);
@@ -76,9 +93,50 @@ export function knownVerdictOfRedisError(
     return circumstances.closedByUs || circumstances.firstAttempt ? 'ignored' : 'failure';
   }
   if (namesOf(error).some((name) => FAILURE_NAMES.has(name)) || FAILURE_MESSAGE.test(message)) return 'failure';
+  const ofNodeRedis = verdictOfNodeRedisItself(error);
+  if (ofNodeRedis !== undefined) return ofNodeRedis;
   const lastError = REDIRECTIONS_MESSAGE.exec(message)?.[1];
   if (lastError !== undefined) return verdictOfReply(lastError) === 'ignored' ? 'ignored' : 'failure';
   return isTimeout(error) ? 'timeout' : undefined;
+}
+
+/** What the error of a command of node-redis says of the server; `ignored` where it says nothing. */
+export function verdictOfNodeRedisError(error: unknown, blocking: boolean): Verdict {
+  if (!isObject(error)) return 'ignored';
+  if (isReply(error)) return verdictOfReply(readText(error, 'message'));
+  const known = verdictOfNodeRedisItself(error);
+  if (known !== undefined) return known;
+  if (isTimeout(error)) return blocking ? 'ignored' : 'timeout';
+  const meaning = meaningOfCode(error);
+  return meaning === undefined ? 'ignored' : VERDICT_OF_MEANING[meaning];
+}
+
+/** What it says that a client of node-redis could not connect, or lost its connection; `ignored` where that is not what it says. */
+export function verdictOfNodeRedisConnection(error: unknown): Verdict {
+  // A server that answers a handshake with an error is none to work with.
+  if (isObject(error) && isReply(error)) return verdictOfConnection(error as Error);
+  const verdict = verdictOfNodeRedisError(error, false);
+  return verdict === 'success' ? 'ignored' : verdict;
+}
+
+/** Whether a command of node-redis ended since its connection was lost. */
+export function isLossOfNodeRedis(error: unknown): boolean {
+  return (
+    isObject(error) && (namesOf(error).includes('SocketClosedUnexpectedlyError') || meaningOfCode(error) === 'failure')
+  );
+}
+
+/** Whether a command of node-redis has waited to be sent for as long as it may. */
+export function isOutOfPatience(error: unknown): boolean {
+  return isObject(error) && namesOf(error)[1] === 'TimeoutError';
+}
+
+function verdictOfNodeRedisItself(error: object): Verdict | undefined {
+  for (const name of namesOf(error)) {
+    const verdict = NODE_REDIS_VERDICTS.get(name);
+    if (verdict !== undefined) return verdict;
+  }
+  return undefined;
 }
 
 /** Whether an error is one that Redis has answered with. */

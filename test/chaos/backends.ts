@@ -1,11 +1,12 @@
 import type { ErrorAnswer } from './misbehaving-proxy.js';
 import { echo } from '../support/grpc.js';
+import { MariadbServer } from '../support/mariadb-server.js';
 import { PostgresServer } from '../support/postgres-server.js';
 import { RedisServer } from '../support/redis-server.js';
 import { serve } from '../support/servers.js';
 
 /** The clients tried: what Node has, and packages by the name they are installed under. */
-export const CLIENTS = ['http', 'fetch', 'undici', 'ioredis', 'ioredis5', 'pg', 'grpc'] as const;
+export const CLIENTS = ['http', 'fetch', 'undici', 'ioredis', 'ioredis5', 'redis', 'mysql2', 'pg', 'grpc'] as const;
 export type ClientName = (typeof CLIENTS)[number];
 
 /** A real server, and how it says that it cannot work. */
@@ -31,6 +32,7 @@ export async function startBackends(): Promise<Backends> {
   const redis = await RedisServer.start();
   const postgres = await PostgresServer.start();
   const rpc = await echo.serve();
+  const mariadb = await MariadbServer.start();
   await redis.command('SET', 'key', 'a value');
   const byHttp: Backend = { port: web.port, scheme: 'http', path: '', options: {}, errorAnswer: unavailable };
   const byRedis: Backend = { port: redis.port, scheme: 'redis', path: '', options: {}, errorAnswer: loading };
@@ -43,9 +45,18 @@ export async function startBackends(): Promise<Backends> {
     options: { user, database },
     errorAnswer: shuttingDown,
   };
+  const byMysql: Backend = {
+    port: mariadb.port,
+    scheme: 'mysql',
+    path: `/${mariadb.database}`,
+    options: { user: mariadb.user, database: mariadb.database },
+    errorAnswer: tooManyConnections,
+  };
   const byClient: Partial<Record<ClientName, Backend>> = {
     ioredis: byRedis,
     ioredis5: byRedis,
+    redis: byRedis,
+    mysql2: byMysql,
     pg: byPostgres,
     grpc: byGrpc,
   };
@@ -56,6 +67,7 @@ export async function startBackends(): Promise<Backends> {
       await redis.remove();
       postgres.remove();
       rpc.stop();
+      await mariadb.stop();
     },
   };
 }
@@ -69,6 +81,17 @@ const unavailable: ErrorAnswer = () => ({
 const loading: ErrorAnswer = (request) => {
   const commands = request.toString('latin1').match(/\*\d+\r\n\$/g)?.length ?? 1;
   return { answer: Buffer.from('-LOADING Redis is loading the dataset in memory\r\n'.repeat(commands)), hangUp: false };
+};
+
+/** The number of a packet is one more than that which it answers; the first of a command has 0. */
+const tooManyConnections: ErrorAnswer = (request) => {
+  const text = Buffer.from('#08004Too many connections');
+  const packet = Buffer.alloc(7);
+  packet.writeUIntLE(3 + text.length, 0, 3);
+  packet[3] = (request[3] ?? 0) + 1;
+  packet[4] = 0xff;
+  packet.writeUInt16LE(1040, 5);
+  return { answer: Buffer.concat([packet, text]), hangUp: true };
 };
 
 const shuttingDown: ErrorAnswer = () => {

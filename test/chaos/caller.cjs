@@ -93,6 +93,22 @@ const clients = {
   ioredis: (options) => redisClient('ioredis', options),
   ioredis5: (options) => redisClient('ioredis5', options),
 
+  redis({ host, port, timeout }) {
+    const { createClient } = require('redis');
+    // Its only limit on an answer is one of the socket.
+    const socket = { host, port, connectTimeout: timeout, socketTimeout: timeout, reconnectStrategy: () => 20 };
+    const redis = createClient({ socket, commandOptions: { timeout }, pingInterval: timeout / 2 });
+    redis.on('error', () => {});
+    void redis.connect().catch(() => {});
+    return { call: () => redis.get('key'), close: () => redis.destroy() };
+  },
+
+  mysql2({ host, port, timeout, user, database }) {
+    const { createPool } = require('mysql2/promise');
+    const pool = createPool({ host, port, user, database, connectionLimit: 32, connectTimeout: timeout });
+    return { call: () => pool.query({ sql: 'SELECT 1', timeout }), close: () => pool.end() };
+  },
+
   pg({ host, port, timeout, user, database }) {
     const { Pool } = require('pg');
     const pool = new Pool({

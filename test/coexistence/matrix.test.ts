@@ -8,11 +8,12 @@ import { exportingTo, serveCollector, type CollectedSpan, type Collector } from 
 import { between, golden } from '../support/golden.js';
 import { echo } from '../support/grpc.js';
 import { installOtelLines, OTEL_LINES, type OtelLine } from '../support/node-lines.js';
+import { MariadbServer } from '../support/mariadb-server.js';
 import { PostgresServer } from '../support/postgres-server.js';
 import { RedisServer } from '../support/redis-server.js';
 import { serve, stopServers } from '../support/servers.js';
 
-const CLIENTS = ['http', 'undici', 'fetch', 'ioredis', 'pg', 'grpc'] as const;
+const CLIENTS = ['http', 'undici', 'fetch', 'ioredis', 'node-redis', 'mysql2', 'pg', 'grpc'] as const;
 type Client = (typeof CLIENTS)[number];
 
 type Fixture = (name: string) => string;
@@ -124,20 +125,25 @@ describe('OpenTelemetry beside us:', function () {
   before(async function () {
     // Installs what later lines need, where nobody has yet.
     this.timeout(300_000);
-    const [redis, pg, rpc] = await Promise.all([
+    const [redis, otherRedis, mariadb, pg, rpc] = await Promise.all([
       RedisServer.start(),
+      RedisServer.start(),
+      MariadbServer.start(),
       PostgresServer.start(),
       echo.serve(),
       installOtelLines(),
     ]);
     release.push(
       () => redis.remove(),
+      () => otherRedis.remove(),
+      () => mariadb.stop(),
       () => pg.remove(),
       () => rpc.stop(),
     );
     for (const client of ['http', 'undici', 'fetch'] as const) urls[client] = (await serve(answer)).origin;
-    Object.assign(urls, { ioredis: redis.url, pg: pg.url, grpc: `grpc://127.0.0.1:${rpc.port}` });
-    Object.assign(targets, urls, { pg: `postgresql://${pg.host}:${pg.port}/${pg.database}` });
+    Object.assign(urls, { ioredis: redis.url, 'node-redis': otherRedis.url, mysql2: mariadb.url, pg: pg.url });
+    Object.assign(urls, { grpc: `grpc://127.0.0.1:${rpc.port}` });
+    Object.assign(targets, urls, { mysql2: mariadb.target, pg: `postgresql://${pg.host}:${pg.port}/${pg.database}` });
   });
 
   after(async () => {
@@ -155,7 +161,7 @@ describe('OpenTelemetry beside us:', function () {
       nodeArgs: order.nodeArgs(ours ? PRELOAD : [], fixture),
       program: fixture(order.program),
       env: {
-        ...Object.fromEntries(CLIENTS.map((client) => [client.toUpperCase(), urls[client]])),
+        ...Object.fromEntries(CLIENTS.map((client) => [client.toUpperCase().replace('-', '_'), urls[client]])),
         ...(!stays && { ...exportingTo(collector), ...AT_THE_END }),
         OTEL_BREAKER_CONFIG: fixture('otel-breaker.yaml'),
         ...order.env,

@@ -1,5 +1,6 @@
 import { expect } from 'chai';
 import { verdictOfRedisError } from '../../src/outcomes/redis.js';
+import { verdictOfMysqlError } from '../../src/outcomes/mysql.js';
 import { verdictOfPgError } from '../../src/outcomes/postgresql.js';
 import { CircuitBreaker } from '../../src/breaker/circuit-breaker.js';
 import { settleByStatus } from '../../src/outcomes/http.js';
@@ -30,9 +31,15 @@ function outcomeOfState(code: string): Outcome {
   return verdict === 'timeout' ? 'failure' : verdict;
 }
 
+function outcomeOfMysql(code: string): Outcome {
+  const verdict = verdictOfMysqlError(Object.assign(new Error('whatever'), { code }));
+  return verdict === 'timeout' ? 'failure' : verdict;
+}
+
 const JUDGES: Readonly<Record<string, (code: string) => Outcome>> = {
   'http, undici: an answer': outcomeOfStatus,
   'Redis: a reply': outcomeOfReply,
+  'MySQL: an error': outcomeOfMysql,
   'PostgreSQL: SQLSTATE': outcomeOfState,
 };
 const COLUMNS: readonly Outcome[] = ['failure', 'ignored', 'success'];
@@ -43,7 +50,7 @@ describe('docs/faq.md', () => {
     if (outcomeOf === undefined) continue;
     it(`says rightly what counts as a failure: ${title!}`, () => {
       COLUMNS.forEach((outcome, index) => {
-        const codes = cells[index]!.match(/\b(\d{3}|[A-Z]{3,}|[0-9][0-9A-Z]{4})\b/g) ?? [];
+        const codes = cells[index]!.match(/\b(ER_\w+|\d{3}|[A-Z]{3,}|[0-9][0-9A-Z]{4})\b/g) ?? [];
         expect(codes).not.to.be.empty;
         for (const code of codes) expect(outcomeOf(code), code).to.equal(outcome);
       });

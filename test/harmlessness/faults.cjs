@@ -12,9 +12,9 @@ const ROOMS = /^(instrumentations|src\/(guard|breaker|rules|outcomes|telemetry))
 const NOT_ASKED =
   /^(instrumentations\/hidden-property|instrumentations\/undici\/refusal|src\/breaker\/diagnostics|src\/telemetry\/log)\.js$/;
 
-// `read` takes whatever a hostile getter throws, and so a fault of its own; the others assign a field, or
-// call the client's own function between two that are tried.
-const INFALLIBLE = /^(read|#endTurn|#endPacedTurn|takeCarried|checkOut|onReceive(Metadata|Message|Status))$/;
+// `read` takes whatever a hostile getter throws, and so a fault of its own; the others assign a field, read the client's own
+// queue, or call its own function between two that are tried.
+const INFALLIBLE = /^(read|#endTurn|#endPacedTurn|takeCarried|pending|checkOut|onReceive(Metadata|Message|Status))$/;
 
 /** Names of the functions, by their numbers: `instrumentations/http/http-call.js:42 onResponse`. */
 const names = [];
@@ -77,7 +77,8 @@ function isReplacement(node) {
   if (ts.isBinaryExpression(node.parent) && node.parent.left.getText() === 'internals._load') return true;
   if (INFALLIBLE.test(nameOf(node))) return true;
   // The ends of a command, and the callback of a connection.
-  if (ts.isBinaryExpression(node.parent) && /\.(resolve|reject)$/.test(node.parent.left.getText())) return true;
+  if (ts.isBinaryExpression(node.parent) && /\.(resolve|reject|onResult)$/.test(node.parent.left.getText()))
+    return true;
   // What stands between undici and a handler, and the abort that it hands on.
   if (ts.isMethodDeclaration(node) && node.parent.parent.name?.getText() === 'watching') return true;
   if (/^(watchedAbort|leave)$/.test(nameOf(node)) && ts.isVariableDeclaration(node.parent)) return true;
@@ -90,7 +91,9 @@ function isHandedOn(call) {
   const callee = call.expression.getText();
   return (
     (/\.replace$/.test(callee) && call.arguments.length === 3) ||
-    /(deferRejection|deliverLater|checkOut|nextTick|queueMicrotask)\)?$|^connect\.call$|_Promise$/.test(callee)
+    /(deferRejection|deliverLater|checkOut|nextTick|queueMicrotask)\)?$|^connect\.call$|_Promise$|^Promise$/.test(
+      callee,
+    )
   );
 }
 

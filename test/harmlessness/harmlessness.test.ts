@@ -1,6 +1,7 @@
 import { join } from 'node:path';
 import { expect } from 'chai';
 import { runNode } from '../support/child.js';
+import { MariadbServer } from '../support/mariadb-server.js';
 import { PostgresServer } from '../support/postgres-server.js';
 import { RedisServer } from '../support/redis-server.js';
 import { findDeadPort } from '../support/servers.js';
@@ -38,13 +39,27 @@ describe('A fault in any function of ours', function () {
     });
   }
 
-  it('does not reach the application through ioredis', async () => {
-    const server = await RedisServer.start();
+  for (const client of ['ioredis', 'node-redis']) {
+    it(`does not reach the application through ${client}`, async () => {
+      const server = await RedisServer.start();
+      try {
+        const { tried, problems } = await find(client, {
+          REDIS_PORT: String(server.port),
+          DEAD_PORT: String(await findDeadPort()),
+        });
+        expect(problems).to.deep.equal([]);
+        expect(tried).to.be.above(200);
+      } finally {
+        await server.stop();
+      }
+    });
+  }
+
+  it('does not reach the application through mysql2', async () => {
+    const server = await MariadbServer.start();
     try {
-      const { tried, problems } = await find('ioredis', {
-        REDIS_PORT: String(server.port),
-        DEAD_PORT: String(await findDeadPort()),
-      });
+      const env = { MYSQL_CONFIG: JSON.stringify(server.config), DEAD_PORT: String(await findDeadPort()) };
+      const { tried, problems } = await find('mysql2', env);
       expect(problems).to.deep.equal([]);
       expect(tried).to.be.above(200);
     } finally {

@@ -71,6 +71,20 @@ export const REDIS: readonly Row[] = [
     failsWithout: false,
   },
   {
+    title: 'node-redis 6',
+    client: 'node-redis',
+    service: redis('redis'),
+    patterns: ['awaited', 'tight loop'],
+    inTests: true,
+  },
+  { title: 'node-redis 5', client: 'node-redis', service: redis('redis5'), patterns: ['awaited', 'tight loop'] },
+  {
+    title: 'node-redis 6, cluster',
+    client: 'node-redis-cluster',
+    service: redisCluster('redis'),
+    patterns: ['awaited'],
+  },
+  {
     title: 'BullMQ, add',
     client: 'bullmq',
     service: redis(),

@@ -6,6 +6,7 @@ import { removeTemporaryDirectories, temporaryDirectory } from '../support/files
 import { between, golden } from '../support/golden.js';
 import { echo } from '../support/grpc.js';
 import { installLaterLines, installPlatforms } from '../support/node-lines.js';
+import { MariadbServer } from '../support/mariadb-server.js';
 import { PostgresServer } from '../support/postgres-server.js';
 import { RedisServer } from '../support/redis-server.js';
 import { serve, stopServers } from '../support/servers.js';
@@ -23,10 +24,20 @@ describe('platforms', function () {
     await Promise.all([installLaterLines(), installPlatforms()]);
     const redis = await RedisServer.start();
     const postgres = await PostgresServer.start();
+    const mysql2 = await MariadbServer.start();
     const rpc = await echo.serve();
-    servers.push({ stop: () => redis.remove() }, postgres, { stop: async () => rpc.stop() });
+    servers.push({ stop: () => redis.remove() }, postgres, mysql2, { stop: async () => rpc.stop() });
     const web = await serve((_, res) => res.end('ok'));
-    Object.assign(upstreams, { http: web, fetch: web, undici: web, ioredis: redis, pg: postgres, grpc: rpc });
+    Object.assign(upstreams, {
+      http: web,
+      fetch: web,
+      undici: web,
+      ioredis: redis,
+      redis,
+      mysql2,
+      pg: postgres,
+      grpc: rpc,
+    });
   });
 
   after(async () => {

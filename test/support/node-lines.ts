@@ -1,6 +1,6 @@
 import { execFile } from 'node:child_process';
 import { cp, rm } from 'node:fs/promises';
-import { existsSync } from 'node:fs';
+import { statSync } from 'node:fs';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { ROOT } from './child.js';
@@ -76,10 +76,15 @@ export async function installLines(): Promise<void> {
 
 async function install(folder: string): Promise<void> {
   const cwd = join(ROOT, folder);
-  if (existsSync(join(cwd, 'node_modules/.package-lock.json'))) return;
+  const isThere = changedAt(join(cwd, 'node_modules/.package-lock.json')) >= changedAt(join(cwd, 'package-lock.json'));
+  if (isThere) return;
   try {
     await promisify(execFile)('npm', ['ci', '--no-audit', '--no-fund', '--fetch-retries=5'], { cwd });
   } catch (error) {
     throw new Error(`Cannot install what these tests run on. Try: cd ${folder} && npm ci`, { cause: error });
   }
+}
+
+function changedAt(file: string): number {
+  return statSync(file, { throwIfNoEntry: false })?.mtimeMs ?? 0;
 }

@@ -86,6 +86,7 @@ export class Recorder {
   }
 }
 
+const OF_MYSQL = 'Node-MySQL-2';
 const HTTP2 = 'PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n';
 const FRAMES = ['DATA', 'HEADERS', '', 'RST_STREAM', '', '', '', 'GOAWAY'];
 
@@ -105,10 +106,14 @@ function framesOf(bytes: Buffer): string[] {
   return frames;
 }
 
+/** The number that a server of MySQL gives a prepared statement, where it is executed and where it is closed. */
+const STATEMENT_NUMBERS: readonly RegExp[] = [/(\x17)[^]{4}(?=\x00\x01\x00\x00\x00)/g, /(\x05\x00\x00\x00\x19)[^]{4}/g];
+
 /** What a client makes up anew each time. */
 function steady(bytes: string): string {
   if (bytes.startsWith('\x16\x03')) return 'a TLS handshake';
   if (bytes.startsWith(HTTP2)) return framesOf(Buffer.from(bytes.slice(HTTP2.length), 'latin1')).join('\n');
+  if (bytes.includes(OF_MYSQL)) return STATEMENT_NUMBERS.reduce((text, one) => text.replace(one, '$1…'), bytes);
   // Frames of a WebSocket are masked by chance.
   const text = bytes.replace(/(sec-websocket-key: )[^]*/i, '$1…').replace(/(-{4,}formdata-undici-)\d+/g, '$1…');
   return text.length > 4_000 ? `${text.slice(0, 4_000)}… (${text.length})` : text;

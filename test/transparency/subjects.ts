@@ -1,5 +1,6 @@
 import { CERTIFICATE, findDeadPort, start } from '../support/servers.js';
 import { echo } from '../support/grpc.js';
+import { MariadbServer } from '../support/mariadb-server.js';
 import { PostgresServer } from '../support/postgres-server.js';
 import { RedisServer } from '../support/redis-server.js';
 import type { Subject } from './compare.js';
@@ -29,6 +30,9 @@ export const CASES: readonly Case[] = (
     ['undici', ['undici'], 'undici 7'],
     ['ioredis', ['ioredis5'], 'ioredis 5'],
     ['ioredis', ['ioredis'], 'ioredis 6'],
+    ['node-redis', ['redis5'], 'node-redis 5'],
+    ['node-redis', ['redis'], 'node-redis 6'],
+    ['mysql2', ['mysql2', 'mysql2/promise'], 'mysql2'],
     ['pg', ['pg', 'pg-cursor', 'pg-query-stream'], 'pg'],
     ['grpc', ['@grpc/grpc-js'], 'grpc-js'],
   ] as const
@@ -80,9 +84,14 @@ async function build(family: string): Promise<Part> {
 }
 
 async function serverOf(family: string) {
-  if (family === 'ioredis') {
+  if (family === 'ioredis' || family === 'node-redis') {
     const redis = await RedisServer.start();
     return { port: redis.port, passesResets: false, addresses: {}, stop: () => redis.remove() };
+  }
+  if (family === 'mysql2') {
+    const mariadb = await MariadbServer.start();
+    const { port, user, database } = mariadb;
+    return { port, passesResets: false, addresses: { user, database }, stop: () => mariadb.stop() };
   }
   if (family === 'pg') {
     const postgres = await PostgresServer.start();

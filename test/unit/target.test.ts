@@ -66,6 +66,8 @@ describe('The table of systems', () => {
       'redis+sentinel://host:26379',
       'postgresql://host:5432',
       'postgresql://host:5432',
+      'mysql://host:3306',
+      'mysql://host:3306',
       'unix:/run/x.sock',
     ]);
   });
@@ -77,8 +79,9 @@ describe('The table of systems', () => {
   });
 
   it('has a preset for each system, and a package of OpenTelemetry for each client', () => {
-    expect(SYSTEMS.map(presetOf)).to.deep.equal(['httpApi', 'httpApi', 'cache', 'database']);
-    expect([...INSTRUMENTATION_SCOPES.keys()]).to.have.members(['http', 'undici', 'ioredis', 'pg', 'grpc']);
+    expect(SYSTEMS.map(presetOf)).to.deep.equal(['httpApi', 'httpApi', 'cache', 'database', 'database']);
+    const clients = ['http', 'undici', 'ioredis', 'node-redis', 'pg', 'mysql2', 'grpc'];
+    expect([...INSTRUMENTATION_SCOPES.keys()]).to.have.members(clients);
   });
 
   it('knows no scheme that every object has', () => expect(parseTarget('constructor://host')).to.equal(undefined));

@@ -1,6 +1,7 @@
 import { once } from 'node:events';
 import { join } from 'node:path';
 import { PRELOAD, spawnNode } from '../support/child.js';
+import { MariadbServer } from '../support/mariadb-server.js';
 import { PostgresServer } from '../support/postgres-server.js';
 import { RedisServer } from '../support/redis-server.js';
 import { serveNobody, serveProxy, serveSilence, serveWeb, type FarEnd } from './far-ends.js';
@@ -29,7 +30,7 @@ export type Verdict = 'failure, opens' | 'failure' | 'ignored' | 'success' | 'no
 /** One way of using one library, and the verdict on each thing that can happen to it; what is not there cannot. */
 export interface Way {
   readonly title: string;
-  readonly system: 'http' | 'redis' | 'postgresql';
+  readonly system: 'http' | 'redis' | 'postgresql' | 'mysql';
   readonly verdicts: Readonly<Partial<Record<Happening, Verdict>>>;
 }
 
@@ -90,7 +91,12 @@ function redis(title: string): Way {
   };
 }
 
-const POSTGRES = {
+function nodeRedis(title: string): Way {
+  // It sends no command again.
+  return { ...redis(title), verdicts: { ...redis(title).verdicts, stale: 'failure' } };
+}
+
+const DATABASE = {
   silent: 'failure, opens',
   timeout: 'failure, opens',
   cancel: 'ignored',
@@ -148,12 +154,20 @@ export const LIBRARIES: readonly Library[] = [
     ],
   },
   { file: 'redis', ways: [redis('ioredis 6'), redis('ioredis 5')] },
+  { file: 'node-redis', ways: [nodeRedis('node-redis 6'), nodeRedis('node-redis 5')] },
+  {
+    file: 'mysql2',
+    ways: [
+      { title: 'mysql2', system: 'mysql', verdicts: DATABASE },
+      { title: 'mysql2, Pool', system: 'mysql', verdicts: { ...DATABASE, stale: 'failure' } },
+    ],
+  },
   {
     file: 'pg',
     ways: [
-      { title: 'pg', system: 'postgresql', verdicts: POSTGRES },
+      { title: 'pg', system: 'postgresql', verdicts: DATABASE },
       // A session is lost with its connection: nobody could send its statement again.
-      { title: 'pg-pool', system: 'postgresql', verdicts: { ...POSTGRES, stale: 'failure' } },
+      { title: 'pg-pool', system: 'postgresql', verdicts: { ...DATABASE, stale: 'failure' } },
     ],
   },
 ];
@@ -196,21 +210,28 @@ interface Reports {
 // A text of 100 characters begins; a row of 100 bytes does.
 const HALF_A_REPLY = Buffer.from('$100\r\nhalf');
 const HALF_A_ROW = Buffer.from('D\0\0\0\x64\0\x01', 'latin1');
+const HALF_A_PACKET = Buffer.from('\x64\0\0\x01\x01', 'latin1');
 
 // From 100 ms on, a breaker takes it for a reason why an answer was not heard.
 const STOOD_MS = 80;
 
-/** The real servers behind what happens to calls of Redis and PostgreSQL, and a place where no connection can be made. */
+/** The real servers behind what happens to calls of Redis, PostgreSQL and MySQL, and a place where no connection can be made. */
 export class Backends {
   private constructor(
     readonly redis: RedisServer,
     readonly postgres: PostgresServer,
+    readonly mariadb: MariadbServer,
     /** One for each way. */
     private readonly nobody: readonly FarEnd[],
   ) {}
 
   static async start(): Promise<Backends> {
-    const started = [RedisServer.start(), PostgresServer.start(), serveNobody(WAYS.length)] as const;
+    const started = [
+      RedisServer.start(),
+      PostgresServer.start(),
+      MariadbServer.start(),
+      serveNobody(WAYS.length),
+    ] as const;
     return new Backends(...(await Promise.all(started)));
   }
 
@@ -219,7 +240,8 @@ export class Backends {
   }
 
   async stop(): Promise<void> {
-    await Promise.all([this.redis.remove(), this.postgres.stop(), ...this.nobody.map((farEnd) => farEnd.stop())]);
+    const servers = [this.redis.remove(), this.postgres.stop(), this.mariadb.stop()];
+    await Promise.all([...servers, ...this.nobody.map((farEnd) => farEnd.stop())]);
   }
 }
 
@@ -309,26 +331,34 @@ export class Trial {
     const { port } = happening === 'syn' ? this.backends.nobodyFor(way) : await this.#own(system, happening);
     const address = `127.0.0.1:${port}`;
     if (system === 'redis') return { port, breaker: `redis://${address}` };
-    if (system === 'postgresql') {
-      const { user, database } = this.backends.postgres;
+    if (system !== 'http') {
+      const { user, database } = system === 'mysql' ? this.backends.mariadb : this.backends.postgres;
       const options = { host: '127.0.0.1', port, user, database };
-      return { options, breaker: `postgresql://${address}/${database}` };
+      return { options, breaker: `${system}://${address}/${database}` };
     }
     const url = `${happening === 'tls' ? 'https' : 'http'}://${address}`;
     return { url, breaker: url };
   }
 
   async #own(system: Way['system'], happening: string): Promise<FarEnd> {
-    const { redis, postgres } = this.backends;
-    const farEnd = await (happening === 'tls'
-      ? serveSilence()
-      : system === 'http'
-        ? serveWeb(happening)
-        : system === 'redis'
-          ? serveProxy(redis.port, happening, HALF_A_REPLY)
-          : serveProxy(postgres.port, happening, HALF_A_ROW));
+    const farEnd = await this.#makeFarEnd(system, happening);
     this.#farEnds.push(farEnd);
     return farEnd;
+  }
+
+  #makeFarEnd(system: Way['system'], happening: string): Promise<FarEnd> {
+    const { redis, postgres, mariadb } = this.backends;
+    if (happening === 'tls') return serveSilence();
+    switch (system) {
+      case 'http':
+        return serveWeb(happening);
+      case 'redis':
+        return serveProxy(redis.port, happening, HALF_A_REPLY);
+      case 'postgresql':
+        return serveProxy(postgres.port, happening, HALF_A_ROW);
+      case 'mysql':
+        return serveProxy(mariadb.port, happening, HALF_A_PACKET);
+    }
   }
 }
 

@@ -60,6 +60,19 @@ const CLIENTS = {
     redis.on('error', () => {});
     return { name: `redis://${host}:${port}`, call: () => redis.ping() };
   },
+  redis: ({ createClient }, port) => {
+    // Without a queue for those that wait for a connection: it gives up at once.
+    const socket = { host, port, reconnectStrategy: () => 1 };
+    const redis = createClient({ socket, disableOfflineQueue: true });
+    redis.on('error', () => {});
+    const connected = redis.connect();
+    return { name: `redis://${host}:${port}`, call: async () => (await connected).ping() };
+  },
+  mysql2: ({ createPool }, port) => {
+    const { PGUSER: user, PGDATABASE: database } = process.env;
+    const pool = createPool({ host, port, user, database }).promise();
+    return { name: `mysql://${host}:${port}/${database}`, call: () => pool.query('SELECT 1') };
+  },
   pg: ({ Pool }, port) => {
     const pool = new Pool({ host, port, user: process.env.PGUSER, database: process.env.PGDATABASE });
     pool.on('error', () => {});

@@ -13,11 +13,14 @@ const OURS = /[/\\]dist[/\\](?:src|instrumentations)[/\\]/;
 const LOOP_WATCH = /[/\\]breaker[/\\]event-loop-stalls\.js/;
 // It comes with the first `fetch`, and with the preload at once.
 const KNOWN_GLOBALS = new Set([1, 2].map((generation) => Symbol.for(`undici.globalDispatcher.${generation}`)));
-// Ports and processes that are others each time.
-const CHANCE = new Set(['localPort', 'processID', 'processId', 'secretKey']);
+// Ports, processes and connections that are others each time; and what a server of MySQL wants a password mixed with.
+const CHANCE = new Set(['localPort', 'processID', 'processId', 'secretKey', 'connectionId']);
+const SALT = /^authPluginData\d$/;
 const OF_THE_NETWORK = new Set(['data', 'readable', 'session']);
 const TOLD_TO_PROCESS = new Set(['warning', 'unhandledRejection', 'rejectionHandled', 'multipleResolves']);
 const LONGEST_TEXT = 2_000;
+// The number that Redis gives a connection, in its answer to HELLO.
+const ID = /(\bid\r\n:)\d+/;
 // As servers of HTTP/2 send it.
 const DATE = /\w{3}, \d\d \w{3} \d{4} \d\d:\d\d:\d\d GMT/;
 
@@ -188,7 +191,8 @@ class Witness {
     if (value instanceof Error || Object.prototype.toString.call(value) === '[object DOMException]') {
       return this.#describeError(value, depth);
     }
-    if (value instanceof Uint8Array) return shortened(`bytes ${Buffer.from(value).toString('latin1')}`);
+    if (value instanceof Uint8Array)
+      return shortened(`bytes ${Buffer.from(value).toString('latin1').replace(ID, '$1#')}`);
     if (value instanceof EventEmitter) return this.#label(value);
     if (typeof value === 'function') return `function ${value.name}/${value.length}`;
     if (typeof value === 'string') return shortened(value.replace(DATE, 'a date'));
@@ -199,7 +203,9 @@ class Witness {
     const entries = Reflect.ownKeys(value).map((key) => [
       String(key),
       // Behind symbols there are times of the day.
-      typeof key === 'symbol' || CHANCE.has(key) ? 'something' : this.#describe(value[key], depth - 1),
+      typeof key === 'symbol' || CHANCE.has(key) || SALT.test(key)
+        ? 'something'
+        : this.#describe(value[key], depth - 1),
     ]);
     return { [value.constructor?.name ?? 'null']: Object.fromEntries(entries) };
   }

@@ -29,6 +29,8 @@ describe('classify', () => {
       hostile,
       Object.create(null),
       error({ name: 'ReplyError' }, 'LOADING Redis is loading'),
+      error({ code: 'ER_CON_COUNT_ERROR', errno: 1040, sqlState: '08004' }),
+      error({ code: 'PROTOCOL_CONNECTION_LOST' }),
       error({ name: 'error', code: '57P01', constructor: { name: 'DatabaseError' } }),
       // Exit codes of processes, and a good answer that could not be read, are no answers of a server in trouble.
       error({ status: 127 }),
@@ -37,6 +39,7 @@ describe('classify', () => {
     timeout: [
       new DOMException('x', 'TimeoutError'),
       error({ code: 'ECONNABORTED' }),
+      error({ code: 'PROTOCOL_SEQUENCE_TIMEOUT' }),
       error({ type: 'request-timeout', name: 'FetchError' }),
       new Error('x', { cause: error({ code: 'UND_ERR_HEADERS_TIMEOUT' }) }),
       new (class APIConnectionTimeoutError extends Error {})('x'),
@@ -53,12 +56,14 @@ describe('classify', () => {
       error({ code: 'EMFILE' }),
       new CircuitOpenError('elsewhere', 'open', 0, 'down', error({ code: 'ECONNREFUSED' })),
       error({ name: 'ReplyError' }, 'READONLY a replica'),
+      error({ code: 'ER_LOCK_DEADLOCK', errno: 1213 }),
     ],
     success: [
       error({ status: 400 }),
       error({ response: { statusCode: 404 } }),
       error({ status: 501 }),
       error({ name: 'ReplyError' }, 'WRONGTYPE Operation'),
+      error({ code: 'ER_DUP_ENTRY', errno: 1062 }),
       error({ code: '23505', constructor: { name: 'DatabaseError' } }),
     ],
   };

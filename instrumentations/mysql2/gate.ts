@@ -1,0 +1,257 @@
+import { deferRejection } from '../../src/breaker/pacing.js';
+import { CircuitOpenError } from '../../src/guard/guard.js';
+import type { Attachment } from '../attachment.js';
+import type { Entry } from '../client-call.js';
+import { harmless } from '../harmless.js';
+import { hiddenProperty } from '../hidden-property.js';
+import { noteAnswer } from '../restart-episodes.js';
+import {
+  beginSession,
+  carried,
+  isInTransaction,
+  pending,
+  refusedBegins,
+  refusedConnections,
+  takeCarried,
+  targetOf,
+  textOf,
+  type Command,
+  type Connection,
+} from './connection.js';
+import { ConnectionCall, StatementCall } from './mysql2-call.js';
+import { begins, cleansUp, mayBegin } from './statement.js';
+
+const MUST: Entry = { must: true };
+const MUST_AND_LONG: Entry = { must: true, longRunning: true };
+const LONG: Entry = { longRunning: true };
+
+/** What asks; everything else, such as QUIT and the reset of a connection, passes. */
+const STATEMENTS: ReadonlySet<string> = new Set(['Query', 'Prepare', 'Execute', 'Ping']);
+
+/** What becomes of the two commands of one `execute()`, which are one call. */
+interface Pair {
+  readonly call?: StatementCall | undefined;
+  readonly isRefused?: boolean;
+}
+
+/** On connections: that `execute()` runs, and what has come of its first command. */
+const executing = hiddenProperty<Pair | undefined>();
+const NOT_YET: Pair = {};
+
+/** The call that a command is, or ends. */
+const calls = hiddenProperty<StatementCall>();
+
+/** What a command that a connection is given comes to. */
+export type Answer =
+  /** It is not to be sent, and its caller hears why. */
+  | 'refused'
+  /** The same of the second command of a pair, whose caller hears by the first one. */
+  | 'dropped'
+  /** The connection is not to be made. */
+  | 'disconnected';
+
+/** Asks for a command that is about to be sent or queued. @returns nothing where it goes ahead */
+export const ask = harmless(
+  'Guarding a mysql2 command failed',
+  (attachment: Attachment, connection: Connection, command: Command): Answer | undefined => {
+    const { name } = command.constructor;
+    if (connection.config.isServer) return undefined;
+    if (name === 'ClientHandshake') return askForConnection(attachment, connection);
+    if (!STATEMENTS.has(name) || refusedConnections.get(connection)) return undefined;
+    const pair = executing.get(connection);
+    if (pair?.isRefused) return 'dropped';
+    if (pair !== undefined && pair !== NOT_YET) {
+      if (pair.call !== undefined) watch(pair.call, command, true);
+      return undefined;
+    }
+    const admission = askForStatement(attachment, connection, command);
+    if (admission instanceof CircuitOpenError) {
+      refuse(connection, command, admission);
+      if (pair !== undefined) executing.set(connection, { isRefused: true });
+      return 'refused';
+    }
+    if (pair !== undefined) executing.set(connection, { call: admission });
+    // The end of the first command of two is not the end of the call.
+    if (admission !== undefined) watch(admission, command, pair === undefined);
+    return undefined;
+  },
+);
+
+/** `execute()` is about to run. @returns for `executed` */
+export const beforeExecute = harmless('Guarding a mysql2 command failed', (connection: Connection) => {
+  const outer = executing.get(connection);
+  executing.set(connection, NOT_YET);
+  return outer;
+});
+
+/** It has run. */
+export const afterExecute = harmless(
+  'Guarding a mysql2 command failed',
+  (connection: Connection, outer?: Pair): void => {
+    const pair = executing.get(connection);
+    executing.set(connection, outer);
+    pair?.call?.sent();
+  },
+  (connection) => executing.set(connection, undefined),
+);
+
+function askForConnection(attachment: Attachment, connection: Connection): Answer | undefined {
+  beginSession(connection);
+  const call = new ConnectionCall(attachment, connection);
+  const rejection = call.enter(targetOf(connection));
+  if (rejection === undefined) {
+    if (!call.isOver) carried.set(connection, call);
+    return undefined;
+  }
+  refusedConnections.set(connection, true);
+  deferRejection(() => connection._handleFatalError(rejection));
+  return 'disconnected';
+}
+
+/** A connection that is not to be made is given up before it has begun. */
+export const disconnect = harmless('Rejecting a mysql2 connection failed', (connection: Connection): void => {
+  // What its end would tell to those who wait, they hear from us.
+  connection._closing = true;
+  connection.stream.destroy?.();
+});
+
+function askForStatement(
+  attachment: Attachment,
+  connection: Connection,
+  command: Command,
+): StatementCall | CircuitOpenError | undefined {
+  const call = new StatementCall(attachment, connection, command);
+  const given = takeCarried(connection);
+  if (given !== undefined && !given.isOver) {
+    call.begin();
+    call.takeOver(given);
+  } else {
+    const rejection = enter(call, attachment, connection, command);
+    if (rejection !== undefined) return rejection;
+  }
+  return call.isOver ? undefined : call;
+}
+
+/** Asks for one statement. What belongs to an open transaction, or ends one, is counted and never rejected. */
+function enter(
+  call: StatementCall,
+  attachment: Attachment,
+  connection: Connection,
+  command: Command,
+): CircuitOpenError | undefined {
+  const target = targetOf(connection);
+  // Without a callback its rows are read one by one: its length is up to whoever reads them.
+  const isStream = typeof command.onResult !== 'function';
+  const anyway = isStream ? MUST_AND_LONG : MUST;
+  if (isInTransaction(connection)) return call.enter(target, anyway);
+  const closed = attachment.isClosed(target);
+  if (!closed && mustPass(connection, command)) return call.enter(target, anyway);
+  const rejection = call.enter(target, isStream && closed ? LONG : undefined);
+  // The slow-call rule opens a circuit at the very moment of asking.
+  if (rejection !== undefined && closed && mustPass(connection, command)) return call.enter(target, anyway);
+  const refused = refusedBegins.get(connection);
+  if (refused === undefined) return rejection;
+  // What follows a rejected BEGIN before its caller knows is rejected as well: with a slot free again just then, it would
+  // run outside of any transaction, and for good.
+  call.forgo();
+  return rejection ?? refused;
+}
+
+function mustPass(connection: Connection, command: Command): boolean {
+  return cleansUp(textOf(command)) || pending(connection).some((other) => mayBegin(textOf(other)));
+}
+
+/** Takes over the callback of a command, by which errors come. `isWhole`: its end is the end of the call. */
+const watch = harmless(
+  'Watching a mysql2 command failed',
+  (call: StatementCall, command: Command, isWhole: boolean): void => {
+    if (isWhole) calls.set(command, call);
+    const { onResult } = command;
+    if (typeof onResult !== 'function') return;
+    command.onResult = function (this: unknown, ...args) {
+      if (args[0]) call.fail(args[0]);
+      return onResult.apply(this, args);
+    };
+  },
+  (call) => call.forgo(),
+);
+
+/** Fails a command the way mysql2 does when the server answers with an error. */
+function refuse(connection: Connection, command: Command, rejection: CircuitOpenError): void {
+  if (begins(textOf(command))) refusedBegins.set(connection, rejection);
+  deferRejection(() => {
+    delivered(connection, rejection);
+    if (typeof command.onResult === 'function') command.onResult(rejection);
+    else command.emit('error', rejection);
+    command.emit('end');
+  });
+}
+
+/** From here on its caller knows. */
+const delivered = harmless(
+  'Rejecting a mysql2 command failed',
+  (connection: Connection, rejection: CircuitOpenError) => {
+    if (refusedBegins.get(connection) === rejection) refusedBegins.set(connection, undefined);
+  },
+);
+
+const WATCHING_FAILED = 'Watching a mysql2 connection failed';
+
+/** A command has been given to its connection, and OpenTelemetry's span for it is there. */
+export const sent = harmless('Watching a mysql2 command failed', (command: Command) => calls.get(command)?.sent());
+
+/** A command tells of its end, or of an error that it has no callback for. */
+export const onCommandEvent = harmless(
+  'Watching a mysql2 command failed',
+  (command: Command & { readonly _connection?: Connection | null }, event: unknown, error: unknown) => {
+    const call = calls.get(command);
+    if (call === undefined || call.isOver) return;
+    if (event === 'error') return call.fail(error);
+    call.onAnswered();
+  },
+  (command) => calls.get(command)?.forgo(),
+);
+
+/** A connection has got through its handshake. */
+export const onHandshake = harmless(
+  WATCHING_FAILED,
+  (connection: Connection, attachment: Attachment) => {
+    if (!connection.authorized) return;
+    // That of a pool is told by its first statement.
+    if (!connection._pool) takeCarried(connection)?.succeed();
+    noteAnswer(connection);
+    attachment.signOfLife(targetOf(connection));
+  },
+  (connection) => takeCarried(connection)?.forgo(),
+);
+
+/** A connection could not be made, or is no more, and tells everything that waits for it. */
+export const onConnectionError = harmless(
+  WATCHING_FAILED,
+  (connection: Connection, error: unknown) => {
+    takeCarried(connection)?.fail(error);
+    // Those with a callback hear by it, and those without by nothing.
+    for (const command of pending(connection)) calls.get(command)?.fail(error);
+  },
+  forgoAll,
+);
+
+/** The application closes a connection: mysql2 says nothing more to what it has under way. */
+export const onClose = harmless(
+  WATCHING_FAILED,
+  (connection: Connection) => {
+    const call = takeCarried(connection);
+    if (connection.authorized) call?.forgo();
+    else call?.abandon();
+    for (const command of pending(connection)) calls.get(command)?.abandon();
+  },
+  forgoAll,
+);
+
+function forgoAll(connection: Connection): void {
+  takeCarried(connection)?.forgo();
+  for (const command of pending(connection)) calls.get(command)?.forgo();
+}
+
+/** A connection goes back to its pool: a call that no statement has taken over was for nothing. */
+export const onRelease = harmless(WATCHING_FAILED, (connection: Connection) => takeCarried(connection)?.forgo());

@@ -1,0 +1,57 @@
+import { withoutStack } from '../../src/breaker/errors.js';
+import type { CircuitOpenError } from '../../src/guard/guard.js';
+import type { Attachment } from '../attachment.js';
+import type { Client, CommandsQueue, QueuedCommand } from './client.js';
+import { connectionOf } from './connection.js';
+import { calls } from './node-redis-call.js';
+
+/**
+ * Whether a command of a client without a connection may wait for one, whatever the circuit says: the client would still
+ * answer it by itself. That ends when a command that was as patient has waited in vain; a rule may end it earlier.
+ *
+ * @param patienceMs for how long the command may wait; `undefined` for ever
+ */
+export function mayWait(attachment: Attachment, client: Client, patienceMs: number | undefined): boolean {
+  if (client.options?.disableOfflineQueue === true) return false;
+  const { target, gaveUpAfterMs } = connectionOf(client);
+  return gaveUpAfterMs < (patienceMs || Infinity) && attachment.letsWait(target);
+}
+
+/**
+ * What a command of a client without a connection is rejected with. A client that has given up has an error of its own for
+ * that, which its callers know; ours is the cause of it.
+ */
+export function errorFor(client: Client, rejection: CircuitOpenError): Error {
+  const { gaveUpWith, isReady } = connectionOf(client);
+  if (gaveUpWith === undefined || isReady) return rejection;
+  const TimeoutError = gaveUpWith.constructor as new (message: string, options: ErrorOptions) => Error;
+  return withoutStack(() => new TimeoutError(rejection.message, { cause: rejection }));
+}
+
+/** The circuit is open and no connection could be made: whoever waits for one in vain gets the reason now. */
+export function rejectWaiting(attachment: Attachment, client: Client, rejection: CircuitOpenError): void {
+  const { target, gaveUpAfterMs } = connectionOf(client);
+  if (gaveUpAfterMs === 0 && attachment.letsWait(target)) return;
+  const queue = client._getQueue();
+  // Version 5 cannot take commands out: they would be sent later, after their callers were told that they were not.
+  if (!canGiveBack(queue)) return;
+  // Made before any command is taken out: one that is out must end, or go back. One for all of them.
+  const error = errorFor(client, rejection);
+  const waitsInVain = (command: QueuedCommand) => {
+    const call = calls.get(command);
+    return call !== undefined && !call.staysQueued && !mayWait(attachment, client, call.patienceMs);
+  };
+  const all = queue.extractAllCommands();
+  let rejected: readonly QueuedCommand[] = [];
+  try {
+    rejected = all.filter(waitsInVain);
+  } finally {
+    queue.prependCommandsToWrite(all.filter((command) => !rejected.includes(command)));
+  }
+  for (const command of rejected) calls.get(command)?.refuse(rejection);
+  queue.rejectCommands(rejected, error);
+}
+
+function canGiveBack(queue: CommandsQueue): queue is Required<CommandsQueue> {
+  return 'extractAllCommands' in queue && 'rejectCommands' in queue && 'prependCommandsToWrite' in queue;
+}
