@@ -1,3 +1,4 @@
+// A server that restarts resets its idle connections one by one: tells those resets from new failures.
 import { hiddenProperty } from './hidden-property.js';
 
 // Captured at load: the fake timers of an application's tests must not stretch an episode.

@@ -1,4 +1,4 @@
-// Writes what documents say of options, presets, events, patches and the command, from where it is decided, and docs/api.md.
+// Writes what documents say of options, presets, events, patches, files and the command, from where it is decided, and docs/api.md.
 // Run it by `npm run reference`; a test compares.
 import { execFileSync } from 'node:child_process';
 import { readFileSync, writeFileSync } from 'node:fs';
@@ -10,6 +10,7 @@ import { presets } from '../src/breaker/presets.js';
 import { formatDuration } from '../src/rules/explain.js';
 import { renderApiReference } from './api-reference.js';
 import { eventAttributes } from './event-attributes.js';
+import { renderFilesIndex } from './files-index.js';
 import { patchedMethods } from './patched-methods.js';
 
 const ROOT = join(__dirname, '..');
@@ -22,9 +23,10 @@ const PARTS: Readonly<Record<string, () => string | Promise<string>>> = {
   command: commandHelp,
   events: eventsTable,
   patches: patchesTable,
+  files: renderFilesIndex,
 };
 
-const DOCUMENTS = ['docs/configuration.md', 'docs/implementation.md', 'docs/quick-reference.md'];
+const DOCUMENTS = ['docs/configuration.md', 'docs/files.md', 'docs/implementation.md', 'docs/quick-reference.md'];
 const API = 'docs/api.md';
 
 /** Every document that is written or completed from here, as it should be. */
@@ -110,7 +112,7 @@ function defaultOf(key: OptionKey): string {
   const value = resolveConfig()[key];
   if (value === undefined) return 'not set';
   if (OPTIONS[key].kind === 'duration') return formatDuration(Number(value));
-  return Array.isArray(value) ? value.join(', ') : String(value as unknown);
+  return Array.isArray(value) ? value.join(', ') : String(value);
 }
 
 function presetsTable(): string {

@@ -1,3 +1,4 @@
+// The breaker that a wrapper uses: one given to it, or one of the registry by name.
 import type { CircuitBreaker } from './breaker/circuit-breaker.js';
 import type { BreakerOptions } from './breaker/options.js';
 import { getRuntime } from './runtime.js';

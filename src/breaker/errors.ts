@@ -1,3 +1,4 @@
+// The errors that users meet: `CircuitOpenError`, `ConfigError`.
 import type { ConfigProblem } from './options.js';
 import type { CircuitState } from './state.js';
 import { formatSeconds } from './format.js';

@@ -1,3 +1,4 @@
+// Shares and times as people read them.
 /** A share, 0 to 1, as people read it. */
 export function formatPercent(share: number): string {
   return `${Number((share * 100).toFixed(1))} %`;

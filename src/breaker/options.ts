@@ -1,3 +1,4 @@
+// Every option of a breaker: its type, its bounds, its default and its meaning.
 import { checkRespondWith, type RespondWith } from './respond-with.js';
 
 /** A duration: milliseconds, or a number with a unit: `500ms`, `1.5s`, `2m`, `1h`. */

@@ -1,3 +1,4 @@
+// What the console answers as JSON: the shapes that the server and the page share.
 /**
  * What the console says, as JSON: the one description that its server, its page and `otel-breaker top` share.
  * It knows nothing of either end, so that the page takes nothing of the server with it.

@@ -1,3 +1,4 @@
+// Words of the page: spans, events, times.
 import type { CircuitState } from '../breaker/state.js';
 import { ATTRIBUTE, EVENT, isBreakerEvent, isTurningPoint } from '../telemetry/names.js';
 import type { FleetBreakerView, SpanEventView, SpanView, TraceView } from './api.js';

@@ -1,3 +1,4 @@
+// The orders of the list of breakers.
 import { callsPerSecond, notServed, type Row } from './live-store.js';
 
 /** What the list can be sorted by; each but the name begins with the largest. */

@@ -1,3 +1,4 @@
+// What `otel-breaker/middleware` exports.
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { CircuitBreaker } from '../breaker/circuit-breaker.js';
 import { Door, type DoorOptions } from './inbound.js';

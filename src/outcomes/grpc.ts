@@ -1,3 +1,4 @@
+// What a status of gRPC says of its target.
 import { withoutStack } from '../breaker/errors.js';
 import { read, readText } from '../breaker/values.js';
 import type { Verdict } from '../breaker/verdict.js';

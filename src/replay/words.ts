@@ -1,3 +1,4 @@
+// Numbers and times as the table and the page of a replay say them.
 import type { BreakerReport } from './report.js';
 
 /** Numbers, times and lengths of time as the table and the page of a replay say them. Imports types only: the page has it too. */

@@ -1,3 +1,4 @@
+// Finds, reads and checks the rules file.
 import { CONFIG_VARIABLE, variables } from '../environment.js';
 import { existsSync, readFileSync, statSync } from 'node:fs';
 import { dirname, join, relative, resolve, sep } from 'node:path';

@@ -1,3 +1,4 @@
+// A mistake in a configuration, and the place where it stands.
 import type { ConfigProblem } from '../breaker/options.js';
 
 export type Path = readonly (string | number)[];

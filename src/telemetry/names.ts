@@ -1,3 +1,4 @@
+// The name of every metric, event and attribute, each written once.
 /**
  * The name of every metric, event and attribute, each written once. Imports nothing, so that the console's page can take
  * its names from here as well.

@@ -35,7 +35,7 @@ const ELSEWHERE = ['docker', 'apt-get'];
 
 const quickReference = documents.find(({ path }) => path === 'docs/quick-reference.md')!;
 const endpoints = quickReference.tableOf('Endpoints').map(([path]) => path!.replace('{name}', '[^/]+'));
-const commands = [...quickReference.text.matchAll(/^ {2}(\w+) .*\S {2,}\S/gm)].map(([, name]) => name!);
+const commands = [...quickReference.text.matchAll(/^ {2}(\w+) [<[]/gm)].map(([, name]) => name!);
 
 /** What is wrong with one simple command of a document; `undefined` where nothing is. */
 function problemOf(document: Document, command: string): string | undefined {

@@ -1,3 +1,4 @@
+// The page: its parts, and what of it is shown.
 import { render } from 'preact';
 import { useEffect, useRef, useState } from 'preact/hooks';
 import { Announcer, Connection, Headline } from './banner.js';

@@ -1,3 +1,4 @@
+// Collects the numbers of cluster workers.
 import type { ChildProcess } from 'node:child_process';
 import type { Cluster, Worker } from 'node:cluster';
 import { subscribe, unsubscribe } from 'node:diagnostics_channel';
