@@ -4,7 +4,13 @@ const { globalRegistry } = require('otel-breaker');
 
 const [url, rate] = process.argv.slice(2);
 const seen = { ok: 0, failed: 0, rejected: 0, failedAt: [], states: [] };
-globalRegistry.onTransition(({ to }) => seen.states.push([Date.now(), to]));
+
+/** Its breaker is there from the first call on. */
+function follow() {
+  const [breaker] = globalRegistry;
+  if (breaker === undefined) setTimeout(follow, 50);
+  else breaker.onTransition(({ to }) => seen.states.push([Date.now(), to]));
+}
 
 function call() {
   const request = http.get(url, { agent: false, timeout: 2_000 }, (response) => {
@@ -23,6 +29,7 @@ function call() {
 }
 
 setTimeout(call, Math.random() * 1_000);
+follow();
 process.on('message', (message) => {
   if (message === 'report') process.send({ ...seen, cpu: process.cpuUsage() });
 });

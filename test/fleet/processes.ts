@@ -56,7 +56,8 @@ export async function runProcesses(count: number, withFleet: boolean): Promise<P
         },
       });
       children.push(child);
-      await once(child, 'message');
+      const [ready] = (await Promise.race([once(child, 'message'), once(child, 'exit')])) as [unknown];
+      if (ready !== 'ready') throw new Error(`A process ended with ${String(ready)}`);
     }
     // All have called, and know each other by a heartbeat.
     await wait(7_000);

@@ -304,4 +304,51 @@ describe('SpanEvents', () => {
     }
     expect(spans()).to.have.length(10);
   });
+
+  describe('of a fleet', () => {
+    const traceparent = `00-${'a'.repeat(32)}-${'b'.repeat(16)}-01`;
+    const fleetBreaker = () => {
+      const made = breakerWithClock({ failureThreshold: 1 });
+      const word = () => ({ failing: 12, against: 1, hosts: 50, trace: traceparent });
+      made.breaker.observer = new SpanEvents(new SpanCapture(), { spans: true, log: undefined }, word);
+      return made;
+    };
+
+    it('say who changed the circuit', () => {
+      const { spans } = startTracing();
+      const { breaker } = fleetBreaker();
+      failOn(startSpan('call'), breaker);
+      expect(eventsOf(spans()[0])[0]!.attributes).to.include({ 'circuit_breaker.by': 'self' });
+      expect(eventsOf(spans()[0])[0]!.attributes).not.to.have.any.keys('circuit_breaker.fleet.failing');
+    });
+
+    it('make no span of their own for what the fleet does, and lead to the call on another replica', () => {
+      const { spans } = startTracing();
+      const { breaker } = fleetBreaker();
+      breaker.openAdvised(10_000, 'the fleet opened it: 12 of 50 replicas saw it fail');
+      expect(spans()).to.deep.equal([]);
+      const rejected = startSpan('rejected');
+      breaker.tryAcquire(new NamedCall(rejected, 'GET'));
+      rejected.end();
+      expect(eventsOf(spans()[0])[0]!.attributes).to.include({
+        'circuit_breaker.reason': 'the fleet opened it: 12 of 50 replicas saw it fail',
+        'circuit_breaker.opened_by.trace_id': 'a'.repeat(32),
+        'circuit_breaker.opened_by.span_id': 'b'.repeat(16),
+      });
+    });
+
+    it('have the votes where a span records what the fleet does', () => {
+      const { spans } = startTracing();
+      const { breaker } = fleetBreaker();
+      const around = startSpan('around');
+      context.with(trace.setSpan(context.active(), around), () => breaker.openAdvised(10_000, 'the fleet opened it'));
+      around.end();
+      expect(eventsOf(spans()[0])[0]!.attributes).to.include({
+        'circuit_breaker.by': 'fleet',
+        'circuit_breaker.fleet.failing': 12,
+        'circuit_breaker.fleet.replicas': 50,
+        'circuit_breaker.fleet.against': 1,
+      });
+    });
+  });
 });
