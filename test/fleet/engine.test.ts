@@ -1,12 +1,13 @@
 import { expect } from 'chai';
-import Redis from 'ioredis';
+import Redis, { Cluster } from 'ioredis';
+import Redis5 from 'ioredis5';
 import { CircuitBreaker } from '../../src/breaker/circuit-breaker.js';
 import { CircuitOpenError } from '../../src/breaker/errors.js';
 import { CircuitBreakerRegistry } from '../../src/breaker/registry.js';
 import { Fleet } from '../../src/fleet/fleet.js';
 import { DEFAULTS, type FleetSettings } from '../../src/fleet/settings.js';
 import { captureDiag } from '../support/log.js';
-import { RedisServer } from '../support/redis-server.js';
+import { RedisCluster, RedisServer } from '../support/redis-server.js';
 
 const REFUSED = new Error('connect ECONNREFUSED');
 
@@ -121,6 +122,30 @@ describe('A fleet over Redis', () => {
     const all = await startFleet({ connect: () => new Redis(server.url, { lazyConnect: true }) });
     await die(all);
     await until('the third is open', () => all[2]!.breaker.state === 'open');
+  });
+
+  it('takes a client of ioredis 5', async () => {
+    const all = await startFleet({ connect: () => new Redis5(server.url, { lazyConnect: true }) });
+    await die(all);
+    await until('the third is open', () => all[2]!.breaker.state === 'open');
+  });
+
+  it('takes a cluster, where all of its keys are in one slot', async () => {
+    const cluster = await RedisCluster.start();
+    try {
+      const all = await startFleet({ connect: () => new Cluster(cluster.startupNodes, { lazyConnect: true }) });
+      await die(all);
+      const quiet = all[2]!;
+      await until('the third is open', () => quiet.breaker.state === 'open');
+      await until('one probes and all are closed', () => {
+        call(quiet);
+        return quiet.breaker.state === 'closed';
+      });
+      expect(quiet.fleet.numbers.failed).equal(0);
+    } finally {
+      for (const { fleet } of started.splice(0)) fleet.stop();
+      await cluster.remove();
+    }
   });
 
   it('keeps fleets of other namespaces apart', async () => {
