@@ -8,7 +8,7 @@ import { buildDashboard, readDashboard, renderDashboard } from '../../deploy/gra
 import { fail, openCircuit, succeed } from '../support/breakers.js';
 import { ROOT } from '../support/child.js';
 import { startService, type Service } from '../console/service.js';
-import { queries } from './queries.js';
+import { queries, queriesOfDocuments } from './queries.js';
 import { promtool, startPrometheus, type Prometheus } from './prometheus.js';
 
 const DEPLOY = join(ROOT, 'deploy');
@@ -155,6 +155,31 @@ describe('real Prometheus', function () {
       const resolved = prometheus!.alert('CircuitBreakerOpenTooLong', 'resolved');
       payments.reset();
       expect((await resolved).labels).to.include({ name: 'payments' });
+    } finally {
+      clearInterval(traffic);
+    }
+  });
+
+  it('has data for every query of the documents', async () => {
+    const asked = queriesOfDocuments();
+    expect(asked).to.have.length.greaterThan(12);
+    const shop = service.breaker('shop', { failureThreshold: 1_000_000, minimumCalls: 1_000_000 });
+    const held = service.breaker('held open');
+    held.forceOpen();
+    const tried = service.breaker('observed', { mode: 'observe' });
+    tried.forceOpen();
+    // Opens and closes by turns.
+    const flapping = service.breaker('flapping', { openDuration: 1, initialOpenDuration: 1, successThreshold: 1 });
+    const traffic = setInterval(() => {
+      succeed(shop);
+      fail(shop);
+      succeed(tried);
+      void held.call(() => {}).catch(() => {});
+      if (flapping.state === 'closed') openCircuit(flapping);
+      else succeed(flapping);
+    }, 20);
+    try {
+      for (const expr of asked) await hasData(expr);
     } finally {
       clearInterval(traffic);
     }

@@ -1,4 +1,5 @@
 import { buildDashboard } from '../../deploy/grafana/dashboard.js';
+import { findDocuments } from '../docs/documents.js';
 
 /** The dashboard's queries, with what Grafana puts in for its variables; short, so that a test has data for them. */
 export function queries(): string[] {
@@ -11,4 +12,11 @@ export function queries(): string[] {
         .replaceAll('[1h:1m]', '[15s:1s]')
         .replaceAll(/\$(job|instance|name)/g, '.+'),
     );
+}
+
+/** The queries of the documents, with windows so short that a test has data for them. */
+export function queriesOfDocuments(): string[] {
+  return findDocuments()
+    .flatMap(({ fences }) => fences.filter(({ role }) => role === 'promql'))
+    .map(({ content }) => content.replaceAll(/\[\d+[mhd]\]/g, '[15s]').replaceAll('[1d:1m]', '[15s:1s]'));
 }
