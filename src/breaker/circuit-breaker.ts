@@ -785,7 +785,9 @@ export class CircuitBreaker implements PermitIssuer {
     by: ChangedBy = 'self',
   ): void {
     const opening = this.#opening!;
-    opening.begin(now, openFor, reason, note, by === 'fleet');
+    // Who probes for the fleet has not found out more than the fleet knows.
+    const isAdvised = by === 'fleet' || (this.#state === HALF_OPEN && opening.isAdvised);
+    opening.begin(now, openFor, reason, note, isAdvised);
     this.#transition(OPEN, now, reason, cause === undefined ? opening.cause() : cause, context, by);
   }
 

@@ -477,6 +477,8 @@ export class Link implements Advisor<CircuitBreaker>, EngineListener {
       return;
     }
     if (member.stance !== 'accuses' || !breaker.isTripped) member.stance = 'obeys';
+    // It is over, and waits for a probe as ours does.
+    if (breaker.stateCode === OPEN && member.until <= now) return;
     breaker.openAdvised(Math.max(1, member.until - now), `the fleet opened it: ${votes}`);
   }
 
@@ -485,7 +487,9 @@ export class Link implements Advisor<CircuitBreaker>, EngineListener {
     const { breaker } = member;
     if (breaker.isPanic?.(now) === true) return;
     const evidence = breaker.evidence();
-    if (breaker.stateCode === OPEN && !breaker.isAdvised) return this.#accuseOpen(member, evidence, now);
+    // Open by a verdict that the engine has forgotten: what a probe has shown makes the next one.
+    const isAlone = !breaker.isAdvised || member.verdict === undefined;
+    if (breaker.stateCode === OPEN && isAlone) return this.#accuseOpen(member, evidence, now);
     if (breaker.stateCode !== CLOSED || evidence.streak === 0) return;
     // It stayed closed, by its objection or by hand, and now it fails here as well.
     if (member.verdict !== undefined && member.stance !== 'obeys' && now >= member.from) {
@@ -509,7 +513,7 @@ export class Link implements Advisor<CircuitBreaker>, EngineListener {
     // By hand.
     if (left === undefined) return;
     if (breaker.isTripped) this.#accuse(member, evidence, breaker.config.failureThreshold, 0, now);
-    else this.#accuse(member, evidence, Math.max(1, evidence.streak), Math.round(left), now);
+    else this.#accuse(member, evidence, Math.max(1, evidence.streak), breaker.isAdvised ? 0 : Math.round(left), now);
   }
 
   #accuse(member: Member, { troubleSince }: Evidence, streak: number, hold: number, now: number): void {
@@ -571,6 +575,8 @@ export class Link implements Advisor<CircuitBreaker>, EngineListener {
         member.askAt = now + (result.wait ?? UNUSED_MS);
         return;
       case 'none':
+        // The engine has forgotten it, and so must we, or it would come back.
+        this.#book.delete(member.breaker.name);
         return this.#isEnded(member, 'lost', now);
       default:
         member.askAt = now + ASK_AGAIN_MS;
@@ -634,7 +640,9 @@ export class Link implements Advisor<CircuitBreaker>, EngineListener {
 
   /** A call that was under way when the circuit opened has succeeded, and began after the trouble. */
   #isLateWitness({ breaker, since }: Member): boolean {
-    return breaker.evidence().lastSuccessStart > since;
+    const { lastSuccessStart, streak } = breaker.evidence();
+    // After a probe that failed, one that succeeded before it says nothing any more.
+    return lastSuccessStart > since && streak === 0;
   }
 
   #post(act: Act, done?: Posted['done']): void {

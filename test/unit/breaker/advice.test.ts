@@ -76,6 +76,16 @@ describe('the door of a breaker to a fleet', () => {
     expect(tripped.tryAcquire()).not.instanceOf(CircuitOpenError);
   });
 
+  it('closes what it has opened after probes that failed, too', () => {
+    const { breaker, clock } = made();
+    breaker.openAdvised(5_000, 'the fleet opened it');
+    clock.advance(5_000);
+    breaker.acquire().failure(new Error('down'));
+    expect(breaker).include({ state: 'open', isAdvised: true, isTripped: false });
+    breaker.closeAdvised('the fleet closed it');
+    expect(breaker.state).equal('closed');
+  });
+
   it('leaves alone what its target has asked for', () => {
     const { breaker } = made();
     breaker.acquire().failure(new Error('busy'), 8_000);

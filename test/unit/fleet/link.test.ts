@@ -117,6 +117,35 @@ describe('Link', () => {
     expect(fleet.server.messages.at(-1)!.is).equal('close');
   });
 
+  it('takes the word of a call that was under way when the circuit opened, and not that of a probe before one that failed', () => {
+    const fleet = new FleetUnderTest(4);
+    fleet.fail(0, 1, 3);
+    fleet.time.pass(1);
+    const underWay = settled(fleet.call(2));
+    fleet.time.pass(60);
+    fleet.fail(0, 1, 3);
+    fleet.time.pass(300);
+    expect(fleet.states()[2]).equal('open');
+    underWay.success();
+    fleet.time.pass(6_000);
+    expect(fleet.states()[2]).equal('closed');
+
+    const other = new FleetUnderTest(3, 'enforce', { successThreshold: 3 });
+    other.die();
+    other.time.pass(4_500);
+    const { breaker } = other.replicas[2]!;
+    other.call(2);
+    other.time.pass(100);
+    other.succeed(2);
+    other.time.pass(100);
+    other.call(2);
+    other.time.pass(300);
+    settled(other.call(2)).failure(REFUSED);
+    expect(breaker.isAdvised).equal(true);
+    other.time.pass(8_000);
+    expect(breaker.state).equal('open');
+  });
+
   it('opens all again by the failure of one probe', () => {
     const fleet = new FleetUnderTest(3);
     fleet.die();
