@@ -31,6 +31,7 @@ const ORDINARY: Entry = {};
 export abstract class ClientCall implements CallContext {
   /** The client span that another instrumentation made for the call, else the span that was active when it began. */
   span: Span | undefined = undefined;
+  target: Target | undefined = undefined;
   #permit: Permit = UNGUARDED;
 
   constructor(protected readonly attachment: Attachment) {}
@@ -64,6 +65,7 @@ export abstract class ClientCall implements CallContext {
   enter(target: Target, entry: Entry = ORDINARY): CircuitOpenError | undefined {
     const { attachment } = this;
     if (!attachment.isAttached) return undefined;
+    this.target = target;
     try {
       if (!entry.begun) this.span = attachment.callSpan();
       const admission = ask(attachment.guard, target, this, entry);
@@ -79,6 +81,7 @@ export abstract class ClientCall implements CallContext {
   enterAsProbe(target: Target): boolean {
     const { attachment } = this;
     if (!attachment.isAttached) return false;
+    this.target = target;
     try {
       this.span = attachment.callSpan();
       this.#permit = attachment.guard.probe(target, this);
@@ -186,6 +189,7 @@ export abstract class ClientCall implements CallContext {
   /** This is what the other call has become: it owns its permit from here on, and the other one ends without a word. */
   takeOver(other: ClientCall): void {
     this.#permit = other.#permit;
+    this.target ??= other.target;
     other.#permit = UNGUARDED;
     if (this.#permit !== UNGUARDED) this.#permit.context = this;
   }

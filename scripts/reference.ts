@@ -95,6 +95,10 @@ function allowed(spec: OptionSpec): string {
       return 'number from 1';
     case 'duration':
       return `duration from ${formatDuration(spec.min)}${spec.off ? ', or `off`' : ''}`;
+    case 'window':
+      return `duration from ${formatDuration(spec.min)}, or \`100 calls\``;
+    case 'quorum':
+      return 'whole number from 1, or `3 of 5`';
     case 'flag':
       return 'true, false';
     case 'choice':
@@ -111,8 +115,8 @@ function allowed(spec: OptionSpec): string {
 function defaultOf(key: OptionKey): string {
   const value = resolveConfig()[key];
   if (value === undefined) return 'not set';
-  if (OPTIONS[key].kind === 'duration') return formatDuration(Number(value));
-  return Array.isArray(value) ? value.join(', ') : String(value);
+  if (key === 'window' || OPTIONS[key].kind === 'duration') return formatDuration(Number(value));
+  return Array.isArray(value) ? value.join(', ') : String(value as unknown);
 }
 
 function presetsTable(): string {

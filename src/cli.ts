@@ -7,7 +7,7 @@ import { drawProblems } from './rules/code-frame.js';
 import { CONFIG_VARIABLE, readConfigPath, readMode } from './environment.js';
 import { findRulesFile, loadRulesFile, RULES_FILES } from './rules/load.js';
 import { oneOf } from './breaker/options.js';
-import { RuleSet, type RulesSection } from './rules/rule-set.js';
+import { RuleSet, withBases, type RulesSection } from './rules/rule-set.js';
 import { formatExplanation } from './rules/explain.js';
 import type { Endpoint } from './rules/match.js';
 import { parseTarget, SCHEMES, systemsWith, type Target } from './target.js';
@@ -81,9 +81,10 @@ function check(args: readonly string[]): void {
   const [file] = take(args, 0, 1);
   const path = rulesFile(file);
   if (path === undefined) throw new UsageError(`no rules file here: ${RULES_FILES.join(', ')}`);
-  const { origin, config } = loadRulesFile(path);
-  const count = config.rules?.length ?? 0;
-  print(`${origin}: ${count} rule${count === 1 ? '' : 's'}, no problems`);
+  for (const { origin, config } of withBases([loadRulesFile(path)])) {
+    const count = config.rules?.length ?? 0;
+    print(`${origin}: ${count} rule${count === 1 ? '' : 's'}, no problems`);
+  }
 }
 
 function explain(args: readonly string[]): void {

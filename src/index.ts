@@ -11,9 +11,11 @@ export type {
   Duration,
   Mode,
   PresetName,
+  FailedCall,
   FailureVerdict,
   WhenOpen,
 } from './breaker/options.js';
+export type { RespondWith } from './breaker/respond-with.js';
 export { presets, type Preset } from './breaker/presets.js';
 export { CircuitBreakerRegistry, globalRegistry, type HealthCheck, type StateCounts } from './breaker/registry.js';
 export type { CircuitState } from './breaker/state.js';

@@ -10,6 +10,7 @@ import type * as Server from './console/server.js';
 import type * as Fleets from './fleet/fleet.js';
 import type * as SharedAnswers from './console/shared-answer.js';
 import type * as ThreadConsoles from './console/thread-console.js';
+import { classification } from './breaker/classification.js';
 import { diagnostics } from './breaker/diagnostics.js';
 import { ConfigError } from './breaker/errors.js';
 import { globalRegistry, type CircuitBreakerRegistry } from './breaker/registry.js';
@@ -21,7 +22,7 @@ import { installOutcomes } from './outcomes/classify.js';
 import { checkedSection, LiveRules } from './rules/live-rules.js';
 import { Panic } from './guard/panic.js';
 import type { RulesConfig } from './rules/rule.js';
-import { RuleSet, type Explanation } from './rules/rule-set.js';
+import { RuleSet, withBases, type Explanation } from './rules/rule-set.js';
 import { describeHangingCalls } from './telemetry/hanging-calls.js';
 import { log } from './telemetry/log.js';
 import { StartLine } from './telemetry/start-line.js';
@@ -41,6 +42,7 @@ import {
   loadPrometheusPage,
 } from './telemetry/metrics/prometheus-page.js';
 import { GRACE_OF_WORKERS_MS, MetricsPublisher, type OwnExporter } from './telemetry/metrics/metrics-publisher.js';
+import { describeCall } from './telemetry/events/call-context.js';
 import { createLogEvents } from './telemetry/events/log-events.js';
 import { SpanCapture } from './telemetry/events/span-capture.js';
 import { SpanEvents } from './telemetry/events/span-events.js';
@@ -56,6 +58,7 @@ import {
 
 // Here, since every way into the package comes by: breakers made in code judge errors as the automatic ones do.
 installOutcomes();
+classification.describeCall = describeCall;
 // The core knows no logger, and neither does what it stands on.
 diagnostics.report = (message, error) => log.error(message, error);
 
@@ -321,7 +324,8 @@ export function createRuntime(registry: CircuitBreakerRegistry, environment: Env
     announce: (level) => {
       const { file } = rules;
       if (!publishes) startLine.place('metrics', 'metrics off');
-      const mode = environment.mode ?? file?.config.mode ?? 'enforce';
+      const mode =
+        environment.mode ?? (file && withBases([file]).find(({ config }) => config.mode)?.config.mode) ?? 'enforce';
       startLine.print({ mode, rules: file?.origin, underNext: environment.underNext, level });
     },
     get console() {
@@ -435,7 +439,7 @@ export function loadRules(runtime: Runtime): void {
  */
 export function getGuard(
   owner: string,
-  { mode, defaults, rules, maxBreakers, panicThreshold }: RulesConfig = {},
+  { mode, defaults, rules, presets, maxBreakers, panicThreshold }: RulesConfig = {},
 ): Guard {
   const runtime = getRuntime();
   loadRules(runtime);
@@ -444,7 +448,9 @@ export function getGuard(
     const allowed = 'Put it into the rules file, or give it to configure().';
     throw new ConfigError(owner, [{ path: 'panicThreshold', value: panicThreshold, consequence, allowed }]);
   }
-  const given = Object.entries({ mode, defaults, rules, maxBreakers }).filter(([, value]) => value !== undefined);
+  const given = Object.entries({ mode, defaults, rules, presets, maxBreakers }).filter(
+    ([, value]) => value !== undefined,
+  );
   if (given.length === 0) return runtime.guard;
   const own = checkedSection(owner, Object.fromEntries(given));
   const guard = new Guard(runtime.registry, new RuleSet());

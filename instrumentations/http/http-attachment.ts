@@ -58,7 +58,7 @@ export class HttpAttachment extends Attachment {
         }
         const call = new HttpCall(this, req);
         calls.set(req, call);
-        const target = (call.target = targetOf(req, options, port));
+        const target = targetOf(req, options, port);
         const rejection = call.enter(target);
         const config = rejection && this.responds(target, call);
         return config === undefined ? rejection : new AnswerSocket(openAnswer(rejection!, config, req.method));

@@ -2,7 +2,6 @@ import type http from 'node:http';
 import type { Duplex } from 'node:stream';
 import { isTimeout } from '../../src/outcomes/timeouts.js';
 import type { Verdict } from '../../src/breaker/verdict.js';
-import type { Target } from '../../src/target.js';
 import type { Attachment } from '../attachment.js';
 import { HttpClientCall } from '../http-client-call.js';
 import { isPartOfRestart, noteAnswer } from '../restart-episodes.js';
@@ -29,8 +28,6 @@ export interface AgentLike {
 /** One request and what has become of it so far. */
 export class HttpCall extends HttpClientCall {
   readonly #req: Request;
-  /** Where it goes, once that is known. */
-  target: Target | undefined;
   /** Our own process ended it, with this error. Made with a signal that was aborted before, a request is that from the start. */
   #destroyed: boolean;
   #destroyedBy: unknown;

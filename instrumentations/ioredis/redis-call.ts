@@ -20,14 +20,14 @@ export class RedisCall extends ClientCall {
   constructor(
     attachment: Attachment,
     readonly client: Client,
-    private readonly name: string,
+    readonly command: string,
     readonly blocking: boolean,
   ) {
     super(attachment);
   }
 
   override spanName(): string {
-    return this.name;
+    return this.command;
   }
 
   protected override verdictOf(error: unknown): Verdict {

@@ -59,9 +59,12 @@ export class StatementCall extends ClientCall {
 
   /** As OpenTelemetry's instrumentation names it: `pg.query:SELECT orders`. */
   override spanName(): string {
-    const verb = /^\s*(\w+)/.exec(String(textOf(this.statement)))?.[1]?.toUpperCase();
     const { database } = targetOf(this.client);
-    return ['pg.query', verb].filter(Boolean).join(':') + (database === undefined ? '' : ` ${database}`);
+    return ['pg.query', this.command].filter(Boolean).join(':') + (database === undefined ? '' : ` ${database}`);
+  }
+
+  get command(): string | undefined {
+    return /^\s*(\w+)/.exec(String(textOf(this.statement)))?.[1]?.toUpperCase();
   }
 
   onError(error: unknown): void {

@@ -72,7 +72,7 @@ export class UndiciCall extends HttpClientCall {
   constructor(
     attachment: Attachment,
     /** Where it goes; `undefined` where the dispatchers below are for another place, a proxy. */
-    readonly target: Target | undefined,
+    readonly sentTo: Target | undefined,
     readonly options: DispatchOptions,
     private readonly socketOf: (dispatcher: object) => object | undefined,
   ) {
@@ -103,7 +103,7 @@ export class UndiciCall extends HttpClientCall {
     this.#started = true;
     this.controller = controller;
     this.#socket = this.dispatcher && this.socketOf(this.dispatcher);
-    if (this.target?.scheme === 'https') this.showsLife(this.target);
+    if (this.sentTo?.scheme === 'https') this.showsLife(this.sentTo);
   }
 
   /** Whether it waits for a connection. */

@@ -310,7 +310,7 @@ function targetOf(
  * Whether what a dispatcher has been handed is still the call that one above has let through. A settled call that comes
  * again is a retry, made by something between the two, and another target a redirect.
  */
-function goesOn({ isOver, target: above }: UndiciCall, target: Target): boolean {
+function goesOn({ isOver, sentTo: above }: UndiciCall, target: Target): boolean {
   if (above === undefined) return true;
   if (isOver) return false;
   return (

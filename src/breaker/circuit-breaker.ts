@@ -10,7 +10,7 @@ import { noteOf, type FailureNote } from './failure-note.js';
 import { formatSeconds } from './format.js';
 import type { BreakerObserver, ChangedBy, DurationRecorder, Transition } from './observer.js';
 import { Opening, spreadHold, wholeMilliseconds } from './opening.js';
-import type { BreakerOptions } from './options.js';
+import type { BreakerOptions, Mode } from './options.js';
 import { NO_EVIDENCE, Patience, RATE_ONLY } from './patience.js';
 import {
   ANSWERED,
@@ -23,12 +23,14 @@ import {
   type PermitIssuer,
 } from './permit.js';
 import { Probes } from './probes.js';
+import { Recovery } from './recovery.js';
 import { fallBackLater, notAFunction, rejectLater, Run } from './run.js';
 import { SharedErrors } from './shared-errors.js';
 import { CLOSED, HALF_OPEN, OPEN, STATE_NAMES, type CircuitState, type StateCode } from './state.js';
 import { Tally, type BreakerStats } from './tally.js';
-import { TrackRecord } from './track-record.js';
+import { isSlow, TrackRecord } from './track-record.js';
 import type { Verdict } from './verdict.js';
+import { windowMs } from './window.js';
 
 /** Clocks and chance, so that tests can move them. */
 export interface BreakerSeams {
@@ -92,8 +94,9 @@ export class CircuitBreaker implements PermitIssuer {
   #opening: Opening | undefined;
   #calledAt = -Infinity;
   #sharedErrors: SharedErrors | undefined;
-  // While the circuit is half-open.
+  // While the circuit is half-open: first its probes, then, where `recoveryDuration` asks for it, the growing share of calls.
   #probes: Probes | undefined;
+  #recovery: Recovery | undefined;
   #ages: CallAges | undefined;
   /** @internal Whether the target has ever answered. */
   hasAnswered = false;
@@ -212,7 +215,7 @@ export class CircuitBreaker implements PermitIssuer {
   tryAcquire(context?: unknown, longRunning = false, flags = 0): Permit | CircuitOpenError {
     if (this.#config.mode === 'off') return UNGUARDED;
     if (this.#state !== CLOSED || this.#record.slowCalls !== undefined)
-      return this.#acquireWatched(context, longRunning, flags);
+      return this.acquireUnder(this.#config, context, longRunning, flags);
     this.tally.inFlight++;
     const startedAt = this.#timed ? this.#startTime(this.#seams.now(), longRunning) : NaN;
     return new Permit(this, this.#generation, startedAt, context, flags);
@@ -225,9 +228,9 @@ export class CircuitBreaker implements PermitIssuer {
    */
   tryProbe(context?: unknown): Permit | undefined {
     const now = this.#seams.now();
-    if (this.#state !== HALF_OPEN) return undefined;
+    if (this.#probes === undefined) return undefined;
     this.#countGoodAnswers(now, context);
-    if (this.#state !== HALF_OPEN || !this.#hasRoomForProbe(now)) return undefined;
+    if (this.#probes === undefined || !this.#hasRoomForProbe(now)) return undefined;
     const permit = this.#admit(now, this.#generation, context, false, 0);
     this.#startProbe(permit);
     return permit;
@@ -254,8 +257,8 @@ export class CircuitBreaker implements PermitIssuer {
    * @internal
    */
   acquireUnlessOpen(context?: unknown, longRunning = false, flags = 0): Permit | CircuitOpenError {
-    if (this.#config.mode === 'off' || this.#state === CLOSED) return this.tryAcquire(context, longRunning, flags);
-    return this.#reject(this.#seams.now(), context, longRunning);
+    if (this.#config.mode === 'off' || this.#isInUse) return this.tryAcquire(context, longRunning, flags);
+    return this.#reject(this.#seams.now(), context, longRunning, this.#config.mode);
   }
 
   /**
@@ -287,9 +290,9 @@ export class CircuitBreaker implements PermitIssuer {
    * @internal
    */
   closeBySignOfLife(): void {
-    if (this.#state === CLOSED) return;
+    if (this.#isInUse) return;
     if (!this.#opening!.isUnreachable) return void this.advisor?.onSignOfLife(this);
-    this.#transition(CLOSED, this.#seams.now(), 'a connection was made', undefined, undefined);
+    this.#comeBack(this.#seams.now(), 'a connection was made', undefined);
   }
 
   /** What it has counted and where it stands. Changes nothing. */
@@ -360,7 +363,7 @@ export class CircuitBreaker implements PermitIssuer {
    */
   closeAdvised(reason: string): void {
     const opening = this.#opening;
-    if (this.#state === CLOSED || opening!.isOnDemand) return;
+    if (this.#isInUse || opening!.isOnDemand) return;
     const now = this.#seams.now();
     if (this.#state === OPEN && !opening!.isAdvised) return opening!.moveEnd(now);
     this.#transition(CLOSED, now, reason, undefined, undefined, 'fleet');
@@ -443,7 +446,9 @@ export class CircuitBreaker implements PermitIssuer {
 
   /** @internal Whether there were calls within the window, rejected ones included, or are some now. */
   hadCalls(now: number): boolean {
-    return this.#record.hasCalls(now) || this.tally.inFlight > 0 || now - this.#calledAt < this.#config.window;
+    return (
+      this.#record.hasCalls(now) || this.tally.inFlight > 0 || now - this.#calledAt < windowMs(this.#config.window)
+    );
   }
 
   /**
@@ -468,12 +473,11 @@ export class CircuitBreaker implements PermitIssuer {
   settleAnswered(permit: Permit): void {
     this.hasAnswered = true;
     this.#ages?.answered();
-    const isProbe = this.#state === HALF_OPEN && this.#counts(permit);
-    if (!isProbe && this.#patience === undefined) return;
+    const probes = this.#counts(permit) ? this.#probes : undefined;
+    if (probes === undefined && this.#patience === undefined) return;
     const now = this.#seams.now();
     this.#patience?.answered(permit.startedAt, now);
-    if (!isProbe) return;
-    this.#probes!.answered(permit, now);
+    probes?.answered(permit, now);
   }
 
   /** @internal */
@@ -487,42 +491,49 @@ export class CircuitBreaker implements PermitIssuer {
     // The time to a good answer, never to the end of its body.
     if ((permit.flags & ANSWERED) === 0) this.#patience?.answered(permit.startedAt, now);
     if (!this.#counts(permit)) return;
-    if (this.#state === HALF_OPEN) {
-      this.#endProbe(permit, now);
-      return;
-    }
+    if (this.#probes !== undefined) return this.#endProbe(this.#probes, permit, now);
     this.#record.succeeded();
     this.#record.ended(permit, false, now);
     this.#tripIfOver(now, permit.context);
   }
 
-  #endProbe(permit: Permit, now: number): void {
+  #endProbe(probes: Probes, permit: Permit, now: number): void {
     // Its answer has counted already.
     if ((permit.flags & COUNTED) !== 0) return;
-    this.#probes!.end(permit);
-    if (this.#isSlowProbe(permit, now)) {
-      const reason = `a probe was slow, slow from ${formatSeconds(this.#config.slowCallDuration!)}`;
-      this.#opening!.isBySlowness = true;
-      this.#open(now, this.#nextOpenDuration(now), reason, undefined, undefined, permit.context);
-      return;
-    }
-    this.#record.succeeded();
-    this.#tellObserver((observer) => observer.onProbeSuccess?.(this));
-    this.#closeIfProven(now, permit.context);
+    probes.end(permit);
+    if (!this.#isSlowProbe(permit, now)) return this.#countProbe(probes, now, permit.context);
+    probes.bad++;
+    if (!probes.isHopeless(this.#config)) return;
+    const reason = `a probe was slow, slow from ${formatSeconds(permit.breaker.config.slowCallDuration!)}`;
+    this.#opening!.isBySlowness = true;
+    this.#open(now, this.#nextOpenDuration(now), reason, undefined, undefined, permit.context);
   }
 
   /** Whether a probe is as slow as the calls were for which the circuit is open. */
   #isSlowProbe(permit: Permit, now: number): boolean {
-    const { slowCallDuration } = this.#config;
-    return this.#opening!.isBySlowness && slowCallDuration !== undefined && now - permit.startedAt >= slowCallDuration;
+    return this.#opening!.isBySlowness && isSlow(permit, now);
   }
 
-  #closeIfProven(now: number, context: unknown): void {
-    const { successThreshold } = this.#config;
-    const { consecutiveSuccesses } = this.#record;
-    if (consecutiveSuccesses < successThreshold) return;
-    const reason = `${consecutiveSuccesses} successful probes in a row (threshold ${successThreshold})`;
-    this.#transition(CLOSED, now, reason, undefined, context);
+  /** A probe has succeeded. */
+  #countProbe(probes: Probes, now: number, context: unknown): void {
+    probes.good++;
+    this.#record.succeeded();
+    this.#tellObserver((observer) => observer.onProbeSuccess?.(this));
+    const reason = probes.whyProven(this.#config);
+    if (reason !== undefined) this.#comeBack(now, reason, context);
+  }
+
+  /** The target is back: the circuit closes, at once or by and by. */
+  #comeBack(now: number, reason: string, context: unknown): void {
+    const { recoveryDuration } = this.#config;
+    if (recoveryDuration === 0) return this.#transition(CLOSED, now, reason, undefined, context);
+    if (this.#state === OPEN) this.#transition(HALF_OPEN, now, reason, undefined, context);
+    this.#probes = undefined;
+    this.#recovery = new Recovery(now, recoveryDuration);
+    this.#record.begin();
+    // No change of state, and still something that happened to the circuit.
+    const told = `${reason}; the share of calls that are let through grows for ${formatSeconds(recoveryDuration)}`;
+    this.#tellOf(HALF_OPEN, HALF_OPEN, this.#seams.wallNow(), told, undefined, context, 0, 'self');
   }
 
   /** Counts the probes that were answered well a while ago and still go on: their verdict need not wait for their end. */
@@ -532,16 +543,14 @@ export class CircuitBreaker implements PermitIssuer {
       // Then its end says how slow it was.
       if (this.#isSlowProbe(permit, now)) continue;
       permit.flags |= COUNTED;
-      this.#record.succeeded();
-      this.#tellObserver((observer) => observer.onProbeSuccess?.(this));
-      this.#closeIfProven(now, context);
-      if (this.#state !== HALF_OPEN) return;
+      this.#countProbe(probes, now, context);
+      if (this.#probes !== probes) return;
     }
   }
 
   /** @internal */
   settleFailure(permit: Permit, cause: unknown, retryAfterMs?: number, rateOnly = false): void {
-    const verdict = judge(cause, this.#config, this.name);
+    const verdict = judge(cause, permit.breaker.config, this.name, permit.context);
     if (verdict === false) return this.settleSuccess(permit);
     const now = this.#seams.now();
     if (verdict === 'ignored') return this.settleIgnored(permit);
@@ -562,20 +571,25 @@ export class CircuitBreaker implements PermitIssuer {
     }
     const note = noteOf(cause);
     if (note?.status !== undefined) this.hasAnswered = true;
-    if (rateOnly && this.#state === HALF_OPEN) return this.#probes!.end(permit);
+    const probes = this.#probes;
+    if (rateOnly && probes !== undefined) return probes.end(permit);
     const isUnreached = (permit.flags & EVIDENCE) !== 0 || isUnreachable(cause);
     if (!rateOnly) this.#record.failed(isUnreached, permit.startedAt, now);
     this.#record.lastFailure = note;
     this.#tellObserver((observer) => observer.onFailure?.(this, permit.context));
-    if (this.#state === CLOSED) this.#record.ended(permit, true, now);
+    if (probes === undefined) this.#record.ended(permit, true, now);
     if (wait > 0) {
       const openFor = this.#spreadHold(wait);
       this.#openOnDemand().hold(now + openFor);
       const reason = `the target asked to wait ${formatSeconds(retryAfterMs!)}`;
       this.#open(now, openFor, reason, note, cause, permit.context);
-    } else if (this.#state === HALF_OPEN) {
+    } else if (probes !== undefined) {
+      probes.end(permit);
+      probes.bad++;
+      if (!probes.isHopeless(this.#config)) return;
       this.#opening!.isUnreachable = isUnreached;
-      this.#open(now, this.#nextOpenDuration(now), 'a probe failed', note, cause, permit.context);
+      const reason = probes.bad === 1 ? 'a probe failed' : `${probes.bad} probes failed`;
+      this.#open(now, this.#nextOpenDuration(now), reason, note, cause, permit.context);
     } else {
       this.#tripIfOver(now, permit.context, cause);
     }
@@ -583,7 +597,7 @@ export class CircuitBreaker implements PermitIssuer {
 
   /** @internal */
   settleTimeout(permit: Permit, cause: unknown, rateOnly = false): void {
-    const { countTimeouts, isFailure } = this.#config;
+    const { countTimeouts, isFailure } = permit.breaker.config;
     const now = this.#seams.now();
     const slowest = this.#patience?.slowest ?? -1;
     this.#patience?.waited(permit.startedAt, now);
@@ -598,7 +612,7 @@ export class CircuitBreaker implements PermitIssuer {
     this.tally.ignored++;
     this.#ended(permit);
     if (!this.#counts(permit)) return;
-    if (this.#state === HALF_OPEN) this.#probes!.end(permit);
+    if (this.#probes !== undefined) this.#probes.end(permit);
     else if (this.#record.slowCalls !== undefined) this.#endWithoutVerdict(permit);
   }
 
@@ -608,7 +622,7 @@ export class CircuitBreaker implements PermitIssuer {
     this.#ended(permit);
     this.#tellObserver((observer) => observer.onRejection(this, rejection, true, permit.context));
     if (!this.#counts(permit)) return;
-    if (this.#state === HALF_OPEN) this.#probes!.end(permit);
+    if (this.#probes !== undefined) this.#probes.end(permit);
     else this.#record.slowCalls?.ended(permit);
   }
 
@@ -621,7 +635,7 @@ export class CircuitBreaker implements PermitIssuer {
   settleAbandoned(permit: Permit, cause: unknown): void {
     if ((permit.flags & ANSWERED) !== 0) return this.settleSuccess(permit);
     const now = this.#seams.now();
-    const { abandonedAfter } = this.#config;
+    const { abandonedAfter } = permit.breaker.config;
     const abandonment =
       this.#patience === undefined || abandonedAfter === 'off'
         ? NO_EVIDENCE
@@ -633,7 +647,7 @@ export class CircuitBreaker implements PermitIssuer {
 
   /** Whether one more failure would open the circuit. */
   #wouldOpen(now: number): boolean {
-    return this.#state === HALF_OPEN || this.#record.isOneFailureAway(now, this.#config);
+    return this.#probes !== undefined || this.#record.isOneFailureAway(now, this.#config);
   }
 
   /** As `tryAcquire`, for a call of which nobody outside gets the permit. */
@@ -646,25 +660,60 @@ export class CircuitBreaker implements PermitIssuer {
     return Run.take(this, this.#generation, this.#timed ? this.#startTime(this.#seams.now(), false) : NaN);
   }
 
-  /** Acquires where more has to be looked at than one field. */
-  #acquireWatched(context: unknown, longRunning: boolean, flags: number): Permit | CircuitOpenError {
+  /**
+   * Acquires where more has to be looked at than one field.
+   *
+   * @internal
+   * @param config what decides for this call: that of the breaker, or of a rule for some calls only
+   */
+  acquireUnder(
+    config: BreakerConfig,
+    context: unknown,
+    longRunning: boolean,
+    flags: number,
+  ): Permit | CircuitOpenError {
     const now = this.#seams.now();
-    if (this.#state === CLOSED) this.#tripIfSlow(now, context);
+    if (this.#isInUse) this.#tripIfSlow(now, context);
     else if (this.#state === OPEN && now >= this.#opening!.until && this.#isAllowedToProbe(now)) {
       this.#transition(HALF_OPEN, now, `was open for ${formatSeconds(this.#opening!.length)}`, undefined, context);
-    } else if (this.#state === HALF_OPEN) this.#countGoodAnswers(now, context);
-    if (this.#state === CLOSED) {
+    } else if (this.#probes !== undefined) this.#countGoodAnswers(now, context);
+    if (this.#recovery?.isOver(now)) this.#transition(CLOSED, now, this.#recovery.summary, undefined, context);
+    if (this.#state === CLOSED || this.#recovery?.admits(now)) {
       const permit = this.#admit(now, this.#generation, context, longRunning, flags);
-      if (!longRunning) this.#record.slowCalls?.started(permit);
+      // What is slow later or earlier than the others is seen when it ends.
+      const isWatched = !longRunning && config.slowCallDuration === this.#config.slowCallDuration;
+      if (isWatched) this.#record.slowCalls?.started(permit);
+      if (this.#state !== CLOSED) this.#tellObserver((observer) => observer.onProbe?.(this, context));
       return permit;
     }
-    if (this.#state === HALF_OPEN && !longRunning && this.#hasRoomForProbe(now)) {
+    if (this.#probes !== undefined && !longRunning && this.#hasRoomForProbe(now)) {
       const permit = this.#admit(now, this.#generation, context, false, flags);
       this.#startProbe(permit);
       this.#tellObserver((observer) => observer.onProbe?.(this, context));
       return permit;
     }
-    return this.#reject(now, context, longRunning);
+    return this.#reject(now, context, longRunning, config.mode);
+  }
+
+  /** Whether calls go to the target as a matter of course, all or a share of them: not open, and not trying it by probes. */
+  get #isInUse(): boolean {
+    return this.#state === CLOSED || this.#recovery !== undefined;
+  }
+
+  /** @internal The share of calls that are let through just now; `undefined` where it is not growing. */
+  get admittedShare(): number | undefined {
+    return this.#recovery?.share(this.#seams.now());
+  }
+
+  /** @internal Of a half-open circuit: how many of its probes have succeeded. */
+  get goodProbes(): number {
+    return this.#probes?.good ?? 0;
+  }
+
+  /** @internal Some calls are judged by how slow they are, although others are not. */
+  watchSlowCalls(): void {
+    this.#record.watchSlowCalls();
+    this.#ages ??= new CallAges();
   }
 
   #isAllowedToProbe(now: number): boolean {
@@ -694,9 +743,9 @@ export class CircuitBreaker implements PermitIssuer {
     return now;
   }
 
-  #reject(now: number, context: unknown, longRunning: boolean): Permit | CircuitOpenError {
+  #reject(now: number, context: unknown, longRunning: boolean, mode: Mode): Permit | CircuitOpenError {
     const { tally } = this;
-    const enforced = this.#enforces(now);
+    const enforced = this.#enforces(now, mode);
     const open = this.#state === OPEN;
     this.#calledAt = now;
     if (enforced) tally[open ? 'rejectedOpen' : 'rejectedHalfOpen']++;
@@ -713,11 +762,11 @@ export class CircuitBreaker implements PermitIssuer {
   }
 
   #rejection(now: number): CircuitOpenError {
-    return this.#opening!.rejection(this.name, this.#state === OPEN, now, this.#config.openDuration);
+    return this.#opening!.rejection(this.name, this.#state === OPEN, now, this.#config.openDuration, this.#recovery);
   }
 
-  #enforces(now: number): boolean {
-    if (this.#config.mode !== 'enforce') return false;
+  #enforces(now: number, mode = this.#config.mode): boolean {
+    if (mode !== 'enforce') return false;
     return this.#opening!.isOnDemand || this.isPanic?.(now) !== true;
   }
 
@@ -800,7 +849,7 @@ export class CircuitBreaker implements PermitIssuer {
     by: ChangedBy = 'self',
   ): void {
     const from = this.#state;
-    if (from === CLOSED) this.#opening!.troubleBegins(now, this.#config.window);
+    if (from === CLOSED) this.#opening!.troubleBegins(now, this.#config);
     else if (to === CLOSED) this.#opening!.troubleEnds(now);
     const rate = this.#record.failureRate(now);
     this.#changedAt = this.#seams.wallNow();
@@ -840,6 +889,7 @@ export class CircuitBreaker implements PermitIssuer {
     this.#record.consecutiveSuccesses = 0;
     this.#record.slowCalls?.clear();
     this.#probes = state === HALF_OPEN ? new Probes() : undefined;
+    this.#recovery = undefined;
     if (state === OPEN) return;
     if (state === HALF_OPEN) {
       this.#opening!.isOnDemand = false;

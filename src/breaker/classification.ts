@@ -1,5 +1,6 @@
 import { diagnostics, reportOnce } from './diagnostics.js';
 import type { BreakerConfig } from './config.js';
+import type { FailedCall } from './options.js';
 import type { Verdict } from './verdict.js';
 
 /** What errors say, asked by breakers, which know no client and none of its codes. */
@@ -12,6 +13,8 @@ export interface Classification {
   askedWait: (error: unknown, config: BreakerConfig) => number | undefined;
   /** Whether the cause of a failure says that our own machine could not make the call: no word on the target. */
   isOwnTrouble: (cause: unknown) => boolean;
+  /** What is known of a call by what it was acquired with. */
+  describeCall: (context: unknown) => Omit<FailedCall, 'name'>;
   /** Whether the cause of a failure says that the target could not be reached: refused, no route, unknown name. */
   isUnreachable: (cause: unknown) => boolean;
 }
@@ -26,6 +29,7 @@ export const plainClassification: Classification = {
   hasGivenUp: (_, signal) => signal?.aborted === true,
   askedWait: () => undefined,
   isOwnTrouble: () => false,
+  describeCall: () => ({}),
   isUnreachable: () => false,
 };
 
@@ -71,10 +75,15 @@ export function isOwnTrouble(cause: unknown): boolean {
 }
 
 /** What `isFailure` of the options says of a failure; without it, whether our own machine could not make the call. Never throws. */
-export function judge(cause: unknown, { isFailure }: BreakerConfig, breaker: string): boolean | 'ignored' {
+export function judge(
+  cause: unknown,
+  { isFailure }: BreakerConfig,
+  breaker: string,
+  context: unknown,
+): boolean | 'ignored' {
   if (isFailure === undefined) return isOwnTrouble(cause) ? 'ignored' : true;
   try {
-    const verdict = isFailure(cause);
+    const verdict = isFailure(cause, { name: breaker, ...classification.describeCall(context) });
     return verdict === false || verdict === 'ignored' ? verdict : true;
   } catch (error) {
     diagnostics.report(`isFailure of circuit breaker "${breaker}" threw; the call counts as a failure`, error);

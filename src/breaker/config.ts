@@ -6,6 +6,7 @@ import {
   nearestKey,
   OPTIONS,
   parseDuration,
+  parseWindow,
   type BreakerConfig,
   type BreakerOptions,
   type ConfigProblem,
@@ -46,7 +47,8 @@ function completed(options: BreakerOptions): BreakerConfig {
   return Object.freeze({
     ...merged,
     preset: merged.preset,
-    window: milliseconds(merged.window),
+    window: parseWindow(merged.window)!,
+    recoveryDuration: milliseconds(merged.recoveryDuration),
     initialOpenDuration:
       merged.initialOpenDuration === undefined ? openDuration : milliseconds(merged.initialOpenDuration),
     openDuration,
@@ -120,13 +122,26 @@ function checkTogether(options: BreakerOptions): ConfigProblem[] {
       allowed: 'Use at least openDuration.',
     });
   }
+  const minimumCalls = options.minimumCalls ?? presets[options.preset ?? 'default'].minimumCalls;
+  const window = parseWindow(options.window);
+  if (typeof window === 'object' && minimumCalls > window.calls) {
+    problems.push({
+      path: 'minimumCalls',
+      value: minimumCalls,
+      consequence: `the window has ${window.calls} calls, and no rate would ever be looked at`,
+      allowed: 'Use at most the calls of the window.',
+    });
+  }
   const unanswered = checkAnswering(options);
   if (unanswered !== undefined) problems.push(unanswered);
   return problems;
 }
 
 /** Whether an answer is written for rejected calls that would get an error. */
-export function checkAnswering({ respondWith, whenOpen }: BreakerOptions): ConfigProblem | undefined {
+export function checkAnswering({
+  respondWith,
+  whenOpen,
+}: Pick<BreakerOptions, 'respondWith' | 'whenOpen'>): ConfigProblem | undefined {
   if (respondWith === undefined || whenOpen === undefined || whenOpen === 'respond') return undefined;
   const consequence = 'respondWith has the answer of a rejected call, which would never be given';
   return { path: 'whenOpen', value: whenOpen, consequence, allowed: 'Use "respond", or leave one of the two out.' };

@@ -56,7 +56,7 @@ function print(value: unknown): string {
 }
 
 /**
- * A call that was not made because the circuit is open, or half-open with all its probes under way.
+ * A call that was not made because the circuit is open, half-open with all its probes under way, or lets calls through by and by.
  *
  * It carries no stack: what rejected the call is the state of the target, not a line of code, and a stack would cost
  * several times the rejection itself.
@@ -69,7 +69,10 @@ export class CircuitOpenError extends Error {
   /** The breaker's name. */
   readonly breaker: string;
   readonly state: Exclude<CircuitState, 'closed'>;
-  /** Milliseconds until the next probe may go through; 0 where that depends on probes under way. */
+  /**
+   * Milliseconds until the next probe may go through; 0 where that depends on probes under way. In the time of `recoveryDuration`:
+   * until all calls are let through.
+   */
   readonly retryAfterMs: number;
 
   /** The code of the failure that opened the circuit, such as `ECONNREFUSED`, where it had one. */
@@ -90,7 +93,9 @@ export class CircuitOpenError extends Error {
     super(
       state === 'open'
         ? `Circuit "${breaker}" is open: ${reason}; next attempt in ${formatSeconds(retryAfterMs)}`
-        : `Circuit "${breaker}" is half-open and all its probes are under way`,
+        : retryAfterMs > 0
+          ? `Circuit "${breaker}" is half-open: ${reason}; all of them in ${formatSeconds(retryAfterMs)}`
+          : `Circuit "${breaker}" is half-open and all its probes are under way`,
       cause === undefined ? undefined : { cause },
     );
     this.breaker = breaker;

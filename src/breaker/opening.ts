@@ -1,6 +1,8 @@
 import type { BreakerConfig } from './config.js';
 import { CircuitOpenError, withoutStack } from './errors.js';
 import { errorOf, type FailureNote } from './failure-note.js';
+import type { Recovery } from './recovery.js';
+import { windowMs } from './window.js';
 
 // An opening lasts this share of the time for which the circuit has not been closed.
 const SHARE_OF_OUTAGE = 0.25;
@@ -60,8 +62,8 @@ export class Opening {
   }
 
   /** The circuit leaves the closed state. */
-  troubleBegins(now: number, window: number): void {
-    this.#troubleSince = now - this.#troubleBefore(now, window);
+  troubleBegins(now: number, { window }: BreakerConfig): void {
+    this.#troubleSince = now - this.#troubleBefore(now, windowMs(window));
   }
 
   /** The circuit is closed again. */
@@ -85,7 +87,7 @@ export class Opening {
    */
   nextDuration(now: number, isClosed: boolean, config: BreakerConfig, random: () => number): number {
     const { initialOpenDuration, openDuration, openBackoff, openJitter, maxOpenDuration, window } = config;
-    const trouble = isClosed ? this.#troubleBefore(now, window) : now - this.#troubleSince;
+    const trouble = isClosed ? this.#troubleBefore(now, windowMs(window)) : now - this.#troubleSince;
     // Whole milliseconds, as dates have them: whoever waits until `openUntil` must not come too early.
     const share = Math.max(initialOpenDuration, Math.ceil(trouble * SHARE_OF_OUTAGE));
     const backedOff =
@@ -125,11 +127,18 @@ export class Opening {
     return (this.#openerError ??= this.opener && errorOf(this.opener));
   }
 
-  /** What a call is told that is not made. */
-  rejection(breaker: string, isOpen: boolean, now: number, openDuration: number): CircuitOpenError {
-    const wait = isOpen ? wholeMilliseconds(this.#wait(now, openDuration)) : 0;
+  /** What a call is told that is not made. @param recovery where the probes of the half-open circuit have succeeded */
+  rejection(
+    breaker: string,
+    isOpen: boolean,
+    now: number,
+    openDuration: number,
+    recovery: Recovery | undefined,
+  ): CircuitOpenError {
+    const wait = wholeMilliseconds(isOpen ? this.#wait(now, openDuration) : (recovery?.left(now) ?? 0));
     const state = isOpen ? 'open' : 'half_open';
-    return withoutStack(() => new CircuitOpenError(breaker, state, wait, this.reason, this.cause(), this.opener?.code));
+    const reason = recovery?.describe(now) ?? this.reason;
+    return withoutStack(() => new CircuitOpenError(breaker, state, wait, reason, this.cause(), this.opener?.code));
   }
 
   /** Milliseconds until a probe may go. Opened by hand, nothing says when: the ordinary time is as good an advice as any. */

@@ -4,6 +4,11 @@ import { checkRespondWith, type RespondWith } from './respond-with.js';
 /** A duration: milliseconds, or a number with a unit: `500ms`, `1.5s`, `2m`, `1h`. */
 export type Duration = number | string;
 
+/** A number of calls, where rates are those of the last calls. */
+export interface CallCount {
+  readonly calls: number;
+}
+
 /** `enforce` rejects calls while the circuit is open; `observe` runs the whole machine and rejects nothing; `off` does nothing. */
 export type Mode = 'enforce' | 'observe' | 'off';
 
@@ -16,6 +21,23 @@ export type WhenOpen = 'throw' | 'respond' | 'wait';
 
 /** What one failed call says of its target: a failure (`true`), a success (`false`: the target did answer), or nothing. */
 export type FailureVerdict = boolean | 'ignored';
+
+/** A call that failed, as far as its client says what it was; breakers made in code know no more than their name. */
+export interface FailedCall {
+  /** The name of its breaker. */
+  readonly name: string;
+  /** What was called: `http`, `redis`, `postgresql`. */
+  readonly system?: string | undefined;
+  readonly host?: string | undefined;
+  readonly port?: number | undefined;
+  readonly database?: string | undefined;
+  /** Of an HTTP request, in capital letters. */
+  readonly method?: string | undefined;
+  /** Of an HTTP request or a gRPC method, as rules compare it: without query. */
+  readonly path?: string | undefined;
+  /** The name alone: `get` of Redis, `SELECT` of PostgreSQL. */
+  readonly command?: string | undefined;
+}
 
 /** The names of `presets`. */
 export type PresetName = 'default' | 'httpApi' | 'llmService' | 'database' | 'notifications' | 'cache';
@@ -36,8 +58,8 @@ export interface BreakerOptions {
   failureRateThreshold?: number | undefined;
   /** Number of calls within `window` from which on rates are looked at. Whole number of 1 or more; default 10. */
   minimumCalls?: number | undefined;
-  /** Rates are those of the calls within this time. Duration of 100 ms or more; default 30 s. */
-  window?: Duration | undefined;
+  /** Rates are those of the calls within this time, or of the last calls: `'100 calls'`. Duration of 100 ms or more; default 30 s. */
+  window?: Duration | CallCount | undefined;
   /** A call that takes this long is slow. Duration; not set: no call is slow. */
   slowCallDuration?: Duration | undefined;
   /** This share of slow calls within `window` opens the circuit. Above 0, at most 1; default 0.5; without effect unless `slowCallDuration` is set. */
@@ -64,10 +86,18 @@ export interface BreakerOptions {
   openJitter?: number | undefined;
   /** Number of probes that may run at the same time while half-open. Whole number of 1 or more; default 3. */
   halfOpenMaxCalls?: number | undefined;
-  /** Number of consecutive successful probes that closes the circuit. Whole number of 1 or more; default 2. */
-  successThreshold?: number | undefined;
+  /**
+   * Number of consecutive successful probes that closes the circuit; or `'3 of 5'`: so many of so many, and the circuit opens again
+   * once that can no longer be. Whole number of 1 or more; default 2.
+   */
+  successThreshold?: number | string | undefined;
   /** A probe without an answer gives its slot back after this time; its outcome still counts. Duration; default the larger of `openDuration` and 30 s. */
   halfOpenTimeout?: Duration | undefined;
+  /**
+   * Once the probes have succeeded, the share of calls that are let through grows for this time, from a tenth to all, before the
+   * circuit closes. `failureThreshold` and the rates hold for those calls. Duration; default 0 (off).
+   */
+  recoveryDuration?: Duration | undefined;
   /** Whether a call that timed out is a failure; otherwise it is ignored. Default true. */
   countTimeouts?: boolean | undefined;
   /**
@@ -93,7 +123,7 @@ export interface BreakerOptions {
    */
   fleet?: boolean | undefined;
   /** The verdict on a failed call's cause, in code only. Takes precedence over every built-in classification. */
-  isFailure?: ((cause: unknown) => FailureVerdict) | undefined;
+  isFailure?: ((cause: unknown, call: FailedCall) => FailureVerdict) | undefined;
 }
 
 /** A breaker's options, complete and checked; durations in milliseconds. Can be given as options again. */
@@ -103,7 +133,7 @@ export interface BreakerConfig {
   readonly failureThreshold: number;
   readonly failureRateThreshold: number;
   readonly minimumCalls: number;
-  readonly window: number;
+  readonly window: number | CallCount;
   readonly slowCallDuration?: number;
   readonly slowCallRateThreshold: number;
   readonly initialOpenDuration: number;
@@ -112,8 +142,9 @@ export interface BreakerConfig {
   readonly openBackoff: number;
   readonly openJitter: number;
   readonly halfOpenMaxCalls: number;
-  readonly successThreshold: number;
+  readonly successThreshold: number | string;
   readonly halfOpenTimeout: number;
+  readonly recoveryDuration: number;
   readonly countTimeouts: boolean;
   readonly abandonedAfter: number | 'off';
   readonly failureStatuses: readonly (number | string)[];
@@ -121,7 +152,7 @@ export interface BreakerConfig {
   readonly whenOpen?: WhenOpen;
   readonly respondWith?: RespondWith;
   readonly fleet?: boolean;
-  readonly isFailure?: (cause: unknown) => FailureVerdict;
+  readonly isFailure?: (cause: unknown, call: FailedCall) => FailureVerdict;
 }
 
 export type OptionKey = keyof BreakerOptions;
@@ -158,6 +189,8 @@ export type OptionSpec = { readonly describe: string } & (
   | { readonly kind: 'share'; readonly zero: string | undefined }
   | { readonly kind: 'factor'; readonly below: string }
   | { readonly kind: 'duration'; readonly min: number; readonly below: string; readonly off?: true }
+  | { readonly kind: 'window'; readonly min: number; readonly below: string }
+  | { readonly kind: 'quorum'; readonly below: string }
   | { readonly kind: 'flag' }
   | { readonly kind: 'choice'; readonly values: readonly string[]; readonly other: string }
   | { readonly kind: 'statuses' }
@@ -205,10 +238,10 @@ export const OPTIONS: Readonly<Record<OptionKey, OptionSpec>> = {
     describe: 'Number of calls within the window from which on rates are looked at.',
   },
   window: {
-    kind: 'duration',
+    kind: 'window',
     min: 100,
     below: 'calls would be forgotten before a rate can be seen',
-    describe: 'Rates are those of the calls within this time.',
+    describe: 'Rates are those of the calls within this time, or of the last calls: 100 calls.',
   },
   slowCallDuration: {
     kind: 'duration',
@@ -259,15 +292,23 @@ export const OPTIONS: Readonly<Record<OptionKey, OptionSpec>> = {
     describe: 'Number of probes that may run at the same time while the circuit is half-open.',
   },
   successThreshold: {
-    kind: 'count',
+    kind: 'quorum',
     below: 'the circuit would close before any probe has succeeded',
-    describe: 'Number of consecutive successful probes that closes the circuit.',
+    describe:
+      'Number of consecutive successful probes that closes the circuit; or 3 of 5: so many of so many, and it opens again once that can no longer be.',
   },
   halfOpenTimeout: {
     kind: 'duration',
     min: 1,
     below: 'every probe would lose its slot at once',
     describe: 'A probe without an answer gives its slot back after this time; its outcome still counts.',
+  },
+  recoveryDuration: {
+    kind: 'duration',
+    min: 0,
+    below: 'no time is shorter than none',
+    describe:
+      'Once the probes have succeeded, the share of calls that are let through grows for this time, from a tenth to all, before the circuit closes. 0 turns it off.',
   },
   countTimeouts: { kind: 'flag', describe: 'Whether a call that timed out is a failure; otherwise it is ignored.' },
   abandonedAfter: {
@@ -332,6 +373,32 @@ export function parseDuration(value: unknown): number | undefined {
   return match ? Number(match[1]) * UNITS[match[2]!]! : undefined;
 }
 
+/** A number of calls. No flags: it is also a pattern of the JSON schema. */
+export const CALLS_PATTERN = /^\s*([1-9]\d*) *calls?\s*$/;
+// Each takes a byte of its breaker.
+const MAX_CALLS = 10_000;
+
+/** The length of a window: milliseconds, or a number of calls; `undefined` where the value is neither. */
+export function parseWindow(value: unknown): number | CallCount | undefined {
+  const isCount = value !== null && typeof value === 'object';
+  const written = typeof value === 'string' ? CALLS_PATTERN.exec(value)?.[1] : undefined;
+  const calls = isCount ? (value as Partial<CallCount>).calls : written && Number(written);
+  if (calls === undefined) return isCount ? undefined : parseDuration(value);
+  return Number.isInteger(calls) && (calls as number) > 0 && (calls as number) <= MAX_CALLS
+    ? Object.freeze({ calls: calls as number })
+    : undefined;
+}
+
+/** So many of so many. No flags: it is also a pattern of the JSON schema. */
+export const QUORUM_PATTERN = /^\s*([1-9]\d*) +of +([1-9]\d*)\s*$/;
+
+/** How many probes must succeed, of how many; a number alone is of as many. `undefined` where the value is neither. */
+export function parseQuorum(value: unknown): { readonly needed: number; readonly of: number } | undefined {
+  if (typeof value === 'number') return { needed: value, of: value };
+  const [, needed, of] = (typeof value === 'string' && QUORUM_PATTERN.exec(value)) || [];
+  return of === undefined || Number(needed) > Number(of) ? undefined : { needed: Number(needed), of: Number(of) };
+}
+
 /** A status, a class of them, or an exception. No flags: it is also a pattern of the JSON schema. */
 export const STATUS_PATTERN = /^!?[1-5](\d\d|[xX]{2})$/;
 
@@ -378,6 +445,34 @@ export function checkOption(key: OptionKey, value: unknown): Omit<ConfigProblem,
       return {
         consequence: duration === undefined ? 'it is not a duration' : spec.below,
         allowed: `Use milliseconds, or a number with a unit like "500ms", "30s" or "2m", of ${spec.min} ms or more${spec.off ? ', or "off"' : ''}.`,
+      };
+    }
+    case 'window': {
+      const length = parseWindow(value);
+      if (length !== undefined && (typeof length === 'object' || length >= spec.min)) return undefined;
+      if (value !== null && (typeof value === 'object' || /call/.test(String(value)))) {
+        return {
+          consequence: 'it is no number of calls',
+          allowed: `Use a number from 1 to ${MAX_CALLS}: "100 calls".`,
+        };
+      }
+      return {
+        consequence: length === undefined ? 'it is not a duration' : spec.below,
+        allowed: `Use milliseconds, or a number with a unit like "500ms", "30s" or "2m", of ${spec.min} ms or more.`,
+      };
+    }
+    case 'quorum': {
+      const isCount = typeof value === 'number' && Number.isSafeInteger(value) && value >= 1;
+      if (isCount || (typeof value === 'string' && parseQuorum(value) !== undefined)) return undefined;
+      if (typeof value === 'string' && value.includes('of')) {
+        return {
+          consequence: 'no probes are so many of so many',
+          allowed: 'Use so many of as many or more: "3 of 5".',
+        };
+      }
+      return {
+        consequence: typeof value === 'number' && value < 1 ? spec.below : 'calls are counted in whole numbers',
+        allowed: 'Use a whole number of 1 or more.',
       };
     }
     case 'flag':

@@ -21,6 +21,7 @@ const base = {
   slowCallRateThreshold: 0.5,
   openBackoff: 1,
   openJitter: 0,
+  recoveryDuration: 0,
   abandonedAfter: 1 * SECOND,
   // RFC 9110: 501 and 505 say that the request was not one the server can serve, not that the server is in trouble.
   failureStatuses: ['5xx', '!501', '!505'],

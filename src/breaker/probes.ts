@@ -1,4 +1,5 @@
 import type { BreakerConfig } from './config.js';
+import { parseQuorum } from './options.js';
 import { ANSWERED, type Permit } from './permit.js';
 
 // A probe that was answered well counts as good once its answer has gone on for so long.
@@ -9,6 +10,9 @@ export class Probes {
   readonly #waiting: Permit[] = [];
   readonly #answered: Permit[] = [];
   readonly #answeredAt: number[] = [];
+  /** Those that succeeded, and those that failed. */
+  good = 0;
+  bad = 0;
 
   /** Whether one waits for its answer, or for the end of it. */
   get isWaiting(): boolean {
@@ -45,6 +49,21 @@ export class Probes {
     if (at === -1) return;
     this.#answered.splice(at, 1);
     this.#answeredAt.splice(at, 1);
+  }
+
+  /** Why the circuit closes, with the numbers; `undefined` where more probes have to succeed. */
+  whyProven({ successThreshold }: BreakerConfig): string | undefined {
+    const { needed, of } = parseQuorum(successThreshold)!;
+    if (this.good < needed) return undefined;
+    return needed === of
+      ? `${this.good} successful probes in a row (threshold ${needed})`
+      : `${this.good} of ${this.good + this.bad} probes succeeded (threshold ${needed} of ${of})`;
+  }
+
+  /** Whether so many have failed that the others cannot prove anything. */
+  isHopeless({ successThreshold }: BreakerConfig): boolean {
+    const { needed, of } = parseQuorum(successThreshold)!;
+    return this.bad > of - needed;
   }
 
   /** The next probe whose good answer has gone on for a while: its verdict need not wait for its end. */

@@ -1,5 +1,6 @@
+import { Announcements } from './announcements.js';
 import { CircuitBreaker } from './circuit-breaker.js';
-import type { BreakerObserver } from './observer.js';
+import type { BreakerObserver, Transition } from './observer.js';
 import type { BreakerOptions } from './options.js';
 import type { CircuitState } from './state.js';
 import type { BreakerStats } from './tally.js';
@@ -35,6 +36,9 @@ export interface RegistryObserver extends BreakerObserver<CircuitBreaker> {
 export class CircuitBreakerRegistry implements Iterable<CircuitBreaker> {
   readonly #breakers = new Map<string, CircuitBreaker>();
   #observer: RegistryObserver | undefined;
+  // From the first listener on.
+  #announcements: Announcements | undefined;
+  readonly #unheard = new WeakMap<CircuitBreaker, () => void>();
   /** @internal Grows with every breaker that leaves, so that whoever keeps references knows when to look again. */
   removals = 0;
 
@@ -84,6 +88,7 @@ export class CircuitBreakerRegistry implements Iterable<CircuitBreaker> {
     if (breaker === undefined) return false;
     this.#breakers.delete(name);
     this.removals++;
+    this.#unheard.get(breaker)?.();
     breaker.observer = undefined;
     this.#observer?.onRemoved(breaker);
     return true;
@@ -136,6 +141,20 @@ export class CircuitBreakerRegistry implements Iterable<CircuitBreaker> {
     return { healthy, total: this.size, ...this.stateCounts() };
   }
 
+  /**
+   * Calls the listener after each change of state of any breaker in here, present and to come, as `CircuitBreaker.onTransition`
+   * does.
+   *
+   * @returns a function that ends it
+   */
+  onTransition(listener: (transition: Transition) => void): () => void {
+    if (this.#announcements === undefined) {
+      this.#announcements = new Announcements();
+      for (const breaker of this) this.#hear(breaker);
+    }
+    return this.#announcements.add(listener);
+  }
+
   [Symbol.iterator](): IterableIterator<CircuitBreaker> {
     return this.#breakers.values();
   }
@@ -155,7 +174,16 @@ export class CircuitBreakerRegistry implements Iterable<CircuitBreaker> {
     this.#breakers.set(breaker.name, breaker);
     breaker.observer = this.#observer;
     this.#observer?.onAdded(breaker);
+    this.#hear(breaker);
     return breaker;
+  }
+
+  #hear(breaker: CircuitBreaker): void {
+    const announcements = this.#announcements;
+    if (announcements === undefined) return;
+    const onTransition = (transition: Transition) =>
+      announcements.announce({ transition, context: undefined }, () => {});
+    this.#unheard.set(breaker, breaker.onTransition(onTransition));
   }
 }
 

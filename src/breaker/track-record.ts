@@ -2,9 +2,11 @@ import type { Evidence } from './advice.js';
 import type { BreakerConfig } from './config.js';
 import type { FailureNote } from './failure-note.js';
 import { formatPercent, formatSeconds } from './format.js';
+import type { CallCount } from './options.js';
 import type { Permit } from './permit.js';
 import { SlowCallWatch } from './slow-call-watch.js';
-import { SlidingWindow } from './window.js';
+import { resized, windowOf } from './count-window.js';
+import type { CallWindow } from './window.js';
 
 /**
  * How a target has done of late: what happened in a row, the calls of the window, and those in flight that are slow by
@@ -22,16 +24,16 @@ export class TrackRecord {
   #troubleSince = -Infinity;
   /** Calls in flight, where slow ones count. */
   slowCalls: SlowCallWatch | undefined;
-  #window: SlidingWindow;
+  #window: CallWindow;
 
   constructor({ window, slowCallDuration }: BreakerConfig, now: number) {
-    this.#window = new SlidingWindow(window, now);
+    this.#window = windowOf(window, now);
     this.#watchSlowCalls(slowCallDuration);
   }
 
   /** Takes new options and keeps what it knows. */
   reconfigure({ window, slowCallDuration }: BreakerConfig, previous: BreakerConfig, now: number): void {
-    if (window !== previous.window) this.#window = this.#window.resized(window, now);
+    if (window !== previous.window) this.#window = resized(this.#window, window, now);
     if (slowCallDuration !== previous.slowCallDuration) this.#watchSlowCalls(slowCallDuration);
   }
 
@@ -64,7 +66,7 @@ export class TrackRecord {
   ended(call: Permit, failed: boolean, now: number): void {
     const { slowCalls } = this;
     slowCalls?.ended(call);
-    this.#window.record(now, failed, slowCalls !== undefined && now - call.startedAt >= slowCalls.slowCallDuration);
+    this.#window.record(now, failed, slowCalls !== undefined && isSlow(call, now));
   }
 
   /**
@@ -77,9 +79,9 @@ export class TrackRecord {
     const { slowCalls } = this;
     if (slowCalls === undefined) return false;
     slowCalls.ended(call);
-    const isSlow = now - call.startedAt >= slowCalls.slowCallDuration;
-    if (isSlow) this.#window.recordSlowWithoutVerdict(now);
-    return isSlow;
+    const wasSlow = isSlow(call, now);
+    if (wasSlow) this.#window.recordSlowWithoutVerdict(now);
+    return wasSlow;
   }
 
   /** Whether failures reach a limit, and the reason with its numbers. Asked right after a call has ended. */
@@ -99,7 +101,9 @@ export class TrackRecord {
     const { calls, slow } = this.#slowAmongCalls(now);
     if (calls < minimumCalls || slow < calls * slowCallRateThreshold) return undefined;
     const rate = describeRate(slow / calls, calls, window, slowCallRateThreshold);
-    return `slow-call rate ${rate}, slow from ${formatSeconds(this.slowCalls.slowCallDuration)}`;
+    const { slowCallDuration } = this.slowCalls;
+    const from = slowCallDuration === Infinity ? '' : `, slow from ${formatSeconds(slowCallDuration)}`;
+    return `slow-call rate ${rate}${from}`;
   }
 
   /** What it shows of the target to others that call it. */
@@ -145,6 +149,11 @@ export class TrackRecord {
     return calls === 0 ? 0 : slow / calls;
   }
 
+  /** A call of the circuit is judged by how slow it is, although others are not. */
+  watchSlowCalls(): void {
+    this.slowCalls ??= new SlowCallWatch(Infinity);
+  }
+
   #slowAmongCalls(now: number): { calls: number; slow: number } {
     this.#window.rotate(now);
     const { calls, slow, slowWithoutVerdict } = this.#window;
@@ -157,6 +166,12 @@ export class TrackRecord {
   }
 }
 
-function describeRate(rate: number, calls: number, window: number, threshold: number): string {
-  return `${formatPercent(rate)} of ${calls} calls in ${formatSeconds(window)} (threshold ${formatPercent(threshold)})`;
+/** Whether a call is slow by now. NaN, of one that is slow by design, is never. */
+export function isSlow({ startedAt, breaker }: Permit, now: number): boolean {
+  return now - startedAt >= (breaker.config.slowCallDuration ?? Infinity);
+}
+
+function describeRate(rate: number, calls: number, window: number | CallCount, threshold: number): string {
+  const which = typeof window === 'number' ? `${calls} calls in ${formatSeconds(window)}` : `the last ${calls} calls`;
+  return `${formatPercent(rate)} of ${which} (threshold ${formatPercent(threshold)})`;
 }

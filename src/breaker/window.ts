@@ -1,5 +1,39 @@
+import type { CallCount } from './options.js';
+
 const BUCKETS = 10;
 const FIELDS = 4;
+
+/** Calls, failures and slow calls of late. */
+export interface CallWindow {
+  /** Calls with a verdict. */
+  readonly calls: number;
+  readonly failures: number;
+  readonly slow: number;
+  /** Calls without a verdict that were slow: they count for the rate of slow calls only. */
+  readonly slowWithoutVerdict: number;
+  record(now: number, failed: boolean, slow: boolean): void;
+  /** A slow call ended without a verdict: its caller gave it up. */
+  recordSlowWithoutVerdict(now: number): void;
+  /** Forgets what is older than the window. */
+  rotate(now: number): void;
+  clear(): void;
+}
+
+/** Some calls of a window: as many as ended at about the same time. */
+export interface Counts {
+  readonly calls: number;
+  readonly failures: number;
+  readonly slow: number;
+  readonly slowWithoutVerdict: number;
+}
+
+// What has to do with time, and not with rates, goes by this where a window counts calls.
+const TIME_OF_CALLS_MS = 30_000;
+
+/** For how long calls are of the present, in milliseconds. */
+export function windowMs(window: number | CallCount): number {
+  return typeof window === 'number' ? window : TIME_OF_CALLS_MS;
+}
 
 /**
  * Calls, failures and slow calls of the last `duration` milliseconds.
@@ -7,7 +41,7 @@ const FIELDS = 4;
  * The window is a ring of ten buckets that is rotated by whoever touches it next: idle time ages calls out without a
  * timer. A call therefore counts for between 9/10 of the window and all of it.
  */
-export class SlidingWindow {
+export class SlidingWindow implements CallWindow {
   /** Calls with a verdict. */
   calls = 0;
   failures = 0;
@@ -50,6 +84,22 @@ export class SlidingWindow {
       window.#add(moved, counts[at]!, counts[at + 1]!, counts[at + 2]!, counts[at + 3]!);
     }
     return window;
+  }
+
+  /** What it counts, the oldest first. */
+  *recent(now: number): Iterable<Counts> {
+    this.rotate(now);
+    const counts = this.#counts;
+    if (counts === undefined) return;
+    for (let bucket = this.#newest - BUCKETS + 1; bucket <= this.#newest; bucket++) {
+      const at = (((bucket % BUCKETS) + BUCKETS) % BUCKETS) * FIELDS;
+      yield {
+        calls: counts[at]!,
+        failures: counts[at + 1]!,
+        slow: counts[at + 2]!,
+        slowWithoutVerdict: counts[at + 3]!,
+      };
+    }
   }
 
   /** Forgets what is older than the window. */

@@ -25,8 +25,10 @@ export interface BreakerView {
   readonly unenforced: number;
   /** Since when the circuit has not been closed, and why; `null` while it is closed. */
   readonly trouble: TroubleView | null;
-  /** How many probes have succeeded in a row, and how many must; `null` unless the circuit is half-open. */
+  /** How many probes have succeeded, and how many must; `null` unless the circuit is half-open and tries its target by probes. */
   readonly probes: { readonly succeeded: number; readonly needed: number } | null;
+  /** The share of calls that are let through, where it grows since the probes have succeeded: `recoveryDuration`. */
+  readonly admitted?: number;
   /** How long its calls of the last minutes took, in milliseconds; `null` where there were none. */
   readonly latency: LatencyView | null;
   /** Share of failures within the window, 0 to 1. */

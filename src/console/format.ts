@@ -1,7 +1,7 @@
 // Words of the page: spans, events, times.
 import type { CircuitState } from '../breaker/state.js';
 import { ATTRIBUTE, EVENT, isBreakerEvent, isTurningPoint } from '../telemetry/names.js';
-import type { FleetBreakerView, SpanEventView, SpanView, TraceView } from './api.js';
+import type { BreakerView, FleetBreakerView, SpanEventView, SpanView, TraceView } from './api.js';
 
 export const STATE_WORDS: Readonly<Record<CircuitState, string>> = {
   closed: 'closed',
@@ -64,6 +64,12 @@ export function titleOf({ name, attributes }: SpanView): string {
 export function textOf(value: unknown): string {
   if (typeof value === 'string') return value;
   return value === undefined || value === null ? '' : JSON.stringify(value);
+}
+
+/** How far a half-open circuit has come; empty of others. */
+export function progressOf({ probes, admitted }: Pick<BreakerView, 'probes' | 'admitted'>): string {
+  if (admitted !== undefined) return `${percent(admitted)} of calls`;
+  return probes === null ? '' : `${probes.succeeded} of ${probes.needed} good`;
 }
 
 export function percent(share: number): string {

@@ -51,7 +51,7 @@ function since({ view: { trouble, lastStateChange } }: Row): number {
 }
 
 function describe(row: Row, all: readonly Row[], isPanic: boolean, now: number): string {
-  const { name, state, mode, trouble, probes, openUntil, worker } = row.view;
+  const { name, state, mode, trouble, probes, admitted, openUntil, worker } = row.view;
   const same = all.filter(({ view }) => view.name === name);
   const hit = same.filter(({ view }) => view.state !== 'closed');
   const where =
@@ -66,6 +66,7 @@ function describe(row: Row, all: readonly Row[], isPanic: boolean, now: number):
     ...(isEnforced ? [] : [isPanic && mode === 'enforce' ? 'panic, so no call is refused' : `mode ${mode}`]),
     ...(state === 'open' ? [`next probe ${untilProbe(openUntil, now)}`] : []),
     ...(probes === null ? [] : [`${probes.succeeded} of ${probes.needed} probes succeeded`]),
+    ...(admitted === undefined ? [] : [`${percent(admitted)} of calls are let through again`]),
   ];
   return `${parts.join('; ')}.`;
 }

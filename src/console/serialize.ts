@@ -1,6 +1,8 @@
 import type { HrTime } from '@opentelemetry/api';
 import type { CircuitBreaker } from '../breaker/circuit-breaker.js';
+import { parseQuorum } from '../breaker/options.js';
 import { presets } from '../breaker/presets.js';
+import { formatValue } from '../rules/explain.js';
 import type { ExplainedOption, Explanation } from '../rules/rule-set.js';
 import type { SdkSpan } from '../telemetry/events/sdk-span.js';
 import { startOf, type RingTrace } from './history/trace-ring.js';
@@ -32,6 +34,7 @@ export function viewBreaker(breaker: CircuitBreaker, { trouble, latency, fleet }
   const { lastStateChange, openUntil, failureRate, slowCallRate, ...stats } = breaker.stats();
   const { unenforcedOpen, unenforcedHalfOpen } = breaker.tally;
   const { mode, successThreshold } = breaker.config;
+  const admitted = breaker.admittedShare;
   const isTroubled = stats.state !== 'closed' && trouble !== undefined;
   return {
     ...stats,
@@ -43,9 +46,10 @@ export function viewBreaker(breaker: CircuitBreaker, { trouble, latency, fleet }
     slowCallRate: share(slowCallRate),
     trouble: isTroubled ? { ...trouble, since: trouble.since.toISOString() } : null,
     probes:
-      stats.state === 'half_open'
-        ? { succeeded: stats.consecutiveSuccesses, needed: Number.parseInt(String(successThreshold)) }
+      stats.state === 'half_open' && admitted === undefined
+        ? { succeeded: breaker.goodProbes, needed: parseQuorum(successThreshold)!.needed }
         : null,
+    ...(admitted !== undefined && { admitted: share(admitted) }),
     latency,
     lastStateChange: lastStateChange.toISOString(),
     openUntil: openUntil === null ? null : openUntil.toISOString(),
@@ -71,12 +75,18 @@ function viewOptions({ config }: CircuitBreaker, explanation: Explanation | unde
   const preset: Readonly<Record<string, unknown>> = presets[config.preset];
   const explained = new Map<string, ExplainedOption>(explanation?.options.map((option) => [option.key, option]));
   return Object.entries(config).map(([key, value]: [string, unknown]) => {
-    const shown = typeof value === 'function' ? 'a function' : value;
+    const shown = shownOf(key, value);
     const known = explained.get(key);
     // A mode that was set from here is not the one that the rules gave.
     if (known !== undefined && isSame(known.value, value)) return { key, value: shown, source: known.source };
     return { key, value: shown, source: isSame(preset[key], value) ? `preset ${config.preset}` : null };
   });
+}
+
+/** An option as the page has it: as it is, where that can be told in a word. */
+function shownOf(key: string, value: unknown): unknown {
+  const isPlain = value === null || typeof value !== 'object' || Array.isArray(value);
+  return typeof value === 'function' || !isPlain ? formatValue(key, value) : value;
 }
 
 function isSame(a: unknown, b: unknown): boolean {

@@ -4,7 +4,16 @@ import { createInterface } from 'node:readline';
 import type { CircuitState } from '../breaker/state.js';
 import type { Message, Row, State } from './live-store.js';
 import { callsPerSecond, EMPTY, notServed, recentCalls, reduce, sum } from './live-store.js';
-import { milliseconds, moment, percent, perSecond, STATE_SIGNS, STATE_WORDS, untilProbe } from './format.js';
+import {
+  milliseconds,
+  moment,
+  percent,
+  perSecond,
+  progressOf,
+  STATE_SIGNS,
+  STATE_WORDS,
+  untilProbe,
+} from './format.js';
 import { headline } from './headline.js';
 import { ORDERS, sortRows, type Order } from './row-order.js';
 
@@ -344,11 +353,7 @@ function describe(row: Row, now: number): string {
       // Where there is no room for both, the name is cut: the remark tells rows of one name apart.
       `${fit(printable(view.name), Math.max(COLUMNS[0]! - remark.length, MIN_NAME))}${remark}`,
       `${STATE_SIGNS[view.state]} ${STATE_WORDS[view.state]}`,
-      view.state === 'open'
-        ? untilProbe(view.openUntil, now)
-        : view.probes
-          ? `${view.probes.succeeded} of ${view.probes.needed} good`
-          : '',
+      view.state === 'open' ? untilProbe(view.openUntil, now) : progressOf(view),
       percent(notServed(row, now)),
       perSecond(callsPerSecond(row, now)),
       String(view.calls.rejected),

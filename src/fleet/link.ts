@@ -2,6 +2,7 @@ import type { Advisor, Evidence } from '../breaker/advice.js';
 import type { CircuitBreaker } from '../breaker/circuit-breaker.js';
 import type { Transition } from '../breaker/observer.js';
 import { CLOSED, HALF_OPEN, OPEN } from '../breaker/state.js';
+import { windowMs } from '../breaker/window.js';
 import type { Engine, EngineListener } from './engine.js';
 import {
   LATE_MS,
@@ -739,7 +740,7 @@ function stepsOf({ config }: CircuitBreaker): Steps {
     open: openDuration,
     backoff: openBackoff,
     max: maxOpenDuration,
-    window,
+    window: windowMs(window),
   };
 }
 

@@ -12,7 +12,9 @@ export class BreakerUnderRule implements PermitIssuer {
   constructor(
     readonly breaker: CircuitBreaker,
     readonly config: BreakerConfig,
-  ) {}
+  ) {
+    if (config.slowCallDuration !== undefined) breaker.watchSlowCalls();
+  }
 
   get name(): string {
     return this.breaker.name;
@@ -36,7 +38,7 @@ export class BreakerUnderRule implements PermitIssuer {
 
   tryAcquire(context?: unknown, longRunning = false, flags = 0): Permit | CircuitOpenError {
     if (this.config.mode === 'off') return UNGUARDED;
-    return this.#own(this.breaker.tryAcquire(context, longRunning, flags));
+    return this.#own(this.breaker.acquireUnder(this.config, context, longRunning, flags));
   }
 
   acquireUnlessOpen(context?: unknown, longRunning = false, flags = 0): Permit | CircuitOpenError {

@@ -1,5 +1,6 @@
 import type { BreakerConfig } from '../breaker/config.js';
 import type { CircuitState } from '../breaker/state.js';
+import { windowMs } from '../breaker/window.js';
 import type { Verdict } from '../breaker/verdict.js';
 import type { System } from '../target.js';
 import { Buckets } from './buckets.js';
@@ -101,7 +102,7 @@ export class Lane {
     const sinceSuccess = this.#firstSinceSuccess ?? at;
     if (reason.includes('consecutive')) return sinceSuccess;
     for (let index = 0; index < this.#failures.length; index += 2) {
-      if (this.#failures[index]! >= at - this.config.window) return this.#failures[index + 1]!;
+      if (this.#failures[index]! >= at - windowMs(this.config.window)) return this.#failures[index + 1]!;
     }
     return sinceSuccess;
   }

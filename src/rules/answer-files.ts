@@ -35,10 +35,15 @@ export function withAnswerFiles(config: RulesConfig, directory: string, findings
       respondWith: { ...answer, headers: { ...(type !== undefined && { 'content-type': type }), ...headers }, body },
     };
   }
-  const { defaults, rules } = config;
+  const { defaults, presets, rules } = config;
   return {
     ...config,
     ...(defaults && { defaults: answered(defaults, ['defaults']) }),
+    ...(presets && {
+      presets: Object.fromEntries(
+        Object.entries(presets).map(([name, preset]) => [name, answered(preset, ['presets', name])]),
+      ),
+    }),
     ...(rules && { rules: rules.map((rule, index) => answered(rule, ['rules', index])) }),
   };
 }

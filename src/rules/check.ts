@@ -1,5 +1,5 @@
 import { unknownKey } from '../breaker/config.js';
-import { checkOption, isOptionKey, oneOf, OPTIONS } from '../breaker/options.js';
+import { checkOption, isOptionKey, nearestKey, oneOf, OPTIONS, PRESET_NAMES } from '../breaker/options.js';
 import { checkAnswerPart, RESPOND_WITH_KEYS, type RespondWith } from '../breaker/respond-with.js';
 import { checkFleet, FLEET_DURATIONS, fleetKeys, type FleetKey } from './fleet.js';
 import { formatPath, type Finding, type Path, type PatternProblem } from './problem.js';
@@ -19,25 +19,28 @@ const MATCH_KEYS: readonly (keyof RuleMatch)[] = ['system', 'host', 'port', 'dat
  *
  * @param code whether they were given in code, where functions may be
  * @param written by path, what stands in the file where a variable was put in: that is what words are about
+ * @param inherited names of presets of the file that it extends; `null` where nobody knows them
  */
 export function checkRules(
   config: unknown,
   code: boolean,
   written: ReadonlyMap<string, string> = NOTHING_WRITTEN,
+  inherited: readonly string[] | null = [],
 ): Finding[] {
   // Loaded here: most processes have no rules, and should not wait for a validator.
   const { findMisfits } = require('./schema.js') as typeof Schema;
   const findings: Finding[] = findUnknownKeys(config, code);
   const reported = new Set(findings.map(({ path }) => formatPath(path)));
   const isReported = (path: Path) => path.some((_, depth) => reported.has(formatPath(path.slice(0, depth + 1))));
-  const misfits = findMisfits(config, code);
+  const presetNames = inherited === null ? undefined : [...presetNamesOf(config), ...inherited];
+  const misfits = findMisfits(config, code, presetNames);
   for (const { path, value } of misfits) {
     // A list misfits because its items do, and what is missing from a list was never meant to be in one.
     if (isReported(path) || reported.has('') || misfits.some((other) => isWithin(other.path, path))) continue;
     const given = written.get(formatPath(path)) ?? value;
     // Messages end up in logs.
     const shown = path[0] === 'fleet' && typeof given === 'string' ? given.replace(/\/\/[^/]*@/, '//***@') : given;
-    findings.push({ path, value: shown, ...wordsFor(path, shown) });
+    findings.push({ path, value: shown, ...wordsFor(path, shown, presetNames) });
     reported.add(formatPath(path));
   }
   if (!code) findings.push(...findBareNumbers(config));
@@ -111,6 +114,24 @@ function findUnknownKeys(config: unknown, code: boolean): Finding[] {
   if (!isDictionary(config)) return findings;
   lookAtOptions(config.defaults, ['defaults']);
   look(config.fleet, ['fleet'], fleetKeys(code));
+  if (code && config.extends !== undefined) {
+    const allowed = 'Put it into a rules file, or join the rules yourself.';
+    findings.push({
+      path: ['extends'],
+      value: config.extends,
+      consequence: 'code has no place that a path starts from',
+      allowed,
+    });
+  }
+  if (isDictionary(config.presets)) {
+    for (const [name, preset] of Object.entries(config.presets)) {
+      const path = ['presets', name];
+      lookAtOptions(preset, path);
+      if (!(PRESET_NAMES as readonly string[]).includes(name)) continue;
+      const consequence = 'a built-in preset has this name, and nobody could tell which one is meant';
+      findings.push({ path, value: undefined, consequence, allowed: 'Use another name.', key: true });
+    }
+  }
   const { rules } = config;
   if (!Array.isArray(rules)) return findings;
   rules.forEach((rule: unknown, index) => {
@@ -135,7 +156,7 @@ function misplaced(key: string, path: Path, value: unknown): PatternProblem | un
   };
 }
 
-function wordsFor(path: Path, value: unknown): PatternProblem {
+function wordsFor(path: Path, value: unknown, presetNames: readonly string[] = []): PatternProblem {
   const [section, , part, field] = path;
   const key = path.findLast((step): step is string => typeof step === 'string');
   if (section === 'fleet') return fleetWords(path[1] as FleetKey | undefined, value);
@@ -152,6 +173,12 @@ function wordsFor(path: Path, value: unknown): PatternProblem {
       consequence: 'no breaker can have it for a name',
       allowed: 'Use a text, in quotes where it looks like a number.',
     };
+  }
+  if (key === 'preset' && section !== 'presets' && typeof value === 'string') {
+    const nearest = nearestKey(value, presetNames);
+    const allowed =
+      nearest === undefined ? `Use ${oneOf([...PRESET_NAMES, ...presetNames])}.` : `Did you mean "${nearest}"?`;
+    return { consequence: 'there are no numbers to start from', allowed };
   }
   const inAnswer = path.indexOf('respondWith') + 1;
   if (inAnswer > 0 && inAnswer < path.length) {
@@ -174,6 +201,10 @@ function wordsFor(path: Path, value: unknown): PatternProblem {
       return path.length === 1
         ? { consequence: 'there are no rules to go through', allowed: 'Use a list: each rule starts with "- match:".' }
         : { consequence: 'it is no rule', allowed: 'Use "match:" and options.' };
+    case 'presets':
+      return { consequence: 'there are no presets to read', allowed: 'Use names, each with options.' };
+    case 'extends':
+      return { consequence: 'no file can have it for a name', allowed: 'Use the path of a rules file.' };
     case 'maxBreakers':
       return {
         consequence: 'no automatic breaker could be made, or no limit be kept',
@@ -238,6 +269,11 @@ function matchWords(field: keyof RuleMatch, value: unknown): PatternProblem {
       return problem ?? { consequence: 'no name could be compared with it', allowed: 'Use a text, or a list of them.' };
     }
   }
+}
+
+/** The names of the presets of its own that a configuration has. */
+export function presetNamesOf(config: unknown): string[] {
+  return isDictionary(config) && isDictionary(config.presets) ? Object.keys(config.presets) : [];
 }
 
 function isWithin(path: Path, other: Path): boolean {

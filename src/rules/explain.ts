@@ -1,5 +1,5 @@
 import { formatPercent } from '../breaker/format.js';
-import { OPTIONS } from '../breaker/options.js';
+import { OPTIONS, type CallCount } from '../breaker/options.js';
 import { bodyOf, statusOf, type RespondWith } from '../breaker/respond-with.js';
 import { targetName, type Target } from '../target.js';
 import type { Endpoint } from './match.js';
@@ -51,9 +51,11 @@ function describePanic({ value, source }: Explanation['panicThreshold']): string
   return `${words} (${source})`;
 }
 
-function formatValue(key: string, value: unknown): string {
-  if (OPTIONS[key as keyof typeof OPTIONS].kind === 'duration' && value !== 'off')
-    return formatDuration(value as number);
+/** The value of an option as one would write it in a rules file. */
+export function formatValue(key: string, value: unknown): string {
+  const { kind } = OPTIONS[key as keyof typeof OPTIONS];
+  if (kind === 'window' && typeof value === 'object') return `${(value as CallCount).calls} calls`;
+  if ((kind === 'duration' || kind === 'window') && value !== 'off') return formatDuration(value as number);
   if (typeof value === 'function') return 'a function';
   if (key === 'respondWith') return describeAnswer(value as RespondWith);
   return Array.isArray(value) ? value.join(', ') : String(value);

@@ -4,7 +4,7 @@ import { withAnswerFiles } from './answer-files.js';
 import { checkRules } from './check.js';
 import { problemOf } from './problem.js';
 import { findRulesFile, loadRulesFile } from './load.js';
-import { findConflicts } from './semantics.js';
+import { assertTogether } from './semantics.js';
 import { RuleSet, type RulesSection } from './rule-set.js';
 import type { RulesConfig } from './rule.js';
 import { FileWatch } from './file-watch.js';
@@ -40,7 +40,8 @@ export class LiveRules {
   readonly #users = new Set<User>();
   #code: RulesSection | undefined;
   #file: RulesSection | undefined;
-  #watch: FileWatch | undefined;
+  /** By their paths: the rules file, and those that it extends. */
+  readonly #watches = new Map<string, FileWatch>();
   #loaded = false;
   /** What is wrong with the file as it is: it cannot be taken. */
   #problem: unknown;
@@ -94,14 +95,15 @@ export class LiveRules {
     this.#loaded = true;
     const path = findRulesFile(this.#environment.config);
     if (path === undefined) return;
+    const files = new Set<string>();
     try {
-      this.#take(this.#code, loadRulesFile(path));
+      this.#take(this.#code, loadRulesFile(path, undefined, false, files));
     } catch (error) {
       this.#problem = error;
       this.#reloaded = false;
       throw error;
     } finally {
-      if (this.#environment.watch) this.#watchFile(path);
+      if (this.#environment.watch) this.#watchFiles(path, files);
     }
   }
 
@@ -115,8 +117,8 @@ export class LiveRules {
   }
 
   stop(): void {
-    this.#watch?.stop();
-    this.#watch = undefined;
+    for (const watch of this.#watches.values()) watch.stop();
+    this.#watches.clear();
   }
 
   #take(code: RulesSection | undefined, file: RulesSection | undefined): void {
@@ -135,28 +137,42 @@ export class LiveRules {
     return [user?.own, code, file].filter((section) => section !== undefined);
   }
 
-  #watchFile(path: string): void {
-    const reload = () => {
-      try {
-        const section = loadRulesFile(path, undefined, true);
-        // Written anew and the same: whoever does that all the time must not cost more than reading it.
-        if (this.#problem === undefined && isSame(section, this.#file)) return;
-        this.#take(this.#code, section);
-        this.#problem = undefined;
-        this.#reloaded = true;
-        this.#listener.onReload(section);
-      } catch (error) {
-        this.#problem = error;
-        this.#reloaded = false;
-        this.#listener.onBadReload(error);
-      }
-    };
-    this.#watch = new FileWatch(
-      path,
-      reload,
-      (error) => this.#listener.onWatchFailed(error),
-      () => this.#listener.onRestless(),
-    );
+  #reload(path: string): void {
+    const files = new Set<string>();
+    try {
+      const section = loadRulesFile(path, undefined, true, files);
+      // Written anew and the same: whoever does that all the time must not cost more than reading it.
+      if (this.#problem === undefined && isSame(section, this.#file)) return;
+      this.#take(this.#code, section);
+      this.#problem = undefined;
+      this.#reloaded = true;
+      this.#listener.onReload(section);
+    } catch (error) {
+      this.#problem = error;
+      this.#reloaded = false;
+      this.#listener.onBadReload(error);
+    } finally {
+      this.#watchFiles(path, files);
+    }
+  }
+
+  /** Watches these files and no others. @param path of the one that extends the others */
+  #watchFiles(path: string, files: ReadonlySet<string>): void {
+    for (const [file, watch] of this.#watches) {
+      if (files.has(file)) continue;
+      watch.stop();
+      this.#watches.delete(file);
+    }
+    for (const file of files) {
+      if (this.#watches.has(file)) continue;
+      const watch = new FileWatch(
+        file,
+        () => this.#reload(path),
+        (error) => this.#listener.onWatchFailed(error),
+        () => this.#listener.onRestless(),
+      );
+      this.#watches.set(file, watch);
+    }
   }
 }
 
@@ -174,12 +190,4 @@ export function checkedSection(origin: string, config: RulesConfig): RulesSectio
   const completed = findings.length > 0 ? config : withAnswerFiles(config, process.cwd(), findings);
   if (findings.length > 0) throw new ConfigError(origin, findings.map(problemOf));
   return { origin, config: completed };
-}
-
-/** Sections that are right by themselves can still not go together. */
-function assertTogether(sections: readonly RulesSection[]): void {
-  const conflicts = sections.length > 1 ? findConflicts(sections) : [];
-  if (conflicts.length > 0) {
-    throw new ConfigError(sections.map(({ origin }) => origin).join(' with '), conflicts.map(problemOf));
-  }
 }

@@ -1,14 +1,15 @@
 // Finds, reads and checks the rules file.
 import { CONFIG_VARIABLE, variables } from '../environment.js';
-import { existsSync, readFileSync, statSync } from 'node:fs';
+import { existsSync, readFileSync, realpathSync, statSync } from 'node:fs';
 import { dirname, join, relative, resolve, sep } from 'node:path';
 import { ConfigError } from '../breaker/errors.js';
 import type { SourcePosition } from '../breaker/options.js';
 import { withAnswerFiles } from './answer-files.js';
-import { checkRules } from './check.js';
+import { checkRules, presetNamesOf } from './check.js';
 import { formatPath, problemOf, type Finding, type Path } from './problem.js';
 import type { RulesConfig } from './rule.js';
-import type { RulesSection } from './rule-set.js';
+import { withBases, type RulesSection } from './rule-set.js';
+import { assertTogether } from './semantics.js';
 import type * as YamlSource from './yaml-source.js';
 
 /** Where rules are looked for, in the working directory and nowhere else: the first that is there counts. */
@@ -41,14 +42,81 @@ export function displayName(path: string): string {
 }
 
 /**
- * Reads and checks a rules file.
+ * Reads and checks a rules file, and those that it extends.
  *
- * @param changed whether it has been written just now, and may have been cut off by a full disk
- * @throws ConfigError with every problem that it has
+ * @param changed whether one has been written just now, and may have been cut off by a full disk
+ * @param files gets the path of each file that is looked at, also where it cannot be read
+ * @throws ConfigError with every problem that they have
  */
-export function loadRulesFile(path: string, env = variables(), changed = false): RulesSection {
-  const file = displayName(path);
-  return { origin: file, config: parseRules(file, readText(path, file, changed), env, dirname(path)) };
+export function loadRulesFile(
+  path: string,
+  env = variables(),
+  changed = false,
+  files: Set<string> = new Set(),
+): RulesSection {
+  const load = (path: string, above: readonly string[]): RulesSection => {
+    files.add(path);
+    const file = displayName(path);
+    const chain = [...above, realPath(path)];
+    const place: Place = { directory: dirname(path), chain, load: (base) => load(base, chain) };
+    return { origin: file, ...parse(file, readText(path, file, changed), env, place) };
+  };
+  const section = load(resolve(path), []);
+  assertTogether([section]);
+  return section;
+}
+
+/** Where a file stands. */
+interface Place {
+  /** What its paths start from. */
+  readonly directory: string;
+  /** It, and the files that extend it. */
+  readonly chain: readonly string[];
+  /** @throws ConfigError */
+  readonly load: (path: string) => RulesSection;
+}
+
+// A team, a department, a company.
+const MAX_FILES = 8;
+
+function realPath(path: string): string {
+  try {
+    return realpathSync(path);
+  } catch {
+    return path;
+  }
+}
+
+/**
+ * What a file extends.
+ *
+ * @param findings gets what is wrong with its `extends`
+ * @returns nothing where it extends none, or none that there is; the error where there is one that cannot be taken
+ */
+function baseOf(value: unknown, place: Place, findings: Finding[]): RulesSection | ConfigError | undefined {
+  const path = (value as RulesConfig | null | undefined)?.extends;
+  if (typeof path !== 'string' || path === '') return undefined;
+  const wrong = (consequence: string, allowed: string) => {
+    findings.push({ path: ['extends'], value: path, consequence, allowed });
+    return undefined;
+  };
+  if (/^[a-z][a-z\d+.-]+:\/\//i.test(path)) return wrong('it is a URL, and rules are read from files', 'Use a path.');
+  const file = resolve(place.directory, path);
+  const cycle = place.chain.indexOf(realPath(file));
+  if (cycle >= 0) {
+    const names = [...place.chain.slice(cycle), file].map(displayName).join(' → ');
+    return wrong(`the file would extend itself: ${names}`, 'Leave one of them out.');
+  }
+  if (place.chain.length >= MAX_FILES) {
+    return wrong(`${MAX_FILES} files extend one another already`, 'Join some of them.');
+  }
+  try {
+    return place.load(file);
+  } catch (error) {
+    if (!(error instanceof ConfigError)) throw error;
+    const [problem] = error.problems;
+    return problem?.at?.line === 0 ? wrong(`${displayName(file)}: ${problem.consequence}`, problem.allowed) : error;
+  }
 }
 
 function readText(path: string, file: string, changed: boolean): string {
@@ -94,18 +162,35 @@ function readText(path: string, file: string, changed: boolean): string {
  * @throws ConfigError with every problem that it has
  */
 export function parseRules(file: string, text: string, env = variables(), directory = process.cwd()): RulesConfig {
+  return parse(file, text, env, {
+    directory,
+    chain: [resolve(directory, file)],
+    load: (path) => loadRulesFile(path, env),
+  }).config;
+}
+
+function parse(
+  file: string,
+  text: string,
+  env: NodeJS.ProcessEnv,
+  place: Place,
+): Pick<RulesSection, 'config' | 'base'> {
   const json = file.toLowerCase().endsWith('.json');
   const plain = json ? parsePlainJson(file, text) : undefined;
+  const findings: Finding[] = [];
   if (plain !== undefined) {
-    const findings = checkRules(plain.value, false);
-    const config = completed(plain.value, directory, findings);
-    if (findings.length === 0) return config;
+    const base = baseOf(plain.value, place, findings);
+    findings.push(...checkRules(plain.value, false, undefined, presetNamesOfBase(base)));
+    const config = completed(plain.value, place.directory, findings);
+    if (findings.length === 0 && !(base instanceof ConfigError)) return { config, ...(base && { base }) };
+    findings.length = 0;
   }
   // Only here, since it takes longer to load than all the rest of us: JSON needs it to say where its problems are.
   const { parseYaml } = require('./yaml-source.js') as typeof YamlSource;
   const source = parseYaml(file, text, env);
-  const findings = checkSource(source);
-  const config = source.problems.length > 0 ? undefined : completed(source.value, directory, findings);
+  const base = baseOf(source.value, place, findings);
+  findings.push(...checkSource(source, presetNamesOfBase(base)));
+  const config = source.problems.length > 0 ? undefined : completed(source.value, place.directory, findings);
   const problems = [
     ...source.problems.map((finding) => ({ ...problemOf(finding), at: finding.at })),
     ...findings.map((finding) => ({
@@ -119,8 +204,15 @@ export function parseRules(file: string, text: string, env = variables(), direct
     const consequence = `there are more problems from here on than the ${MAX_PROBLEMS} above`;
     problems.push({ path: '', value: undefined, consequence, allowed: 'Correct those first.', at: first!.at });
   }
-  if (problems.length > 0) throw new ConfigError(file, problems);
-  return config!;
+  const ofBase = base instanceof ConfigError ? base.problems : [];
+  if (problems.length + ofBase.length > 0) throw new ConfigError(file, [...problems, ...ofBase]);
+  return { config: config!, ...(base && { base: base as RulesSection }) };
+}
+
+/** `null` where nobody knows them. */
+function presetNamesOfBase(base: RulesSection | ConfigError | undefined): readonly string[] | null {
+  if (base instanceof ConfigError) return null;
+  return base === undefined ? [] : withBases([base]).flatMap(({ config }) => presetNamesOf(config));
 }
 
 /** Rules in which nothing is wrong by itself, with what they have put into files. @param findings gets what is wrong there */
@@ -129,7 +221,10 @@ function completed(value: unknown, directory: string, findings: Finding[]): Rule
   return findings.length > 0 ? config : withAnswerFiles(config, directory, findings);
 }
 
-function checkSource({ value, problems, written }: YamlSource.ParsedSource): Finding[] {
+function checkSource(
+  { value, problems, written }: YamlSource.ParsedSource,
+  presetNames: readonly string[] | null,
+): Finding[] {
   if (value === null) {
     return [
       {
@@ -143,7 +238,7 @@ function checkSource({ value, problems, written }: YamlSource.ParsedSource): Fin
   if (value === undefined) return [];
   // What could not be read is missing from the value: that it misfits there follows from it.
   const unread = problems.filter(({ path }) => path.length > 0).map(({ path }) => formatPath(path));
-  return checkRules(value, false, written)
+  return checkRules(value, false, written, presetNames)
     .filter(({ path }) => {
       const text = formatPath(path);
       return !unread.some((other) => other.startsWith(text) || text.startsWith(other));

@@ -1,5 +1,5 @@
 import { resolveConfig, type BreakerConfig } from '../breaker/config.js';
-import type { BreakerOptions, Mode, OptionKey } from '../breaker/options.js';
+import type { BreakerOptions, Mode, OptionKey, PresetName } from '../breaker/options.js';
 import { ownNumbers, presets } from '../breaker/presets.js';
 import { MODE_VARIABLE } from '../environment.js';
 import { presetOf, takesAnswers, targetLabels, targetName, throughProxy, type System, type Target } from '../target.js';
@@ -36,6 +36,13 @@ export interface RulesSection {
   /** What people call it: the file's path, `configure()`. */
   readonly origin: string;
   readonly config: RulesConfig;
+  /** Of a file: the one that it extends. */
+  readonly base?: RulesSection;
+}
+
+/** Sections, each followed by what it extends. */
+export function withBases(sections: readonly RulesSection[]): RulesSection[] {
+  return sections.flatMap((section) => [section, ...(section.base ? withBases([section.base]) : [])]);
 }
 
 /** Where the value of an option came from. */
@@ -60,7 +67,7 @@ export interface Explanation extends Resolution {
 /** Options and where they stand. */
 interface Layer {
   readonly source: string;
-  readonly options: BreakerOptions;
+  readonly options: Omit<BreakerOptions, 'preset'>;
 }
 
 interface CompiledRule {
@@ -88,10 +95,11 @@ export class RuleSet {
   readonly #telemetry: Partial<Record<System, BreakerConfig>> = {};
 
   /**
-   * @param sections checked ones; what an earlier one says comes before what a later one does
+   * @param given checked ones; what an earlier one says comes before what a later one does
    * @param mode that of the environment
    */
-  constructor(sections: readonly RulesSection[] = [], mode?: Mode) {
+  constructor(given: readonly RulesSection[] = [], mode?: Mode) {
+    const sections = withBases(given);
     this.#sections = sections;
     this.#mode = mode;
     this.maxBreakers = firstOf(sections, 'maxBreakers') ?? DEFAULT_MAX_BREAKERS;
@@ -210,8 +218,9 @@ function layersOf(
   const weakestFirst = sections.toReversed();
   const named = rule?.rule.preset;
   const byDefault = sections.find(({ config }) => config.defaults?.preset !== undefined)?.config.defaults?.preset;
-  const preset = named ?? byDefault ?? presetOf(system);
+  const preset = builtInOf(sections, named ?? byDefault) ?? presetOf(system);
   const layers: Layer[] = [{ source: `preset ${preset}`, options: presets[preset] }];
+  if (named === undefined) layers.push(...ownPreset(sections, byDefault));
   for (const { origin, config } of weakestFirst) {
     if (config.mode !== undefined) layers.push({ source: `mode of ${origin}`, options: { mode: config.mode } });
   }
@@ -219,12 +228,32 @@ function layersOf(
     layers.push({ source: `defaults of ${origin}`, options: without(config.defaults ?? {}, 'preset') });
   }
   // Naming a preset asks for its numbers; what all presets share, such as the mode, is left to the defaults.
-  if (named !== undefined) layers.push({ source: `preset ${named}`, options: ownNumbers(named) });
+  if (named !== undefined) {
+    const builtIn = builtInOf(sections, named);
+    if (builtIn !== undefined) layers.push({ source: `preset ${builtIn}`, options: ownNumbers(builtIn) });
+    layers.push(...ownPreset(sections, named));
+  }
   if (rule !== undefined) {
     layers.push({ source: rule.source, options: without(rule.rule, 'match', 'name', 'preset') });
   }
   layers.push(...modeLayers(mode));
   return layers;
+}
+
+/** What the rules themselves have under the name of a preset, the weakest first. */
+function ownPreset(sections: readonly RulesSection[], name: string | undefined): Layer[] {
+  return sections.toReversed().flatMap(({ origin, config: { presets: own } }) => {
+    if (name === undefined || own === undefined || !Object.hasOwn(own, name)) return [];
+    return [{ source: `preset ${name} of ${origin}`, options: without(own[name]!, 'preset') }];
+  });
+}
+
+/** The built-in preset that a name stands for: its own, or that which a preset of the rules starts from. */
+function builtInOf(sections: readonly RulesSection[], name: string | undefined): PresetName | undefined {
+  if (name === undefined) return undefined;
+  if (Object.hasOwn(presets, name)) return name as PresetName;
+  const own = sections.find(({ config }) => Object.hasOwn(config.presets ?? {}, name) && config.presets![name]!.preset);
+  return own?.config.presets![name]!.preset;
 }
 
 function modeLayers(mode: Mode | undefined): Layer[] {

@@ -1,4 +1,4 @@
-import type { BreakerOptions, Mode } from '../breaker/options.js';
+import type { BreakerOptions, Mode, PresetName } from '../breaker/options.js';
 import type { System } from '../target.js';
 import type { FleetConfig } from './fleet.js';
 
@@ -24,8 +24,14 @@ export interface RuleMatch {
   path?: string | readonly string[] | undefined;
 }
 
+/** Options of a rule, and of `defaults`. */
+export interface RuleOptions extends Omit<BreakerOptions, 'preset'> {
+  /** The set of defaults to start from: a built-in one, or one of `presets`. */
+  preset?: PresetName | (string & {}) | undefined;
+}
+
 /** Options for the targets that it matches. */
-export interface Rule extends BreakerOptions {
+export interface Rule extends RuleOptions {
   match: RuleMatch;
   /** One breaker of this name for all of its targets. `$1` to `$4` are what the wildcards of `match.host` stand for. */
   name?: string | undefined;
@@ -36,9 +42,16 @@ export interface RulesConfig {
   /** For all targets whose rule says nothing else. */
   mode?: Mode | undefined;
   /** Options for all targets; those of a rule, and the numbers of a preset that a rule names, come before them. */
-  defaults?: BreakerOptions | undefined;
+  defaults?: RuleOptions | undefined;
   /** The first that matches counts. */
   rules?: readonly Rule[] | undefined;
+  /** Sets of defaults of one's own, by their names; each may start from a built-in one. */
+  presets?: Readonly<Record<string, BreakerOptions>> | undefined;
+  /**
+   * In files only: another rules file that this one adds to. Own rules stand before those of that file; of everything else, own
+   * values come first. A path that starts from this file.
+   */
+  extends?: string | undefined;
   /** The largest number of automatic breakers; default 1000. */
   maxBreakers?: number | undefined;
   /**
@@ -57,6 +70,8 @@ export const RULES_KEYS: readonly (keyof RulesConfig)[] = [
   'mode',
   'defaults',
   'rules',
+  'presets',
+  'extends',
   'maxBreakers',
   'panicThreshold',
   'fleet',

@@ -1,5 +1,15 @@
 import * as v from 'valibot';
-import { checkOption, DURATION_PATTERN, MODES, OPTIONS, STATUS_PATTERN, type OptionKey } from '../breaker/options.js';
+import {
+  CALLS_PATTERN,
+  checkOption,
+  DURATION_PATTERN,
+  MODES,
+  OPTIONS,
+  PRESET_NAMES,
+  QUORUM_PATTERN,
+  STATUS_PATTERN,
+  type OptionKey,
+} from '../breaker/options.js';
 import { MAX_BODY_BYTES, checkAnswerPart, checkAnswerTogether, type RespondWith } from '../breaker/respond-with.js';
 import { checkFleet, FLEET_DESCRIPTIONS, fleetKeys, SHORTEST, type FleetKey } from './fleet.js';
 import { checkGlob, checkHostPattern } from './match.js';
@@ -42,6 +52,19 @@ function optionSchema(key: OptionKey): Schema {
           v.pipe(v.string(), v.regex(DURATION_PATTERN)),
           ...(spec.off ? [v.literal('off')] : []),
         ]),
+      );
+    case 'window':
+      return checked(
+        v.union([
+          v.pipe(v.number(), v.finite(), v.minValue(spec.min)),
+          v.pipe(v.string(), v.regex(DURATION_PATTERN)),
+          v.pipe(v.string(), v.regex(CALLS_PATTERN)),
+          v.object({ calls: v.number() }),
+        ]),
+      );
+    case 'quorum':
+      return checked(
+        v.union([v.pipe(v.number(), v.integer(), v.minValue(1)), v.pipe(v.string(), v.regex(QUORUM_PATTERN))]),
       );
     case 'flag':
       return v.boolean();
@@ -162,9 +185,14 @@ function fleetSchema(code: boolean): Schema {
   );
 }
 
-/** @param code whether it is for rules in code, which may have functions */
-export function rulesSchema(code: boolean) {
-  const options = optionEntries(code);
+/**
+ * @param code whether it is for rules in code, which may have functions
+ * @param presetNames those that may be named besides the built-in ones; not given: any
+ */
+export function rulesSchema(code: boolean, presetNames?: readonly string[]) {
+  const entries = optionEntries(code);
+  const preset = presetNames === undefined ? text : v.picklist([...PRESET_NAMES, ...presetNames]);
+  const options = { ...entries, preset: v.optional(described(preset, OPTIONS.preset.describe)) };
   return v.strictObject({
     mode: v.optional(described(optionSchema('mode'), OPTIONS.mode.describe)),
     defaults: v.optional(v.pipe(v.strictObject(options), v.description('Options for all targets.'))),
@@ -184,6 +212,12 @@ export function rulesSchema(code: boolean) {
         ),
         v.description('Options for some targets. The first rule that matches counts.'),
       ),
+    ),
+    presets: v.optional(
+      v.pipe(v.record(v.string(), v.strictObject(entries)), v.description('Sets of defaults, by names of your own.')),
+    ),
+    extends: v.optional(
+      described(text, 'Another rules file that this one adds to. Own rules come first, and so do own values.'),
     ),
     maxBreakers: v.optional(
       v.pipe(
@@ -216,8 +250,8 @@ export interface Misfit {
 }
 
 /** Everywhere that a configuration has not the structure of rules; keys that are unknown are not among it. */
-export function findMisfits(config: unknown, code: boolean): Misfit[] {
-  const { issues } = v.safeParse(rulesSchema(code), config);
+export function findMisfits(config: unknown, code: boolean, presetNames: readonly string[] | undefined): Misfit[] {
+  const { issues } = v.safeParse(rulesSchema(code, presetNames), config);
   return (issues ?? []).flatMap((issue) => {
     const path = (issue.path ?? []).map(({ key }) => key as string | number);
     // Unknown keys come one at a time from here; whoever asks finds all of them.

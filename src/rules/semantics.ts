@@ -1,16 +1,20 @@
 import { checkAnswering, checkOptions } from '../breaker/config.js';
-import { isOptionKey, oneOf, OPTIONS_OF_CALLS, type BreakerOptions } from '../breaker/options.js';
-import type { Finding, Path } from './problem.js';
+import { ConfigError } from '../breaker/errors.js';
+import { isOptionKey, oneOf, OPTIONS_OF_CALLS, type BreakerOptions, type OptionKey } from '../breaker/options.js';
+import { problemOf, type Finding, type Path } from './problem.js';
 import { countCaptures, listOf, normalizeHost } from './match.js';
 import { SYSTEMS, systemsWith, type CallPart } from '../target.js';
 import { normalizePath } from './path.js';
-import { optionsOf, type RulesSection } from './rule-set.js';
-import type { Rule, RuleMatch, RulesConfig } from './rule.js';
+import { optionsOf, withBases, type RulesSection } from './rule-set.js';
+import type { Rule, RuleMatch, RuleOptions, RulesConfig } from './rule.js';
 
 /** What is wrong with rules although each value by itself is as it should be. */
 export function checkMeaning(config: RulesConfig): Finding[] {
   const findings = findConflicts([{ origin: '', config }]);
   findings.push(...checkAnswers(config.defaults, ['defaults']));
+  for (const [name, preset] of Object.entries(config.presets ?? {})) {
+    findings.push(...checkOptions(preset).map((problem) => ({ ...problem, path: ['presets', name, problem.path] })));
+  }
   const rules = config.rules ?? [];
   const matches = new Map<string, number>();
   const names = new Map<string, { index: number; options: string }>();
@@ -35,7 +39,20 @@ export function checkMeaning(config: RulesConfig): Finding[] {
   return findings;
 }
 
-function checkAnswers(options: BreakerOptions | undefined, path: Path): Finding[] {
+/**
+ * Sections that are right by themselves can still not go together.
+ *
+ * @throws ConfigError with every problem that they have then
+ */
+export function assertTogether(given: readonly RulesSection[]): void {
+  const sections = withBases(given);
+  const conflicts = sections.length > 1 ? findConflicts(sections) : [];
+  if (conflicts.length > 0) {
+    throw new ConfigError(sections.map(({ origin }) => origin).join(' with '), conflicts.map(problemOf));
+  }
+}
+
+function checkAnswers(options: RuleOptions | undefined, path: Path): Finding[] {
   const problem = options && checkAnswering(options);
   return problem === undefined ? [] : [{ ...problem, path: [...path, problem.path] }];
 }
@@ -46,7 +63,8 @@ export function findConflicts(sections: readonly RulesSection[]): Finding[] {
   const byDefault = conflictOf(sections);
   const defaults = sections.flatMap(({ config }) => (config.defaults === undefined ? [] : [config.defaults]));
   if (byDefault !== undefined) {
-    const key = defaults.some((options) => options[byDefault.option] !== undefined) ? byDefault.option : 'openDuration';
+    const { option } = byDefault;
+    const key = defaults.some((options) => options[option] !== undefined) ? option : FITTING[option];
     findings.push({ ...byDefault.finding, path: ['defaults', key] });
   }
   for (const { config } of sections) {
@@ -54,30 +72,37 @@ export function findConflicts(sections: readonly RulesSection[]): Finding[] {
       const conflict = conflictOf(sections, rule);
       // Inherited from the defaults as it is, it has been told already.
       if (conflict === undefined) return;
-      const key = ([conflict.option, 'openDuration', 'preset'] as const).find((option) => rule[option] !== undefined);
+      const { option: own } = conflict;
+      const key = ([own, FITTING[own], 'preset'] as const).find((option) => rule[option] !== undefined);
       if (key !== undefined) findings.push({ ...conflict.finding, path: ['rules', index, key] });
     });
   }
   return findings;
 }
 
-// What has to fit to openDuration.
-const FITTING = ['initialOpenDuration', 'maxOpenDuration'] as const;
+// What has to fit to another option.
+const FITTING = {
+  initialOpenDuration: 'openDuration',
+  maxOpenDuration: 'openDuration',
+  minimumCalls: 'window',
+} as const satisfies Partial<Record<OptionKey, OptionKey>>;
+type Fitting = keyof typeof FITTING;
+// Where none of these is set, nothing can conflict.
+const CONFLICTING: readonly OptionKey[] = ['initialOpenDuration', 'maxOpenDuration', 'window'];
 
 interface Conflict {
-  readonly option: (typeof FITTING)[number];
+  readonly option: Fitting;
   readonly finding: Omit<Finding, 'path'>;
 }
 
 function conflictOf(sections: readonly RulesSection[], rule?: Rule): Conflict | undefined {
-  // Nothing else can conflict, and most rules have none.
+  // Most rules have none of them.
   const given = [rule, ...sections.map(({ config }) => config.defaults)];
-  if (given.every((options) => FITTING.every((option) => options?.[option] === undefined))) return undefined;
+  if (given.every((options) => CONFLICTING.every((option) => options?.[option] === undefined))) return undefined;
   for (const system of listOf(rule?.match.system) ?? SYSTEMS) {
     const options: BreakerOptions = optionsOf(sections, system, rule);
     for (const { path, ...finding } of checkOptions(options)) {
-      const option = FITTING.find((fitting) => fitting === path);
-      if (option !== undefined) return { option, finding };
+      if (Object.hasOwn(FITTING, path)) return { option: path as Fitting, finding };
     }
   }
   return undefined;

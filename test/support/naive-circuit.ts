@@ -15,6 +15,7 @@ export interface NaiveCall {
   answeredAt: number | undefined;
   /** Its good answer has counted. */
   counted: boolean;
+  readonly wasProbe: boolean;
 }
 
 interface Ended {
@@ -54,6 +55,9 @@ export class NaiveCircuit {
   #leftClosedAt = 0;
   #closedAt = -Infinity;
   #troubleBefore = 0;
+  #probesDone = { good: 0, bad: 0 };
+  /** Since when the share of calls grows, and what of a call is saved up. */
+  #recovering: { readonly since: number; saved: number } | undefined;
 
   // Where it is known of each call when it began.
   #patience: NaivePatience | undefined;
@@ -67,17 +71,38 @@ export class NaiveCircuit {
   /** @returns the call, or why there is none */
   acquire(longRunning: boolean): NaiveCall | 'open' | 'half_open' {
     this.asked++;
-    if (this.state === 'closed') this.#openIfSlow();
+    if (this.#isInUse()) this.#openIfSlow();
     if (this.state === 'open' && this.now() >= this.openUntil) this.#change('half_open');
-    if (this.state === 'half_open') this.#countGoodAnswers();
-    if (this.state === 'closed') return this.#start(longRunning, this.#life);
-    if (this.state === 'half_open' && this.#mayProbe(longRunning)) return this.#start(longRunning, this.#life, true);
+    if (this.#probing()) this.#countGoodAnswers();
+    const recovering = this.#recovering;
+    if (recovering !== undefined && this.now() - recovering.since >= this.config.recoveryDuration)
+      this.#change('closed');
+    if (this.state === 'closed' || this.#letsThrough()) return this.#start(longRunning, this.#life);
+    if (this.#probing() && this.#mayProbe(longRunning)) return this.#start(longRunning, this.#life, true);
     if (this.config.mode === 'observe') {
       this.totals.wouldReject++;
       return this.#start(longRunning, undefined);
     }
     this.totals.rejected++;
     return this.state;
+  }
+
+  #isInUse(): boolean {
+    return this.state === 'closed' || this.#recovering !== undefined;
+  }
+
+  #probing(): boolean {
+    return this.state === 'half_open' && this.#recovering === undefined;
+  }
+
+  /** From a tenth of all calls to all of them. */
+  #letsThrough(): boolean {
+    const recovering = this.#recovering;
+    if (recovering === undefined) return false;
+    recovering.saved += Math.min(1, 0.1 + (1 - 0.1) * ((this.now() - recovering.since) / this.config.recoveryDuration));
+    if (recovering.saved < 1) return false;
+    recovering.saved--;
+    return true;
   }
 
   /** A good answer to a call begins. */
@@ -115,14 +140,14 @@ export class NaiveCircuit {
   #endForRateOnly(call: NaiveCall): void {
     this.inFlight = this.inFlight.filter((other) => other !== call);
     this.totals.failure++;
-    if (!this.#hasSay(call) || this.state !== 'closed') return;
+    if (!this.#hasSay(call) || !this.#isInUse()) return;
     this.#ended.push({ slot: this.#slot(), failed: true, slow: this.#isSlow(call), noVerdict: false });
     this.#openIfFailing();
   }
 
   #oneMoreWouldOpen(): boolean {
     const { failureThreshold, minimumCalls, failureRateThreshold } = this.config;
-    if (this.state === 'half_open' || this.failuresInARow + 1 >= failureThreshold) return true;
+    if (this.#probing() || this.failuresInARow + 1 >= failureThreshold) return true;
     const calls = this.#judged().length + 1;
     return (
       calls >= minimumCalls && this.#judged().filter(({ failed }) => failed).length + 1 >= calls * failureRateThreshold
@@ -140,16 +165,16 @@ export class NaiveCircuit {
       return;
     }
     if (outcome === 'ignored') {
-      if (this.state !== 'closed' || !this.#isSlow(call)) return;
+      if (!this.#isInUse() || !this.#isSlow(call)) return;
       this.#ended.push({ slot: this.#slot(), failed: false, slow: true, noVerdict: true });
       this.#openIfSlow();
       return;
     }
 
     const failed = outcome === 'failure';
-    if (!failed && this.state === 'half_open') return this.#endGoodProbe(call);
+    if (!failed && this.#probing()) return this.#endGoodProbe(call);
     this.#count(failed, unreachable);
-    if (this.state === 'closed') {
+    if (this.#isInUse()) {
       this.#ended.push({ slot: this.#slot(), failed, slow: this.#isSlow(call), noVerdict: false });
     }
 
@@ -158,7 +183,8 @@ export class NaiveCircuit {
       const held = this.#spread(hold);
       this.#heldUntil = Math.max(this.#heldUntil, this.now() + held);
       this.#open(held);
-    } else if (this.state === 'half_open') {
+    } else if (this.#probing()) {
+      if (!this.#badProbe()) return;
       this.#openedUnreachable = unreachable;
       this.#open();
     } else this.#openIfFailing();
@@ -183,7 +209,7 @@ export class NaiveCircuit {
   }
 
   closeBySignOfLife(): void {
-    if (this.state !== 'closed' && this.#openedUnreachable) this.#change('closed');
+    if (!this.#isInUse() && this.#openedUnreachable) this.#comeBack();
   }
 
   forceOpen(): void {
@@ -201,7 +227,7 @@ export class NaiveCircuit {
   /** Calls of one window keep in another the age of the oldest call that their slot can hold. */
   reconfigure(config: BreakerConfig): void {
     const recent = this.#recent();
-    const [before, after] = [this.config.window / SLOTS, config.window / SLOTS];
+    const [before, after] = [timeOf(this.config) / SLOTS, timeOf(config) / SLOTS];
     this.config = config;
     if (after !== before) for (const ended of recent) ended.slot = Math.floor((ended.slot * before) / after);
   }
@@ -220,7 +246,7 @@ export class NaiveCircuit {
 
   /** Calls that other probes wait for. */
   probes(): NaiveCall[] {
-    return this.state === 'half_open' ? this.inFlight.filter((call) => call.life === this.#life && call.holdsSlot) : [];
+    return this.#probing() ? this.inFlight.filter((call) => call.life === this.#life && call.holdsSlot) : [];
   }
 
   #hasSay(call: NaiveCall): boolean {
@@ -237,13 +263,37 @@ export class NaiveCircuit {
 
   #endGoodProbe(call: NaiveCall): void {
     if (call.counted) return;
-    if (this.#openedBySlowness && this.#isSlow(call)) return this.#open();
+    if (this.#openedBySlowness && this.#isSlow(call)) {
+      if (this.#badProbe()) this.#open();
+      return;
+    }
     this.#count(false, false);
-    this.#closeIfProven();
+    this.#goodProbe();
   }
 
-  #closeIfProven(): void {
-    if (this.successesInARow >= this.config.successThreshold) this.#change('closed');
+  /** How many probes must succeed, of how many. */
+  #quorum(): readonly [needed: number, of: number] {
+    const [needed, of = needed] = String(this.config.successThreshold).split(' of ').map(Number) as [number, number?];
+    return [needed, of];
+  }
+
+  #goodProbe(): void {
+    this.#probesDone.good++;
+    if (this.#probesDone.good >= this.#quorum()[0]) this.#comeBack();
+  }
+
+  /** @returns whether the others cannot prove anything any more */
+  #badProbe(): boolean {
+    this.#probesDone.bad++;
+    const [needed, of] = this.#quorum();
+    return of - this.#probesDone.bad < needed;
+  }
+
+  #comeBack(): void {
+    if (this.config.recoveryDuration === 0) return this.#change('closed');
+    if (this.state === 'open') this.#change('half_open');
+    this.#recovering = { since: this.now(), saved: 0.9 };
+    this.#forget();
   }
 
   #countGoodAnswers(): void {
@@ -252,11 +302,11 @@ export class NaiveCircuit {
       .filter((call) => call.life === life && !call.counted && this.now() - call.answeredAt! >= 1_000)
       .sort((a, b) => a.answeredAt! - b.answeredAt!);
     for (const call of good) {
-      if (this.#life !== life) return;
+      if (this.#life !== life || !this.#probing()) return;
       if (this.#openedBySlowness && this.#isSlow(call)) continue;
       call.counted = true;
       this.#count(false, false);
-      this.#closeIfProven();
+      this.#goodProbe();
     }
   }
 
@@ -279,6 +329,7 @@ export class NaiveCircuit {
       holdsSlot,
       answeredAt: undefined,
       counted: false,
+      wasProbe: holdsSlot,
     };
     this.inFlight.push(call);
     return call;
@@ -290,8 +341,9 @@ export class NaiveCircuit {
   }
 
   #overdue(): NaiveCall[] {
-    if (this.state !== 'closed') return [];
-    return this.inFlight.filter((call) => call.life === this.#life && this.#isSlow(call));
+    if (!this.#isInUse()) return [];
+    // Those that began as probes are not among the calls that are watched.
+    return this.inFlight.filter((call) => call.life === this.#life && !call.wasProbe && this.#isSlow(call));
   }
 
   #openIfSlow(): void {
@@ -306,11 +358,15 @@ export class NaiveCircuit {
   }
 
   #slot(): number {
-    return Math.floor(this.now() / (this.config.window / SLOTS));
+    return Math.floor(this.now() / (timeOf(this.config) / SLOTS));
   }
 
   #recent(): Ended[] {
-    this.#ended = this.#ended.filter((ended) => ended.slot > this.#slot() - SLOTS);
+    const { window } = this.config;
+    this.#ended =
+      typeof window === 'number'
+        ? this.#ended.filter((ended) => ended.slot > this.#slot() - SLOTS)
+        : this.#ended.slice(-window.calls);
     return this.#ended;
   }
 
@@ -351,7 +407,7 @@ export class NaiveCircuit {
   /** How long it has not been closed. */
   #trouble(): number {
     if (this.state !== 'closed') return this.now() - this.#leftClosedAt + this.#troubleBefore;
-    return this.now() - this.#closedAt < this.config.window ? this.#troubleBefore : 0;
+    return this.now() - this.#closedAt < timeOf(this.config) ? this.#troubleBefore : 0;
   }
 
   #change(state: NaiveCircuit['state']): void {
@@ -370,14 +426,25 @@ export class NaiveCircuit {
   #begin(): void {
     this.#life++;
     this.successesInARow = 0;
+    this.#probesDone = { good: 0, bad: 0 };
+    this.#recovering = undefined;
     if (this.state !== 'closed') return;
-    this.failuresInARow = 0;
     this.#fullOpenings = 0;
     this.#heldUntil = 0;
     this.#openedBySlowness = this.#openedUnreachable = false;
+    this.#forget();
+  }
+
+  #forget(): void {
+    this.failuresInARow = 0;
     this.#allUnreachable = true;
     this.#ended = [];
   }
+}
+
+/** For how long calls are of the present: where a number of calls counts, 30 s. */
+function timeOf({ window }: BreakerConfig): number {
+  return typeof window === 'number' ? window : 30_000;
 }
 
 function startOf(call: NaiveCall): number | undefined {

@@ -4,7 +4,18 @@ import { CallsChart } from './calls-chart.js';
 import { useDetail } from './detail-source.js';
 import { StateBadge } from './row.js';
 import { callsPerSecond, notServed, refusedSince, type Row, type State } from '../live-store.js';
-import { count, fleetWords, milliseconds, moment, percent, perSecond, span, textOf, untilProbe } from '../format.js';
+import {
+  count,
+  fleetWords,
+  milliseconds,
+  moment,
+  percent,
+  perSecond,
+  progressOf,
+  span,
+  textOf,
+  untilProbe,
+} from '../format.js';
 
 interface Props {
   readonly state: State;
@@ -139,7 +150,7 @@ function factsOf(row: Row, now: number): readonly (readonly [term: string, fact:
         ] as const)),
     [state === 'closed' ? 'Closed since' : 'Last change', moment(view.lastStateChange, now)],
     ...(state === 'open' ? [['Next probe', untilProbe(view.openUntil, now)] as const] : []),
-    ...(probes === null ? [] : [['Probes', `${probes.succeeded} of ${probes.needed} good`] as const]),
+    ...(state === 'half_open' ? [[probes === null ? 'Let through' : 'Probes', progressOf(view)] as const] : []),
     ...(view.fleet === undefined ? [] : [['Fleet', fleetWords(view.fleet)] as const]),
   ];
 }

@@ -1,6 +1,15 @@
 import { Component } from 'preact';
 import { callsPerSecond, notServed, recentCalls, sum, type Bucket, type Row } from '../live-store.js';
-import { count, milliseconds, percent, perSecond, STATE_SIGNS, STATE_WORDS, untilProbe } from '../format.js';
+import {
+  count,
+  milliseconds,
+  percent,
+  perSecond,
+  progressOf,
+  STATE_SIGNS,
+  STATE_WORDS,
+  untilProbe,
+} from '../format.js';
 import { BUCKETS } from '../api.js';
 import type { CircuitState } from '../../breaker/state.js';
 
@@ -87,9 +96,9 @@ export class BreakerRow extends Component<Props> {
         </div>
         <div role="cell" class="probe">
           {state === 'open' && <span title="Next probe">{untilProbe(view.openUntil, now)}</span>}
-          {probes !== null && (
-            <span title="Probes that succeeded in a row">
-              {probes.succeeded} of {probes.needed} good
+          {state === 'half_open' && (
+            <span title={probes === null ? 'Calls that are let through' : 'Probes that succeeded'}>
+              {progressOf(view)}
             </span>
           )}
         </div>

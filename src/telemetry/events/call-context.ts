@@ -1,4 +1,7 @@
 import type { Span } from '@opentelemetry/api';
+import type { FailedCall } from '../../breaker/options.js';
+import { normalizePath } from '../../rules/path.js';
+import type { Target } from '../../target.js';
 
 /** What telemetry knows of the call behind an event. The client calls of instrumentations are such. */
 export interface CallContext {
@@ -12,4 +15,19 @@ export interface CallContext {
   readonly method?: string | undefined;
   /** Of a request, as it is sent, or of a gRPC method. */
   readonly path?: string | undefined;
+  /** The name of a command, without its arguments. */
+  readonly command?: string | undefined;
+  /** Where it goes, once it has asked. */
+  readonly target?: Target | undefined;
+}
+
+/** What `isFailure` is told of a call. @param context `undefined` of breakers made in code */
+export function describeCall(context: unknown): Omit<FailedCall, 'name'> {
+  const { target, method, path, command } = (context ?? {}) as Partial<CallContext>;
+  return {
+    ...(target && { system: target.system, host: target.host, port: target.port, database: target.database }),
+    ...(method !== undefined && { method: method.toUpperCase() }),
+    ...(path !== undefined && { path: normalizePath(path) }),
+    ...(command !== undefined && { command }),
+  };
 }

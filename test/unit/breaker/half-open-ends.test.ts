@@ -78,7 +78,7 @@ function halfOpen(
     const answered = ended + streams.length;
     if (breaker.state === 'closed') return { inTime: true, answered };
     // Nobody can know of the calls that are under way.
-    if (answered >= successThreshold || clock.now() - begun > 3_600_000) return { inTime: false, answered };
+    if (answered >= Number(successThreshold) || clock.now() - begun > 3_600_000) return { inTime: false, answered };
     if (!(admission instanceof CircuitOpenError)) {
       underWay.push({ permit: admission, life: lifeOf(chance), startedAt: clock.now(), told: false });
     }

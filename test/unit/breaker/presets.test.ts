@@ -38,6 +38,7 @@ describe('presets', () => {
         maxOpenDuration: 300_000,
         openBackoff: 1,
         openJitter: 0,
+        recoveryDuration: 0,
         abandonedAfter: name === 'llmService' ? 10_000 : 1_000,
         halfOpenTimeout: Math.max(seconds * 1_000, 30_000),
         failureStatuses: ['5xx', '!501', '!505'],

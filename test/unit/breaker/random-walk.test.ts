@@ -40,6 +40,20 @@ const WALKS: readonly (readonly [what: string, options: BreakerOptions])[] = [
     'callers that give up, and timed calls',
     { ...common, failureThreshold: 3, failureRateThreshold: 0.6, slowCallDuration: 300, abandonedAfter: 40 },
   ],
+  ['a window of calls', { ...common, window: '20 calls', failureThreshold: 6, slowCallDuration: 60 }],
+  ['calls let through by and by', { ...common, recoveryDuration: 400, failureThreshold: 6, slowCallDuration: 120 }],
+  [
+    'calls let through by and by, to callers that give up',
+    { ...common, recoveryDuration: 300, window: '15 calls', failureThreshold: 4, abandonedAfter: 40 },
+  ],
+  [
+    'probes of which some may fail',
+    { ...common, successThreshold: '3 of 5', halfOpenMaxCalls: 2, failureThreshold: 3 },
+  ],
+  [
+    'probes of which some may fail or be slow, then calls let through by and by',
+    { ...common, successThreshold: '2 of 4', recoveryDuration: 200, slowCallDuration: 40, minimumCalls: 4 },
+  ],
   ['mode observe', { ...common, mode: 'observe', failureThreshold: 3, slowCallDuration: 60 }],
 ];
 
@@ -98,9 +112,11 @@ class Walk {
 
   #reconfigure(): void {
     const { window, failureThreshold } = this.#breaker.config;
+    const [own, other] = typeof window === 'number' ? [1_000, 700] : ['20 calls', '12 calls'];
+    const isOwn = JSON.stringify(window) === JSON.stringify(resolveConfig({ window: own }).window);
     const config = resolveConfig({
       ...this.#options,
-      window: window === 1_000 ? 700 : 1_000,
+      window: isOwn ? other : own,
       failureThreshold: failureThreshold ^ 1,
     });
     this.#both((circuit) => circuit.reconfigure(config));
@@ -222,7 +238,8 @@ describe('A random walk', () => {
       }
       walk.finish();
       // It went through every change there is, and through no other; opening an open circuit by hand is told of, too.
-      expect([...walk.seen]).to.have.members([...ALLOWED, 'open to open']);
+      const told = (options.recoveryDuration ?? 0) === 0 ? [] : ['half_open to half_open'];
+      expect([...walk.seen]).to.have.members([...ALLOWED, 'open to open', ...told]);
     });
   });
 });

@@ -200,3 +200,27 @@ describe('CircuitBreakerRegistry', () => {
     expect(globalRegistry).to.be.instanceOf(CircuitBreakerRegistry);
   });
 });
+
+describe('onTransition of a registry', () => {
+  it('tells of all breakers, present and to come, until it is ended or they leave', () => {
+    const registry = new CircuitBreakerRegistry();
+    const present = registry.getOrCreate('present');
+    const heard: string[] = [];
+    const end = registry.onTransition(({ name, to }) => heard.push(`${name} ${to}`));
+    registry.onTransition(() => {
+      throw new Error('of a listener');
+    });
+    const coming = registry.getOrCreate('coming');
+    present.forceOpen();
+    coming.forceOpen();
+    coming.reset();
+    registry.remove('coming');
+    coming.forceOpen();
+    expect(heard).to.deep.equal(['present open', 'coming open', 'coming closed']);
+    registry.rename(present, 'renamed');
+    present.reset();
+    end();
+    present.forceOpen();
+    expect(heard.slice(3)).to.deep.equal(['renamed closed']);
+  });
+});

@@ -138,6 +138,8 @@ describe('malformed rules files', () => {
     share: [-0.1, 1.1, 50, '0.5', null, [], Infinity, NaN],
     factor: [0.9, 0, -1, '2', null, Infinity, NaN],
     duration: [-1, '10', 'soon', '1d', '-5s', '', null, true, [], ['1s'], {}, Infinity],
+    window: [99, '10', '0 calls', '1.5 calls', '10001 calls', '-1 calls', '50ms', null, true, [], {}],
+    quorum: [0, 1.5, '3', '0 of 5', '6 of 5', '3 of', 'all', null, true, [], {}],
     flag: ['yes', 'true', 0, 1, null, []],
     choice: ['', 'maybe', 1, null, true, [], {}],
     statuses: [[], 99, 600, '6xx', '!', '50x', null, {}, [200, 'ok'], [null], [[500]], 200.5],
