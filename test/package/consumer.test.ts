@@ -2,18 +2,25 @@ import { expect } from 'chai';
 import { execFileSync, spawnSync } from 'node:child_process';
 import { copyFileSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { startChromium } from '../console/chromium.js';
+import { startPrometheus } from '../deploy/prometheus.js';
+import { startCommand, stopCommands } from '../docs/run-command.js';
 import { AttackedService, SERVICE } from '../hostile/attacked-service.js';
 import { METRICS_ADDRESS, sample, scrape, startApp, stopApps } from '../support/app.js';
 import { ROOT } from '../support/child.js';
-import { serve, stopServers } from '../support/servers.js';
+import { findDeadPort, serve, stopServers } from '../support/servers.js';
 import { emptyFolder, pack } from './tarball.js';
 
 const README = readFileSync(join(ROOT, 'README.md'), 'utf8');
 
-/** The first block of code under a heading of the README. */
-function blockUnder(heading: string): string {
-  return /```\w+\n([^]*?)```/.exec(README.slice(README.indexOf(`\n${heading}\n`)))![1]!;
+/** A block of code under a heading of the README, the first where no other is asked for. */
+function blockUnder(heading: string, index = 0): string {
+  const blocks = README.slice(README.indexOf(`\n${heading}\n`)).matchAll(/```\w+\n([^]*?)```/g);
+  return [...blocks][index]![1]!;
 }
+
+const QUIET = ['--no-audit', '--no-fund', '--prefer-offline', '--loglevel=error'];
 
 describe('the package, installed into an empty folder', function () {
   this.timeout(0);
@@ -26,10 +33,10 @@ describe('the package, installed into an empty folder', function () {
     // As the quick start has it, but for where the package comes from.
     const install = /^npm (install) (.*)$/m.exec(blockUnder('## Quick start'))!;
     const packages = install[2]!.split(' ').map((name) => (name === 'otel-breaker' ? path : name));
-    const quiet = ['--no-audit', '--no-fund', '--prefer-offline', '--loglevel=error'];
-    execFileSync('npm', [install[1]!, ...packages, ...quiet], { cwd: folder, stdio: ['ignore', 'ignore', 'inherit'] });
+    execFileSync('npm', [install[1]!, ...packages, ...QUIET], { cwd: folder, stdio: ['ignore', 'ignore', 'inherit'] });
   });
   afterEach(async () => {
+    await stopCommands();
     await stopApps();
     await stopServers();
   });
@@ -164,4 +171,37 @@ describe('the package, installed into an empty folder', function () {
       expect(status).to.equal(0);
     });
   }
+
+  // The last one: it installs more.
+  it('leads a newcomer to an open circuit on the page, in a real Prometheus and in a trace', async () => {
+    const [install, start] = blockUnder('## Quick start', 1).trim().split('\n');
+    execFileSync('npm', [...install!.split(' ').slice(1), ...QUIET], {
+      cwd: folder,
+      stdio: ['ignore', 'ignore', 'inherit'],
+    });
+    const name = `http://127.0.0.1:${await findDeadPort()}`;
+    const source = `const http = require('node:http'); setInterval(() => http.get('${name}').on('error', () => {}), 50);`;
+    writeFileSync(join(folder, 'app.js'), source);
+    const [, , page] = await startCommand(start!, folder).prints('stderr', /metrics at (\S+) \(console at (\S+)\)/);
+
+    const browser = await startChromium();
+    try {
+      const tab = await browser.newPage();
+      await tab.goto(page!);
+      await tab.getByText(`${name} is open for`).first().waitFor();
+    } finally {
+      await browser.close();
+    }
+
+    const prometheus = await startPrometheus([new URL(page!).host], []);
+    try {
+      // Half-open for a moment at each probe, which fails.
+      while ((await prometheus.count(`circuit_breaker_state{name="${name}"} == 1`)) !== 1) await sleep(200);
+    } finally {
+      await prometheus.stop();
+    }
+
+    const attribute = 'circuit_breaker.opened_by.trace_id';
+    while (!(await (await fetch(`${page}traces`)).text()).includes(attribute)) await sleep(200);
+  }).timeout(180_000);
 });
