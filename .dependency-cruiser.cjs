@@ -115,7 +115,7 @@ module.exports = {
     rule(
       'clients-are-never-dependencies',
       OURS,
-      { path: 'node_modules/(undici|ioredis|redis|@redis/client|mysql2|pg|@grpc/grpc-js)/' },
+      { path: 'node_modules/(undici|ioredis|redis|@redis/client|mysql2|mongodb|pg|@grpc/grpc-js)/' },
       'the application brings them',
     ),
     rule(

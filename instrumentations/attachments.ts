@@ -4,6 +4,7 @@ import type * as Grpc from './grpc/grpc-attachment.js';
 import { harmless } from './harmless.js';
 import { HttpAttachment } from './http/http-attachment.js';
 import type * as Ioredis from './ioredis/ioredis-attachment.js';
+import type * as Mongodb from './mongodb/mongodb-attachment.js';
 import type * as Mysql2 from './mysql2/mysql2-attachment.js';
 import type * as NodeRedis from './node-redis/node-redis-attachment.js';
 import { Patches } from './patches.js';
@@ -32,6 +33,10 @@ const OF_PACKAGES: readonly OfPackage[] = [
   {
     files: ['/mysql2/lib/base/connection.js'],
     load: () => (require('./mysql2/mysql2-attachment.js') as typeof Mysql2).Mysql2Attachment,
+  },
+  {
+    files: ['/mongodb/lib/operations/execute_operation.js', '/mongodb/lib/sdam/topology.js'],
+    load: () => (require('./mongodb/mongodb-attachment.js') as typeof Mongodb).MongodbAttachment,
   },
   {
     files: ['/pg/lib/client.js', '/pg-pool/index.js'],

@@ -3,6 +3,7 @@ import { GrpcBreakerInstrumentation } from './grpc/grpc-instrumentation.js';
 import { HttpBreakerInstrumentation } from './http/http-instrumentation.js';
 import type { BreakerInstrumentation, BreakerInstrumentationConfig } from './instrumentation.js';
 import { IoredisBreakerInstrumentation } from './ioredis/ioredis-instrumentation.js';
+import { MongodbBreakerInstrumentation } from './mongodb/mongodb-instrumentation.js';
 import { Mysql2BreakerInstrumentation } from './mysql2/mysql2-instrumentation.js';
 import { NodeRedisBreakerInstrumentation } from './node-redis/node-redis-instrumentation.js';
 import { PgBreakerInstrumentation } from './pg/pg-instrumentation.js';
@@ -13,6 +14,7 @@ export { GrpcBreakerInstrumentation } from './grpc/grpc-instrumentation.js';
 export { HttpBreakerInstrumentation } from './http/http-instrumentation.js';
 export { BreakerInstrumentation, type BreakerInstrumentationConfig } from './instrumentation.js';
 export { IoredisBreakerInstrumentation } from './ioredis/ioredis-instrumentation.js';
+export { MongodbBreakerInstrumentation } from './mongodb/mongodb-instrumentation.js';
 export { Mysql2BreakerInstrumentation } from './mysql2/mysql2-instrumentation.js';
 export { NodeRedisBreakerInstrumentation } from './node-redis/node-redis-instrumentation.js';
 export { PgBreakerInstrumentation } from './pg/pg-instrumentation.js';
@@ -24,6 +26,7 @@ const INSTRUMENTATIONS = [
   IoredisBreakerInstrumentation,
   NodeRedisBreakerInstrumentation,
   Mysql2BreakerInstrumentation,
+  MongodbBreakerInstrumentation,
   PgBreakerInstrumentation,
   GrpcBreakerInstrumentation,
 ];

@@ -31,6 +31,10 @@ const METHODS = `
       Execute: ofMysql2('commands/execute'),
       ClientHandshake: ofMysql2('commands/client_handshake'),
     },
+    mongodb: {
+      execute_operation: require('mongodb/lib/operations/execute_operation'),
+      Topology: require('mongodb/lib/sdam/topology').Topology,
+    },
     pg: { Client, Query, Pool: Object.getPrototypeOf(Pool) },
     grpc: {
       ResolvingCall: ofGrpc('resolving-call').ResolvingCall,

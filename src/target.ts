@@ -1,7 +1,7 @@
 import type { PresetName } from './breaker/options.js';
 
 /** What kind of thing a call goes to; a label of its metrics and a match of rules. */
-export type System = 'http' | 'grpc' | 'redis' | 'postgresql' | 'mysql';
+export type System = 'http' | 'grpc' | 'redis' | 'postgresql' | 'mysql' | 'mongodb';
 
 /** What a call asks its target for, as far as rules look at it. */
 export type CallPart = 'method' | 'path';
@@ -73,6 +73,11 @@ const TABLE: Readonly<Record<System, SystemRow>> = {
     schemes: { mysql: { port: 3306, database: true }, mariadb: { port: 3306, as: 'mysql', database: true } },
     instrumentations: { mysql2: ['@opentelemetry/instrumentation-mysql2', 'MySQL2Instrumentation'] },
   },
+  mongodb: {
+    preset: 'database',
+    schemes: { mongodb: { port: 27017 }, 'mongodb+srv': { port: 27017, as: 'mongodb' } },
+    instrumentations: { mongodb: ['@opentelemetry/instrumentation-mongodb', 'MongoDBInstrumentation'] },
+  },
 };
 
 const ROWS: readonly (readonly [System, SystemRow])[] = Object.entries(TABLE) as [System, SystemRow][];
@@ -116,7 +121,7 @@ export const INSTRUMENTATION_SCOPES: ReadonlyMap<string, readonly [packageName: 
 /** Where a call goes. */
 export interface Target {
   readonly system: System;
-  /** First part of the name: `http`, `https`, `grpc`, `redis`, `redis+cluster`, `postgresql`, `mysql`, or `unix` for a socket. */
+  /** First part of the name: `http`, `https`, `grpc`, `redis`, `redis+cluster`, `postgresql`, `mysql`, `mongodb`, or `unix` for a socket. */
   readonly scheme: string;
   /** Host name or address, without brackets; the path of a unix socket. */
   readonly host: string;

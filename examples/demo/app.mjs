@@ -7,6 +7,7 @@ const {
   IOREDIS_UPSTREAM,
   NODE_REDIS_UPSTREAM,
   MYSQL2_UPSTREAM,
+  MONGODB_UPSTREAM,
   PG_UPSTREAM,
   GRPC_UPSTREAM,
   PORT = '0',
@@ -22,6 +23,10 @@ nodeRedis?.on('error', () => {});
 await nodeRedis?.connect();
 const mysql =
   MYSQL2_UPSTREAM && (await import('mysql2/promise')).createPool({ uri: MYSQL2_UPSTREAM, connectionLimit: 5 });
+// With less patience than by default, so that the demo need not wait half a minute.
+const mongo =
+  MONGODB_UPSTREAM &&
+  (await new (await import('mongodb')).MongoClient(MONGODB_UPSTREAM, { serverSelectionTimeoutMS: 1_000 }).connect());
 const pool = PG_UPSTREAM && new (await import('pg')).default.Pool({ connectionString: PG_UPSTREAM, max: 5 });
 pool?.on('error', () => {});
 const stock = GRPC_UPSTREAM && (await connectToStock(new URL(GRPC_UPSTREAM).host));
@@ -51,6 +56,7 @@ const lookUp = {
   ioredis: () => redis.incr('calls'),
   'node-redis': () => nodeRedis.incr('calls'),
   mysql2: async () => (await mysql.query('SELECT 1 AS one'))[0][0].one,
+  mongodb: () => mongo.db('shop').collection('orders').countDocuments(),
   pg: async () => (await pool.query('SELECT 1 AS one')).rows[0].one,
   grpc: () =>
     new Promise((resolve, reject) => {

@@ -2,7 +2,7 @@
  * The main job in half a minute: a plain app under the preload, whose dependencies die and come back.
  *
  *     npm run demo                       http; the server dies again and again until Ctrl-C, to be seen in a browser
- *     npm run demo -- --client fetch     through fetch; also ioredis, node-redis, mysql2, pg and grpc, against real servers
+ *     npm run demo -- --client fetch     through fetch; also ioredis, node-redis, mysql2, mongodb, pg and grpc, against real servers
  *     npm run demo -- --client all       all of them in one app
  *     npm run demo -- --once             ends by itself, with exit code 0 if all went as told
  *     npm run demo -- --fleet 5          five replicas that agree over a real Redis; ends by itself
@@ -15,11 +15,12 @@ import { createInterface } from 'node:readline';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
 import { MariadbServer } from '../../test/support/mariadb-server.js';
+import { MongoServer } from '../../test/support/mongo-server.js';
 import { PostgresServer } from '../../test/support/postgres-server.js';
 import { RedisServer } from '../../test/support/redis-server.js';
 import { needFreePort, takenPort } from './port.js';
 
-const CLIENTS = ['http', 'fetch', 'ioredis', 'node-redis', 'mysql2', 'pg', 'grpc'] as const;
+const CLIENTS = ['http', 'fetch', 'ioredis', 'node-redis', 'mysql2', 'mongodb', 'pg', 'grpc'] as const;
 type Client = (typeof CLIENTS)[number];
 
 const REQUESTS_PER_SECOND = 20;
@@ -275,6 +276,14 @@ const START: Readonly<Record<Client, (client: Client) => Promise<Dependency>>> =
       kill: () => server.kill(),
       comeBack: () => server.start(),
       stop: () => server.stop(),
+    });
+  },
+  mongodb: async (client) => {
+    const server = await MongoServer.start();
+    return dependencyOf(client, server.port, server.url, {
+      kill: () => server.kill(),
+      comeBack: () => server.start(),
+      stop: () => server.kill(),
     });
   },
   pg: async (client) => {

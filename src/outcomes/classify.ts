@@ -6,6 +6,7 @@ import { isObject, read, readText } from '../breaker/values.js';
 import type { Verdict } from '../breaker/verdict.js';
 import { verdictOfGrpcError } from './grpc.js';
 import { askedWaitMs, meantStatus, verdictOfStatus, type HeaderReader } from './http.js';
+import { knownVerdictOfMongoError } from './mongodb.js';
 import { knownVerdictOfMysqlError } from './mysql.js';
 import { isBadInput, isOwnTrouble, isUnreachable } from './network-codes.js';
 import { verdictOfDatabaseError } from './postgresql.js';
@@ -33,6 +34,7 @@ export function classify(error: unknown, config: BreakerConfig, signal?: AbortSi
       verdictOfGrpcError(part) ??
       knownVerdictOfRedisError(part) ??
       knownVerdictOfMysqlError(part) ??
+      knownVerdictOfMongoError(part) ??
       verdictOfDatabaseError(part, isOfDatabase),
   );
   if (said !== undefined) return said;

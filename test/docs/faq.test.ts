@@ -1,5 +1,7 @@
 import { expect } from 'chai';
+import { MongoServerError } from 'mongodb';
 import { verdictOfRedisError } from '../../src/outcomes/redis.js';
+import { verdictOfMongoError } from '../../src/outcomes/mongodb.js';
 import { verdictOfMysqlError } from '../../src/outcomes/mysql.js';
 import { verdictOfPgError } from '../../src/outcomes/postgresql.js';
 import { CircuitBreaker } from '../../src/breaker/circuit-breaker.js';
@@ -31,6 +33,11 @@ function outcomeOfState(code: string): Outcome {
   return verdict === 'timeout' ? 'failure' : verdict;
 }
 
+function outcomeOfMongo(code: string): Outcome {
+  const verdict = verdictOfMongoError(new MongoServerError({ message: 'whatever', code: Number(code) }));
+  return verdict === 'timeout' ? 'failure' : verdict;
+}
+
 function outcomeOfMysql(code: string): Outcome {
   const verdict = verdictOfMysqlError(Object.assign(new Error('whatever'), { code }));
   return verdict === 'timeout' ? 'failure' : verdict;
@@ -39,6 +46,7 @@ function outcomeOfMysql(code: string): Outcome {
 const JUDGES: Readonly<Record<string, (code: string) => Outcome>> = {
   'http, undici: an answer': outcomeOfStatus,
   'Redis: a reply': outcomeOfReply,
+  'MongoDB: a code': outcomeOfMongo,
   'MySQL: an error': outcomeOfMysql,
   'PostgreSQL: SQLSTATE': outcomeOfState,
 };
@@ -50,7 +58,7 @@ describe('docs/faq.md', () => {
     if (outcomeOf === undefined) continue;
     it(`says rightly what counts as a failure: ${title!}`, () => {
       COLUMNS.forEach((outcome, index) => {
-        const codes = cells[index]!.match(/\b(ER_\w+|\d{3}|[A-Z]{3,}|[0-9][0-9A-Z]{4})\b/g) ?? [];
+        const codes = cells[index]!.match(/\b(ER_\w+|[1-9]\d*|[A-Z]{3,}|[0-9][0-9A-Z]{4})\b/g) ?? [];
         expect(codes).not.to.be.empty;
         for (const code of codes) expect(outcomeOf(code), code).to.equal(outcome);
       });

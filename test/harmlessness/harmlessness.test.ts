@@ -2,6 +2,7 @@ import { join } from 'node:path';
 import { expect } from 'chai';
 import { runNode } from '../support/child.js';
 import { MariadbServer } from '../support/mariadb-server.js';
+import { MongoServer } from '../support/mongo-server.js';
 import { PostgresServer } from '../support/postgres-server.js';
 import { RedisServer } from '../support/redis-server.js';
 import { findDeadPort } from '../support/servers.js';
@@ -64,6 +65,18 @@ describe('A fault in any function of ours', function () {
       expect(tried).to.be.above(200);
     } finally {
       await server.stop();
+    }
+  });
+
+  it('does not reach the application through mongodb', async () => {
+    const server = await MongoServer.start();
+    try {
+      const env = { MONGODB_URL: server.url, DEAD_PORT: String(await findDeadPort()) };
+      const { tried, problems } = await find('mongodb', env);
+      expect(problems).to.deep.equal([]);
+      expect(tried).to.be.above(150);
+    } finally {
+      await server.kill();
     }
   });
 

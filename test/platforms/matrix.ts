@@ -8,7 +8,7 @@ export const NODES: Readonly<Record<string, string>> = { ...OLDEST.nodes, ...LAT
 
 export interface Client {
   readonly title: string;
-  readonly family: 'http' | 'fetch' | 'undici' | 'ioredis' | 'redis' | 'mysql2' | 'pg' | 'grpc';
+  readonly family: 'http' | 'fetch' | 'undici' | 'ioredis' | 'redis' | 'mysql2' | 'mongodb' | 'pg' | 'grpc';
   /** Where it is installed; what is within Node has no place. */
   readonly folder?: string;
   /** The oldest Node that it runs on itself. */
@@ -29,6 +29,7 @@ export function clients(): Client[] {
       ['redis', installed('redis5')],
       ['redis', installed('redis')],
       ['mysql2', installed('mysql2')],
+      ['mongodb', installed('mongodb')],
       ['pg', OLDEST.pg],
       ['pg', installed('pg')],
       ['grpc', installed('@grpc/grpc-js')],

@@ -7,6 +7,7 @@ import { between, golden } from '../support/golden.js';
 import { echo } from '../support/grpc.js';
 import { installLaterLines, installPlatforms } from '../support/node-lines.js';
 import { MariadbServer } from '../support/mariadb-server.js';
+import { MongoServer } from '../support/mongo-server.js';
 import { PostgresServer } from '../support/postgres-server.js';
 import { RedisServer } from '../support/redis-server.js';
 import { serve, stopServers } from '../support/servers.js';
@@ -25,8 +26,15 @@ describe('platforms', function () {
     const redis = await RedisServer.start();
     const postgres = await PostgresServer.start();
     const mysql2 = await MariadbServer.start();
+    const mongodb = await MongoServer.start();
     const rpc = await echo.serve();
-    servers.push({ stop: () => redis.remove() }, postgres, mysql2, { stop: async () => rpc.stop() });
+    servers.push(
+      { stop: () => redis.remove() },
+      postgres,
+      mysql2,
+      { stop: () => mongodb.kill() },
+      { stop: async () => rpc.stop() },
+    );
     const web = await serve((_, res) => res.end('ok'));
     Object.assign(upstreams, {
       http: web,
@@ -35,6 +43,7 @@ describe('platforms', function () {
       ioredis: redis,
       redis,
       mysql2,
+      mongodb,
       pg: postgres,
       grpc: rpc,
     });

@@ -68,6 +68,8 @@ describe('The table of systems', () => {
       'postgresql://host:5432',
       'mysql://host:3306',
       'mysql://host:3306',
+      'mongodb://host:27017',
+      'mongodb://host:27017',
       'unix:/run/x.sock',
     ]);
   });
@@ -79,8 +81,8 @@ describe('The table of systems', () => {
   });
 
   it('has a preset for each system, and a package of OpenTelemetry for each client', () => {
-    expect(SYSTEMS.map(presetOf)).to.deep.equal(['httpApi', 'httpApi', 'cache', 'database', 'database']);
-    const clients = ['http', 'undici', 'ioredis', 'node-redis', 'pg', 'mysql2', 'grpc'];
+    expect(SYSTEMS.map(presetOf)).to.deep.equal(['httpApi', 'httpApi', 'cache', 'database', 'database', 'database']);
+    const clients = ['http', 'undici', 'ioredis', 'node-redis', 'pg', 'mysql2', 'mongodb', 'grpc'];
     expect([...INSTRUMENTATION_SCOPES.keys()]).to.have.members(clients);
   });
 

@@ -2,6 +2,7 @@ import { once } from 'node:events';
 import { join } from 'node:path';
 import { PRELOAD, spawnNode } from '../support/child.js';
 import { MariadbServer } from '../support/mariadb-server.js';
+import { MongoServer } from '../support/mongo-server.js';
 import { PostgresServer } from '../support/postgres-server.js';
 import { RedisServer } from '../support/redis-server.js';
 import { serveNobody, serveProxy, serveSilence, serveWeb, type FarEnd } from './far-ends.js';
@@ -30,7 +31,7 @@ export type Verdict = 'failure, opens' | 'failure' | 'ignored' | 'success' | 'no
 /** One way of using one library, and the verdict on each thing that can happen to it; what is not there cannot. */
 export interface Way {
   readonly title: string;
-  readonly system: 'http' | 'redis' | 'postgresql' | 'mysql';
+  readonly system: 'http' | 'redis' | 'postgresql' | 'mysql' | 'mongodb';
   readonly verdicts: Readonly<Partial<Record<Happening, Verdict>>>;
 }
 
@@ -163,6 +164,17 @@ export const LIBRARIES: readonly Library[] = [
     ],
   },
   {
+    file: 'mongodb',
+    ways: [
+      {
+        title: 'mongodb',
+        system: 'mongodb',
+        // It sends an operation again that has lost its connection.
+        verdicts: { ...DATABASE, stale: 'success' },
+      },
+    ],
+  },
+  {
     file: 'pg',
     ways: [
       { title: 'pg', system: 'postgresql', verdicts: DATABASE },
@@ -210,17 +222,20 @@ interface Reports {
 // A text of 100 characters begins; a row of 100 bytes does.
 const HALF_A_REPLY = Buffer.from('$100\r\nhalf');
 const HALF_A_ROW = Buffer.from('D\0\0\0\x64\0\x01', 'latin1');
+// A message of 100 bytes begins.
+const HALF_A_MESSAGE = Buffer.from('\x64\0\0\0\x01', 'latin1');
 const HALF_A_PACKET = Buffer.from('\x64\0\0\x01\x01', 'latin1');
 
 // From 100 ms on, a breaker takes it for a reason why an answer was not heard.
 const STOOD_MS = 80;
 
-/** The real servers behind what happens to calls of Redis, PostgreSQL and MySQL, and a place where no connection can be made. */
+/** The real servers behind what happens to calls of Redis, PostgreSQL, MySQL and MongoDB, and a place where no connection can be made. */
 export class Backends {
   private constructor(
     readonly redis: RedisServer,
     readonly postgres: PostgresServer,
     readonly mariadb: MariadbServer,
+    readonly mongodb: MongoServer,
     /** One for each way. */
     private readonly nobody: readonly FarEnd[],
   ) {}
@@ -230,6 +245,7 @@ export class Backends {
       RedisServer.start(),
       PostgresServer.start(),
       MariadbServer.start(),
+      MongoServer.start(),
       serveNobody(WAYS.length),
     ] as const;
     return new Backends(...(await Promise.all(started)));
@@ -240,7 +256,7 @@ export class Backends {
   }
 
   async stop(): Promise<void> {
-    const servers = [this.redis.remove(), this.postgres.stop(), this.mariadb.stop()];
+    const servers = [this.redis.remove(), this.postgres.stop(), this.mariadb.stop(), this.mongodb.kill()];
     await Promise.all([...servers, ...this.nobody.map((farEnd) => farEnd.stop())]);
   }
 }
@@ -331,6 +347,7 @@ export class Trial {
     const { port } = happening === 'syn' ? this.backends.nobodyFor(way) : await this.#own(system, happening);
     const address = `127.0.0.1:${port}`;
     if (system === 'redis') return { port, breaker: `redis://${address}` };
+    if (system === 'mongodb') return { port, breaker: `mongodb://${address}` };
     if (system !== 'http') {
       const { user, database } = system === 'mysql' ? this.backends.mariadb : this.backends.postgres;
       const options = { host: '127.0.0.1', port, user, database };
@@ -347,7 +364,7 @@ export class Trial {
   }
 
   #makeFarEnd(system: Way['system'], happening: string): Promise<FarEnd> {
-    const { redis, postgres, mariadb } = this.backends;
+    const { redis, postgres, mariadb, mongodb } = this.backends;
     if (happening === 'tls') return serveSilence();
     switch (system) {
       case 'http':
@@ -358,6 +375,8 @@ export class Trial {
         return serveProxy(postgres.port, happening, HALF_A_ROW);
       case 'mysql':
         return serveProxy(mariadb.port, happening, HALF_A_PACKET);
+      case 'mongodb':
+        return serveProxy(mongodb.port, happening, HALF_A_MESSAGE);
     }
   }
 }

@@ -71,6 +71,7 @@ const PACKAGES = [
   'redis5',
   'redis',
   'mysql2',
+  'mongodb',
   'pg',
   'pg-pool',
   'nock',

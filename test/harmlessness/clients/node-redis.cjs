@@ -9,8 +9,8 @@ module.exports = async () => {
 
   /** Two commands of a client that has lost its connection: each waits until the client gives up on it. */
   async function unconnected() {
-    const socket = { port: Number(process.env.DEAD_PORT), host: '127.0.0.1', reconnectStrategy: () => 20 };
-    const lost = createClient({ socket, commandOptions: { timeout: 30 } });
+    const socket = { port: Number(process.env.DEAD_PORT), host: '127.0.0.1', reconnectStrategy: () => 5 };
+    const lost = createClient({ socket, commandOptions: { timeout: 10 } });
     lost.on('error', () => {});
     void lost.connect().catch(() => {});
     // By class: where its circuit is open, a command gets the same error with another cause.

@@ -73,6 +73,17 @@ const CLIENTS = {
     const pool = createPool({ host, port, user, database }).promise();
     return { name: `mysql://${host}:${port}/${database}`, call: () => pool.query('SELECT 1') };
   },
+  mongodb: ({ MongoClient }, port) => {
+    // It gives up soon, and looks for its server as often as it may.
+    const client = new MongoClient(`mongodb://${host}:${port}/?directConnection=true`, {
+      serverSelectionTimeoutMS: 100,
+      heartbeatFrequencyMS: 500,
+      minHeartbeatFrequencyMS: 20,
+    });
+    const connect = () => client.connect().catch(connect);
+    const connected = connect();
+    return { name: `mongodb://${host}:${port}`, call: async () => (await connected).db('shop').command({ ping: 1 }) };
+  },
   pg: ({ Pool }, port) => {
     const pool = new Pool({ host, port, user: process.env.PGUSER, database: process.env.PGDATABASE });
     pool.on('error', () => {});
