@@ -1,3 +1,4 @@
+// What a breaker and a fleet know of each other.
 /** What a breaker can say of its target to others that call it as well. Times are those of its own clock, in milliseconds. */
 export interface Evidence {
   /** Failures in a row. */

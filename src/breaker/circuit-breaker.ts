@@ -281,7 +281,7 @@ export class CircuitBreaker implements PermitIssuer {
   signOfLife(): void {
     if (this.#state !== OPEN) return;
     this.#opening!.endBySignOfLife(this.#seams.now());
-    this.advisor?.onSignOfLife(this);
+    this.#askAdvisor((advisor) => advisor.onSignOfLife(this), undefined);
   }
 
   /**
@@ -291,7 +291,7 @@ export class CircuitBreaker implements PermitIssuer {
    */
   closeBySignOfLife(): void {
     if (this.#isInUse) return;
-    if (!this.#opening!.isUnreachable) return void this.advisor?.onSignOfLife(this);
+    if (!this.#opening!.isUnreachable) return this.#askAdvisor((advisor) => advisor.onSignOfLife(this), undefined);
     this.#comeBack(this.#seams.now(), 'a connection was made', undefined);
   }
 
@@ -366,7 +366,7 @@ export class CircuitBreaker implements PermitIssuer {
     if (this.#isInUse || opening!.isOnDemand) return;
     const now = this.#seams.now();
     if (this.#state === OPEN && !opening!.isAdvised) return opening!.moveEnd(now);
-    this.#transition(CLOSED, now, reason, undefined, undefined, 'fleet');
+    this.#comeBack(now, reason, undefined, 'fleet');
   }
 
   /** @internal Whether it is open since the fleet says so, and not by its own calls. */
@@ -524,16 +524,16 @@ export class CircuitBreaker implements PermitIssuer {
   }
 
   /** The target is back: the circuit closes, at once or by and by. */
-  #comeBack(now: number, reason: string, context: unknown): void {
+  #comeBack(now: number, reason: string, context: unknown, by: ChangedBy = 'self'): void {
     const { recoveryDuration } = this.#config;
-    if (recoveryDuration === 0) return this.#transition(CLOSED, now, reason, undefined, context);
-    if (this.#state === OPEN) this.#transition(HALF_OPEN, now, reason, undefined, context);
+    if (recoveryDuration === 0) return this.#transition(CLOSED, now, reason, undefined, context, by);
+    if (this.#state === OPEN) this.#transition(HALF_OPEN, now, reason, undefined, context, by);
     this.#probes = undefined;
     this.#recovery = new Recovery(now, recoveryDuration);
     this.#record.begin();
     // No change of state, and still something that happened to the circuit.
     const told = `${reason}; the share of calls that are let through grows for ${formatSeconds(recoveryDuration)}`;
-    this.#tellOf(HALF_OPEN, HALF_OPEN, this.#seams.wallNow(), told, undefined, context, 0, 'self');
+    this.#tellOf(HALF_OPEN, HALF_OPEN, this.#seams.wallNow(), told, undefined, context, 0, by);
   }
 
   /** Counts the probes that were answered well a while ago and still go on: their verdict need not wait for their end. */
@@ -717,7 +717,7 @@ export class CircuitBreaker implements PermitIssuer {
   }
 
   #isAllowedToProbe(now: number): boolean {
-    return this.advisor === undefined || this.advisor.mayProbe(this, now);
+    return this.#askAdvisor((advisor) => advisor.mayProbe(this, now), true);
   }
 
   #hasRoomForProbe(now: number): boolean {
@@ -726,7 +726,18 @@ export class CircuitBreaker implements PermitIssuer {
 
   #startProbe(permit: Permit): void {
     this.#probes!.start(permit);
-    this.advisor?.onProbe(this);
+    this.#askAdvisor((advisor) => advisor.onProbe(this), undefined);
+  }
+
+  // What a fleet trips over must not become the error of a call.
+  #askAdvisor<Answer>(ask: (advisor: Advisor<CircuitBreaker>) => Answer, otherwise: Answer): Answer {
+    if (this.advisor === undefined) return otherwise;
+    try {
+      return ask(this.advisor);
+    } catch (error) {
+      diagnostics.report(`Asking the fleet about circuit breaker "${this.name}" failed`, error);
+      return otherwise;
+    }
   }
 
   #admit(now: number, generation: number, context: unknown, longRunning: boolean, flags: number): Permit {

@@ -1,3 +1,4 @@
+// What those hear who watch breakers.
 import type { CircuitOpenError } from './errors.js';
 import type { CircuitState } from './state.js';
 

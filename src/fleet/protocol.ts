@@ -1,8 +1,6 @@
-/**
- * What replicas say to the engine and hear from it: one request with any number of acts, one reply, and messages to all.
- *
- * Times are milliseconds of the engine's clock. A replica sends ages rather than times, since its own clock may be wrong.
- */
+// What replicas say to the engine and hear from it: requests of any number of acts, their replies, and messages to all.
+
+// Times are milliseconds of the engine's clock. A replica sends ages rather than times, since its own clock may be wrong.
 
 /** How long the openings of one breaker are, as its options say; milliseconds. */
 export interface Steps {

@@ -1,3 +1,4 @@
+// What a fleet goes by: the rules and the environment, put together.
 import { hostname } from 'node:os';
 import { ConfigError } from '../breaker/errors.js';
 import { parseDuration, type ConfigProblem, type Duration, type Mode } from '../breaker/options.js';

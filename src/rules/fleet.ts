@@ -1,3 +1,4 @@
+// What the rules can say of a fleet, and how each value is checked.
 import { checkOption, parseDuration, type Duration, type Mode } from '../breaker/options.js';
 import { isFleetUrl } from '../environment.js';
 import type { Finding } from './problem.js';

@@ -1,6 +1,7 @@
 import { expect } from 'chai';
 import type { CircuitBreaker } from '../../../src/breaker/circuit-breaker.js';
 import { CircuitOpenError } from '../../../src/breaker/errors.js';
+import { captureDiagnostics } from '../../support/diagnostics.js';
 import { breakerWithClock, fail, openCircuit, recordTransitions } from '../../support/breakers.js';
 
 /** An advisor that lets a call probe, or does not. */
@@ -110,6 +111,20 @@ describe('the door of a breaker to a fleet', () => {
     expect(breaker.tryAcquire()).instanceOf(CircuitOpenError);
     expect(breaker.tryProbe()).equal(undefined);
     expect(advisor.probes).equal(1);
+  });
+
+  it('goes on as without a fleet where asking it fails', () => {
+    const reports = captureDiagnostics();
+    const { breaker, clock } = made();
+    const broken = () => {
+      throw new Error('of the fleet');
+    };
+    breaker.advisor = { mayProbe: broken, onProbe: broken, onSignOfLife: broken };
+    openCircuit(breaker);
+    breaker.signOfLife();
+    clock.advance(10_000);
+    expect(breaker.tryAcquire()).not.instanceOf(CircuitOpenError);
+    expect(reports.map(([message]) => message)).include('Asking the fleet about circuit breaker "target" failed');
   });
 
   it('tells of a sign of life while it is open', () => {
