@@ -1,12 +1,25 @@
+import { BSON } from 'mongodb';
 import type { ErrorAnswer } from './misbehaving-proxy.js';
 import { echo } from '../support/grpc.js';
 import { MariadbServer } from '../support/mariadb-server.js';
+import { MongoServer } from '../support/mongo-server.js';
 import { PostgresServer } from '../support/postgres-server.js';
 import { RedisServer } from '../support/redis-server.js';
 import { serve } from '../support/servers.js';
 
 /** The clients tried: what Node has, and packages by the name they are installed under. */
-export const CLIENTS = ['http', 'fetch', 'undici', 'ioredis', 'ioredis5', 'redis', 'mysql2', 'pg', 'grpc'] as const;
+export const CLIENTS = [
+  'http',
+  'fetch',
+  'undici',
+  'ioredis',
+  'ioredis5',
+  'redis',
+  'mysql2',
+  'mongodb',
+  'pg',
+  'grpc',
+] as const;
 export type ClientName = (typeof CLIENTS)[number];
 
 /** A real server, and how it says that it cannot work. */
@@ -33,6 +46,7 @@ export async function startBackends(): Promise<Backends> {
   const postgres = await PostgresServer.start();
   const rpc = await echo.serve();
   const mariadb = await MariadbServer.start();
+  const mongodb = await MongoServer.start();
   await redis.command('SET', 'key', 'a value');
   const byHttp: Backend = { port: web.port, scheme: 'http', path: '', options: {}, errorAnswer: unavailable };
   const byRedis: Backend = { port: redis.port, scheme: 'redis', path: '', options: {}, errorAnswer: loading };
@@ -52,11 +66,19 @@ export async function startBackends(): Promise<Backends> {
     options: { user: mariadb.user, database: mariadb.database },
     errorAnswer: tooManyConnections,
   };
+  const byMongo: Backend = {
+    port: mongodb.port,
+    scheme: 'mongodb',
+    path: '',
+    options: {},
+    errorAnswer: shuttingDownInBson,
+  };
   const byClient: Partial<Record<ClientName, Backend>> = {
     ioredis: byRedis,
     ioredis5: byRedis,
     redis: byRedis,
     mysql2: byMysql,
+    mongodb: byMongo,
     pg: byPostgres,
     grpc: byGrpc,
   };
@@ -68,6 +90,7 @@ export async function startBackends(): Promise<Backends> {
       postgres.remove();
       rpc.stop();
       await mariadb.stop();
+      await mongodb.kill();
     },
   };
 }
@@ -92,6 +115,19 @@ const tooManyConnections: ErrorAnswer = (request) => {
   packet[4] = 0xff;
   packet.writeUInt16LE(1040, 5);
   return { answer: Buffer.concat([packet, text]), hangUp: true };
+};
+
+/** In reply to an OP_MSG; what comes first on a connection is an OP_QUERY, whose reply begins with a header of its own. */
+const shuttingDownInBson: ErrorAnswer = (request) => {
+  const isFirst = request.readInt32LE(12) === 2004;
+  const error = BSON.serialize({ ok: 0, code: 91, codeName: 'ShutdownInProgress', errmsg: 'shutting down' });
+  const before = Buffer.alloc(isFirst ? 20 : 5);
+  if (isFirst) before.writeInt32LE(1, 16);
+  const header = Buffer.alloc(16);
+  header.writeInt32LE(16 + before.length + error.length);
+  header.writeInt32LE(request.readInt32LE(4), 8);
+  header.writeInt32LE(isFirst ? 1 : 2013, 12);
+  return { answer: Buffer.concat([header, before, error]), hangUp: false };
 };
 
 const shuttingDown: ErrorAnswer = () => {

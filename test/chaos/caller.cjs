@@ -109,6 +109,30 @@ const clients = {
     return { call: () => pool.query({ sql: 'SELECT 1', timeout }), close: () => pool.end() };
   },
 
+  mongodb({ host, port, timeout }) {
+    const { MongoClient } = require('mongodb');
+    const make = () =>
+      new MongoClient(`mongodb://${host}:${port}/?directConnection=true`, {
+        serverSelectionTimeoutMS: timeout,
+        connectTimeoutMS: timeout,
+        socketTimeoutMS: timeout,
+        heartbeatFrequencyMS: 500,
+        minHeartbeatFrequencyMS: 20,
+        retryReads: false,
+      });
+    let mongo = make();
+    const call = async () => {
+      try {
+        await mongo.db('shop').collection('orders').findOne();
+      } catch (error) {
+        // A client whose first connection could not be made stays closed.
+        if (error.name === 'MongoTopologyClosedError') mongo = make();
+        throw error;
+      }
+    };
+    return { call, close: () => mongo.close() };
+  },
+
   pg({ host, port, timeout, user, database }) {
     const { Pool } = require('pg');
     const pool = new Pool({

@@ -128,6 +128,8 @@ export const FAULTS: readonly Fault[] = [
   {
     name: 'is well, but our event loop is blocked',
     circuit: 'stays closed',
+    // What has come is read before the limit of a socket is looked at.
+    unnoticedBy: ['mongodb'],
     begin: ({ proxy }) => proxy.behave('late'),
     run: ({ caller }) => caller.block(BLOCKED_CALLS, 3 * TIMEOUT_MS),
   },
