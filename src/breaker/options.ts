@@ -1,5 +1,8 @@
 // Every option of a breaker: its type, its bounds, its default and its meaning.
+import type { Mode } from './mode.js';
 import { checkRespondWith, type RespondWith } from './respond-with.js';
+
+export type { Mode } from './mode.js';
 
 /** A duration: milliseconds, or a number with a unit: `500ms`, `1.5s`, `2m`, `1h`. */
 export type Duration = number | string;
@@ -8,9 +11,6 @@ export type Duration = number | string;
 export interface CallCount {
   readonly calls: number;
 }
-
-/** `enforce` rejects calls while the circuit is open; `observe` runs the whole machine and rejects nothing; `off` does nothing. */
-export type Mode = 'enforce' | 'observe' | 'off';
 
 /**
  * What becomes of a call that an open circuit rejects: an error (`throw`), or a `503` answer of our own (`respond`, http and

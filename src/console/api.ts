@@ -3,7 +3,7 @@
  * What the console says, as JSON: the one description that its server, its page and `otel-breaker top` share.
  * It knows nothing of either end, so that the page takes nothing of the server with it.
  */
-import type { Mode } from '../breaker/options.js';
+import type { Mode } from '../breaker/mode.js';
 import type { CircuitState } from '../breaker/state.js';
 
 export interface BreakerView {

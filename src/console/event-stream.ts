@@ -11,8 +11,10 @@ import type { ThreadConsole } from './thread-console.js';
 const { setInterval, clearInterval, setTimeout, clearTimeout } = globalThis;
 
 const TICK_MS = 1_000;
-// A change of a circuit is told at once; a hundred of them at once are told together.
+// A change of a circuit is told at once; a hundred of them at once are told together, and while one comes after the other, twice
+// a second: the page draws itself anew each time.
 const AT_ONCE_MS = 50;
+const NOT_AGAIN_WITHIN_MS = 450;
 const MAX_READERS = 20;
 // A reader that is so far behind has gone, or will do better to begin again.
 const MAX_BEHIND_BYTES = 4 * 1024 * 1024;
@@ -111,12 +113,16 @@ export class LiveEvents {
 
   #watch(): void {
     let soon: ReturnType<typeof setTimeout> | undefined;
+    let toldAt = -Infinity;
     const timer = setInterval(() => void this.#overview.refresh(), TICK_MS).unref();
     const stopListening = this.#transitions.onRecord(() => {
-      soon ??= setTimeout(() => {
+      if (soon !== undefined) return;
+      const wait = Math.max(AT_ONCE_MS, toldAt + NOT_AGAIN_WITHIN_MS - performance.now());
+      soon = setTimeout(() => {
         soon = undefined;
+        toldAt = performance.now();
         this.#overview.refreshOwn();
-      }, AT_ONCE_MS).unref();
+      }, wait).unref();
     });
     void this.#overview.refresh();
     this.#stopWatching = () => {

@@ -78,7 +78,7 @@ export function percent(share: number): string {
 
 export function perSecond(rate: number): string {
   if (rate === 0) return '0/s';
-  return `${rate < 10 ? rate.toFixed(1) : Math.round(rate).toLocaleString('en')}/s`;
+  return `${rate < 10 ? rate.toFixed(1) : count(Math.round(rate))}/s`;
 }
 
 export function milliseconds(ms: number): string {
@@ -102,22 +102,26 @@ export function untilProbe(openUntil: string | null, now: number): string {
   return seconds <= 0 ? 'with the next call' : `in ${span(seconds * 1_000)}`;
 }
 
+// One of each for all: toLocaleString() makes a new one for each call, and a page writes hundreds of numbers a second.
+const NUMBER = new Intl.NumberFormat('en');
+const CLOCK = new Intl.DateTimeFormat([], { hour: '2-digit', minute: '2-digit', second: '2-digit', hourCycle: 'h23' });
+const DAY = new Intl.DateTimeFormat([], { day: 'numeric', month: 'short', year: 'numeric' });
+
 export function count(number: number): string {
-  return number.toLocaleString('en');
+  return NUMBER.format(number);
 }
 
 export function clock(iso: string): string {
-  return new Date(iso).toLocaleTimeString([], { hour12: false });
+  return CLOCK.format(new Date(iso));
 }
 
 /** The day, in the order that no reader takes for another one. */
 export function day(iso: string): string {
-  return new Date(iso).toLocaleDateString([], { day: 'numeric', month: 'short', year: 'numeric' });
+  return DAY.format(new Date(iso));
 }
 
-/** With the day, unless it is the day of `now`. */
-export function moment(iso: string, now: number): string {
-  const today = day(new Date(now).toISOString());
+/** With the day, unless it is that of `today`. */
+export function moment(iso: string, today: string): string {
   return day(iso) === today ? clock(iso) : `${day(iso)}, ${clock(iso)}`;
 }
 

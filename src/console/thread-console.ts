@@ -69,11 +69,14 @@ export interface News {
 // Of one thread; circuits that are not closed are told of all the same.
 const MAX_BREAKERS = 2_000;
 // An open circuit can make hundreds of traces each second; nobody reads as many.
-const MAX_REJECTION_TRACES = 10;
+const MAX_REJECTION_TRACES = 5;
 // All traces of one news together: a page that is opened in an outage must not wait for megabytes, nor a worker write them.
 const MAX_TRACE_CHARACTERS = 1024 * 1024;
 // No more traces than this are remembered.
 const MAX_CHANGED_TRACES = 200;
+// What is different after every call, and that nobody reads by the second, is told this often of closed circuits: of hundreds of
+// breakers it is most of what there is to tell.
+const AT_LEISURE_MS = 4_500;
 
 const WORDS: Readonly<Record<Action, string>> = {
   open: 'opened by hand',
@@ -88,6 +91,7 @@ export class ThreadConsole {
   readonly #traces: ReturnType<typeof redacted>;
   #stops: (() => void)[] = [];
   #told = new Map<string, BreakerView>();
+  #toldInFullAt = -Infinity;
   #toldSequence = 0;
   #newsId = 0;
   #changedTraces: Set<string> | undefined;
@@ -168,6 +172,9 @@ export class ThreadConsole {
     // Two threads that begin at the same number would take each other's news for their own.
     this.#newsId = this.#newsId === 0 ? Math.floor(Math.random() * 2 ** 48) : this.#newsId + 1;
 
+    const now = performance.now();
+    const inFull = now - this.#toldInFullAt >= AT_LEISURE_MS;
+    if (inFull) this.#toldInFullAt = now;
     const before = this.#told;
     this.#told = new Map();
     const changed: [string, BreakerPatch][] = [];
@@ -178,7 +185,8 @@ export class ThreadConsole {
         hidden++;
         continue;
       }
-      const view = this.view(breaker);
+      const present = this.view(breaker);
+      const view = known === undefined || inFull ? present : withoutHaste(known, present);
       this.#told.set(view.name, view);
       if (known === undefined) changed.push([view.name, { ...view, past: history.recent.of(breaker) }]);
       else {
@@ -263,19 +271,28 @@ function hasTransition({ spans }: RingTrace): boolean {
   return spans.some(({ events }) => events.some(({ name }) => name === EVENT.transition || name === EVENT.panic));
 }
 
-/** @returns `undefined` where there is none, but for the age of the oldest call, which is different all the time */
+/** What is told of a breaker now, while some of it can wait. */
+function withoutHaste(told: BreakerView, present: BreakerView): BreakerView {
+  if (present.state !== 'closed' || told.latency === null) return present;
+  return { ...present, latency: told.latency, calls: { ...present.calls, inFlight: told.calls.inFlight } };
+}
+
+// Different with every call, and not shown in a list.
+const UNTOLD: ReadonlySet<string> = new Set(['oldestMs', 'consecutiveSuccesses']);
+
+/** @returns `undefined` where there is none that events tell of */
 function difference(before: BreakerView, after: BreakerView): BreakerPatch | undefined {
-  const calls = changes(before.calls, after.calls, 'oldestMs');
-  const rest = changes(before, after, 'calls');
+  const calls = changes(before.calls, after.calls);
+  const rest = changes(before, after);
   if (calls === undefined) return rest;
   return { ...rest, calls };
 }
 
-function changes<T extends object>(before: T, after: T, except: string): Partial<T> | undefined {
+function changes<T extends object>(before: T, after: T): Partial<T> | undefined {
   let found: Partial<T> | undefined;
   for (const key in after) {
     const value = after[key];
-    if (value === before[key] || key === except) continue;
+    if (value === before[key] || key === 'calls' || UNTOLD.has(key)) continue;
     if (typeof value === 'object' && JSON.stringify(value) === JSON.stringify(before[key])) continue;
     found ??= {};
     found[key] = value;

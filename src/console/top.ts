@@ -5,6 +5,7 @@ import type { CircuitState } from '../breaker/state.js';
 import type { Message, Row, State } from './live-store.js';
 import { callsPerSecond, EMPTY, notServed, recentCalls, reduce, sum } from './live-store.js';
 import {
+  day,
   milliseconds,
   moment,
   percent,
@@ -315,9 +316,10 @@ export function draw(
   const { level, text } = headline(state);
   const sentence = level === 'fine' ? '' : fit(printable(text), width);
 
+  const today = day(new Date(state.now).toISOString());
   const changes = state.transitions.slice(0, TIMELINE_LINES).map(({ at, name, worker, to, reason }) => {
     const who = printable(worker === null ? name : `${name} (${worker})`);
-    const text = `${moment(at, state.now)}  ${STATE_SIGNS[to]} ${STATE_WORDS[to].padEnd(9)}  ${who}: ${printable(reason)}`;
+    const text = `${moment(at, today)}  ${STATE_SIGNS[to]} ${STATE_WORDS[to].padEnd(9)}  ${who}: ${printable(reason)}`;
     return paint(to, fit(text, width));
   });
   const timeline = changes.length === 0 ? [] : ['', ...changes];

@@ -7,7 +7,7 @@ import { count, STATE_SIGNS, STATE_WORDS } from '../format.js';
 import { groupRows, sortRows, type Grouping, type Order } from '../row-order.js';
 
 const STATES: readonly CircuitState[] = ['open', 'half_open', 'closed'];
-const COLUMNS = ['Breaker', 'State', 'Next probe', 'Not served', 'Calls', 'Rejected', 'p95', 'Last 5 minutes'];
+const COLUMNS = ['Breaker', 'State', 'Next probe', 'Not served', 'Calls', 'Rejected', 'p95', 'Last 5 min'];
 
 const ORDER_WORDS: Readonly<Record<Order, string>> = {
   state: 'state',

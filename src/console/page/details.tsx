@@ -6,6 +6,7 @@ import { StateBadge } from './row.js';
 import { callsPerSecond, notServed, refusedSince, type Row, type State } from '../live-store.js';
 import {
   count,
+  day,
   fleetWords,
   milliseconds,
   moment,
@@ -33,6 +34,8 @@ export function Details({ state, row, onClose, onTrace }: Props) {
   const detail = useDetail(view, latest?.sequence);
   const traces = new Set(state.traces.map(({ traceId }) => traceId));
   const others = [...state.rows.values()].filter((other) => other.view.name === name && other.id !== row.id).length;
+
+  const today = day(new Date(state.now).toISOString());
 
   useEffect(() => dialog.current?.showModal(), []);
 
@@ -76,7 +79,7 @@ export function Details({ state, row, onClose, onTrace }: Props) {
           <ol class="timeline">
             {detail.transitions.map(({ sequence, at, to, reason, traceId }) => (
               <li key={sequence} class={to}>
-                <time dateTime={at}>{moment(at, state.now)}</time>
+                <time dateTime={at}>{moment(at, today)}</time>
                 <div>
                   <StateBadge state={to} /> {reason}
                   {traceId !== null && traces.has(traceId) && (
@@ -121,6 +124,7 @@ export function Details({ state, row, onClose, onTrace }: Props) {
 function factsOf(row: Row, now: number): readonly (readonly [term: string, fact: string])[] {
   const { view } = row;
   const { state, calls, trouble, latency, probes, unenforced } = view;
+  const today = day(new Date(now).toISOString());
   return [
     ['Not served', `${percent(notServed(row, now))} of the last minute’s callers`],
     // While the circuit is open nothing fails, since hardly anything is tried.
@@ -145,10 +149,10 @@ function factsOf(row: Row, now: number): readonly (readonly [term: string, fact:
     ...(trouble === null
       ? []
       : ([
-          ['Not closed', `for ${span(now - Date.parse(trouble.since))}, since ${moment(trouble.since, now)}`],
+          ['Not closed', `for ${span(now - Date.parse(trouble.since))}, since ${moment(trouble.since, today)}`],
           ['Refused since', count(refusedSince(row))],
         ] as const)),
-    [state === 'closed' ? 'Closed since' : 'Last change', moment(view.lastStateChange, now)],
+    [state === 'closed' ? 'Closed since' : 'Last change', moment(view.lastStateChange, today)],
     ...(state === 'open' ? [['Next probe', untilProbe(view.openUntil, now)] as const] : []),
     ...(state === 'half_open' ? [[probes === null ? 'Let through' : 'Probes', progressOf(view)] as const] : []),
     ...(view.fleet === undefined ? [] : [['Fleet', fleetWords(view.fleet)] as const]),

@@ -10,7 +10,7 @@ import {
   STATE_WORDS,
   untilProbe,
 } from '../format.js';
-import { BUCKETS } from '../api.js';
+import { BUCKET_MS, BUCKETS } from '../api.js';
 import type { CircuitState } from '../../breaker/state.js';
 
 export function StateBadge({ state }: { state: CircuitState }) {
@@ -24,24 +24,39 @@ export function StateBadge({ state }: { state: CircuitState }) {
 const WIDTH = 120;
 const HEIGHT = 22;
 
-/** Calls of the last minutes; failed and rejected ones in the colour of open circuits. */
-function Sparkline({ past }: { past: readonly Bucket[] }) {
-  const top = Math.max(1, ...past.map(sum));
-  const from = BUCKETS - past.length;
-  const area = (value: (bucket: Bucket) => number) => {
-    let path = '';
-    past.forEach((bucket, index) => {
-      const x = (((from + index) / (BUCKETS - 1)) * WIDTH).toFixed(0);
-      path += `${path === '' ? `M${x} ${HEIGHT}L` : 'L'}${x} ${(HEIGHT - (value(bucket) / top) * (HEIGHT - 1)).toFixed(1)}`;
-    });
-    return path === '' ? '' : `${path}L${WIDTH} ${HEIGHT}Z`;
-  };
-  return (
-    <svg class="spark" viewBox={`0 0 ${WIDTH} ${HEIGHT}`} preserveAspectRatio="none" aria-hidden="true">
-      <path class="all" d={area(sum)} />
-      <path class="bad" d={area(({ failed, rejected }) => failed + rejected)} />
-    </svg>
-  );
+interface SparklineProps {
+  readonly past: readonly Bucket[];
+  /** The bucket of this moment. */
+  readonly present: number;
+}
+
+/**
+ * Calls of the last minutes; failed and rejected ones in the colour of open circuits. Drawn again with each bucket, not with
+ * each call: curves are most of what a browser has to paint here.
+ */
+class Sparkline extends Component<SparklineProps> {
+  override shouldComponentUpdate({ past, present }: SparklineProps): boolean {
+    return present !== this.props.present || past.length !== this.props.past.length;
+  }
+
+  render({ past }: SparklineProps) {
+    const top = Math.max(1, ...past.map(sum));
+    const from = BUCKETS - past.length;
+    const area = (value: (bucket: Bucket) => number) => {
+      let path = '';
+      past.forEach((bucket, index) => {
+        const x = (((from + index) / (BUCKETS - 1)) * WIDTH).toFixed(0);
+        path += `${path === '' ? `M${x} ${HEIGHT}L` : 'L'}${x} ${(HEIGHT - (value(bucket) / top) * (HEIGHT - 1)).toFixed(1)}`;
+      });
+      return path === '' ? '' : `${path}L${WIDTH} ${HEIGHT}Z`;
+    };
+    return (
+      <svg class="spark" viewBox={`0 0 ${WIDTH} ${HEIGHT}`} preserveAspectRatio="none" aria-hidden="true">
+        <path class="all" d={area(sum)} />
+        <path class="bad" d={area(({ failed, rejected }) => failed + rejected)} />
+      </svg>
+    );
+  }
 }
 
 interface Props {
@@ -129,7 +144,7 @@ export class BreakerRow extends Component<Props> {
           )}
         </div>
         <div role="cell" class="trend">
-          <Sparkline past={recentCalls(row, now)} />
+          <Sparkline past={recentCalls(row, now)} present={Math.floor(now / BUCKET_MS)} />
         </div>
       </div>
     );

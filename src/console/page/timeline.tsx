@@ -2,6 +2,7 @@ import { useState } from 'preact/hooks';
 import type { TransitionView } from '../api.js';
 import { isTurningPoint } from '../../telemetry/names.js';
 import { Select } from './breakers.js';
+import { drawnOnChange } from './drawn-on-change.js';
 import { StateBadge } from './row.js';
 import type { State } from '../live-store.js';
 import { clock, day } from '../format.js';
@@ -72,7 +73,7 @@ interface EntryProps extends Pick<Props, 'onOpen' | 'onTrace'> {
   readonly hasTrace: boolean;
 }
 
-function Entry({ transition, isFirstOfDay, hasTrace, onOpen, onTrace }: EntryProps) {
+const Entry = drawnOnChange(({ transition, isFirstOfDay, hasTrace, onOpen, onTrace }: EntryProps) => {
   const { at, name, worker, to, reason, traceId } = transition;
   return (
     <li class={to}>
@@ -99,7 +100,7 @@ function Entry({ transition, isFirstOfDay, hasTrace, onOpen, onTrace }: EntryPro
       </div>
     </li>
   );
-}
+});
 
 /** Of an outage, its beginning and its end; probes that fail in between are left out. */
 function isOfKind({ from, to, action }: TransitionView, kind: Kind): boolean {

@@ -1,6 +1,8 @@
+import { useRef } from 'preact/hooks';
 import type { TraceView } from '../api.js';
+import { drawnOnChange } from './drawn-on-change.js';
 import type { State } from '../live-store.js';
-import { breakerEvents, milliseconds, moment, STATE_SIGNS, titleOf, type BreakerEvent } from '../format.js';
+import { breakerEvents, day, milliseconds, moment, STATE_SIGNS, titleOf, type BreakerEvent } from '../format.js';
 import { Waterfall } from './waterfall.js';
 
 const MAX_SHOWN = 100;
@@ -18,7 +20,12 @@ export function Traces({
   onOpen: (name: string, worker: string | null) => void;
 }) {
   const { traces } = state;
-  const trace = traces.find(({ traceId }) => traceId === selected) ?? traces[0];
+  // Where none is selected, the first that was shown stays for as long as it is there: somebody may be reading it.
+  const shown = useRef<string>(undefined);
+  const find = (wanted: string | undefined) => traces.find(({ traceId }) => traceId === wanted);
+  const trace = find(selected) ?? find(shown.current) ?? traces[0];
+  shown.current = trace?.traceId;
+  const today = day(new Date(state.now).toISOString());
   return (
     <section id="traces" aria-labelledby="traces-title" class="card">
       <div class="bar">
@@ -47,7 +54,7 @@ export function Traces({
               <TraceItem
                 key={`${item.worker} ${item.traceId}`}
                 trace={item}
-                now={state.now}
+                today={today}
                 current={item === trace}
                 onTrace={onTrace}
               />
@@ -60,23 +67,21 @@ export function Traces({
   );
 }
 
-function TraceItem({
-  trace,
-  now,
-  current,
-  onTrace,
-}: {
-  trace: TraceView;
-  now: number;
-  current: boolean;
-  onTrace: (traceId: string) => void;
-}) {
+interface ItemProps {
+  readonly trace: TraceView;
+  /** Times of other days are shown with it. */
+  readonly today: string;
+  readonly current: boolean;
+  readonly onTrace: (traceId: string) => void;
+}
+
+const TraceItem = drawnOnChange(({ trace, today, current, onTrace }: ItemProps) => {
   const events = breakerEvents(trace);
   const first = events.find(({ kind }) => kind !== 'rejected') ?? events[0];
   return (
     <li>
       <button type="button" aria-current={current ? 'true' : undefined} onClick={() => onTrace(trace.traceId)}>
-        <span class="when">{moment(trace.start, now)}</span> <span class="what">{titleOf(trace.spans[0]!)}</span>{' '}
+        <span class="when">{moment(trace.start, today)}</span> <span class="what">{titleOf(trace.spans[0]!)}</span>{' '}
         <span class="long">{milliseconds(trace.durationMs)}</span>
         {trace.worker !== null && <span class="tag">worker {trace.worker}</span>}
         {first !== undefined && (
@@ -88,7 +93,7 @@ function TraceItem({
       </button>
     </li>
   );
-}
+});
 
 function signOf({ kind }: BreakerEvent): string {
   return kind === 'rejected' ? '✕' : STATE_SIGNS[kind];
