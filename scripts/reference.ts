@@ -116,7 +116,7 @@ function defaultOf(key: OptionKey): string {
   const value = resolveConfig()[key];
   if (value === undefined) return 'not set';
   if (key === 'window' || OPTIONS[key].kind === 'duration') return formatDuration(Number(value));
-  return Array.isArray(value) ? value.join(', ') : String(value as unknown);
+  return Array.isArray(value) ? value.join(', ') : String(value);
 }
 
 function presetsTable(): string {

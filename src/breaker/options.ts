@@ -1,6 +1,7 @@
 // Every option of a breaker: its type, its bounds, its default and its meaning.
 import type { Mode } from './mode.js';
 import { checkRespondWith, type RespondWith } from './respond-with.js';
+import { isNonCallable } from './values.js';
 
 export type { Mode } from './mode.js';
 
@@ -450,7 +451,7 @@ export function checkOption(key: OptionKey, value: unknown): Omit<ConfigProblem,
     case 'window': {
       const length = parseWindow(value);
       if (length !== undefined && (typeof length === 'object' || length >= spec.min)) return undefined;
-      if (value !== null && (typeof value === 'object' || /call/.test(String(value)))) {
+      if (isNonCallable(value) || (typeof value === 'string' && value.includes('call'))) {
         return {
           consequence: 'it is no number of calls',
           allowed: `Use a number from 1 to ${MAX_CALLS}: "100 calls".`,

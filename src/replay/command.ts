@@ -52,8 +52,12 @@ export async function runReplay(args: readonly string[], streams: Streams): Prom
   const options = parse(args);
   const progress = new Progress(streams.stderr);
   try {
-    const report = await replay(options, streams.stdin, progress);
+    const sets = [options.rules, ...(options.against === undefined ? [] : [options.against])].map(rulesOf);
+    const report = await replay(options, sets, streams.stdin, progress);
     progress.clear();
+    for (const { name } of sets.filter(({ ruleSet }) => ruleSet.tellsCallsApart)) {
+      streams.stderr.write(`${name}: rules by path or method are not played; their calls are those of their host\n`);
+    }
     if (options.html !== undefined) writePage(options.html, report);
     streams.stdout.write(options.json ? `${JSON.stringify(report, null, 2)}\n` : formatReport(report));
     if (options.html !== undefined) streams.stderr.write(`${options.html} written\n`);
@@ -66,16 +70,25 @@ export async function runReplay(args: readonly string[], streams: Streams): Prom
   }
 }
 
-async function replay(options: Options, input: Readable, progress: Progress): Promise<ReplayReport> {
+/** Rules, and what people call them. */
+interface NamedRules {
+  readonly name: string;
+  readonly ruleSet: RuleSet;
+}
+
+async function replay(
+  options: Options,
+  sets: readonly NamedRules[],
+  input: Readable,
+  progress: Progress,
+): Promise<ReplayReport> {
   installOutcomes();
   const calls = new Calls();
-  const rules = rulesOf(options.rules);
-  const against = options.against === undefined ? undefined : rulesOf(options.against);
-  const played: Played[] = [rules, ...(against === undefined ? [] : [against])].map(({ name, ruleSet }) => ({
+  const played: Played[] = sets.map(({ name, ruleSet }) => ({
     name,
     circuits: new Circuits(calls, ruleSet, { inFull: true }),
   }));
-  const trials = options.suggest ? new Trials(calls, rules.ruleSet) : undefined;
+  const trials = options.suggest ? new Trials(calls, sets[0]!.ruleSet) : undefined;
   const timeline = new Timeline([...played.map(({ circuits }) => circuits), ...(trials?.circuits ?? [])]);
   const read = await readCalls(
     options.files,
@@ -89,7 +102,7 @@ async function replay(options: Options, input: Readable, progress: Progress): Pr
   return makeReport(options.files, read, played, options.sampled, suggestions);
 }
 
-function rulesOf(given: string | undefined): { readonly name: string; readonly ruleSet: RuleSet } {
+function rulesOf(given: string | undefined): NamedRules {
   const path = findRulesFile(given ?? readConfigPath());
   if (path === undefined) return { name: 'defaults (no rules file)', ruleSet: new RuleSet() };
   return { name: displayName(path), ruleSet: new RuleSet([loadRulesFile(path)]) };

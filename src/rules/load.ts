@@ -52,7 +52,7 @@ export function loadRulesFile(
   path: string,
   env = variables(),
   changed = false,
-  files: Set<string> = new Set(),
+  files = new Set<string>(),
 ): RulesSection {
   const load = (path: string, above: readonly string[]): RulesSection => {
     files.add(path);

@@ -120,6 +120,11 @@ export class RuleSet {
     this.partial = rules.filter(({ matcher }) => matcher.isForSomeCalls);
   }
 
+  /** Whether there are rules for some calls to their targets only. */
+  get tellsCallsApart(): boolean {
+    return this.partial.length > 0;
+  }
+
   /** The rules for some calls to a target only, in the order in which they are tried; `undefined` where there are none. */
   partsOf(target: Target): readonly PartialRule[] | undefined {
     if (this.partial.length === 0) return undefined;

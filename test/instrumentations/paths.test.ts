@@ -10,6 +10,7 @@ import { Guard } from '../../src/guard/guard.js';
 import { checkedSection } from '../../src/rules/live-rules.js';
 import type { RulesConfig } from '../../src/rules/rule.js';
 import { RuleSet } from '../../src/rules/rule-set.js';
+import { echo } from '../support/grpc.js';
 import { serve, stopServers, type Upstream } from '../support/servers.js';
 import { COPIES } from '../support/undici-ways.js';
 
@@ -161,6 +162,38 @@ describe('Rules for some calls of a host', () => {
       }
     });
   }
+
+  it('tell methods of gRPC apart', async () => {
+    const service = await echo.serve();
+    const client = echo.connect(`127.0.0.1:${service.port}`);
+    try {
+      under({
+        rules: [
+          { match: { system: 'grpc', host: HOST, path: '/*/Ask' }, name: 'ask', failureThreshold: 1 },
+          { match: { system: 'grpc', host: HOST, path: '/*/Pull' }, whenOpen: 'respond' },
+        ],
+      });
+      expect(await echo.ask(client)).to.equal('ok');
+      registry.get('ask')!.forceOpen();
+      expect(await echo.ask(client).catch(({ code }: { code: number }) => code)).to.equal(14);
+      expect(await echo.pull(client)).to.equal('first+second');
+      const whole = registry.get(`grpc://${HOST}:${service.port}`)!;
+      whole.forceOpen();
+      expect(await echo.pull(client).catch(({ code }: { code: number }) => code)).to.equal(9);
+      expect(registry.get('ask')!.stats().calls).to.include({ success: 1, rejected: 1 });
+    } finally {
+      client.close();
+      service.stop();
+    }
+  });
+
+  it('tell isFailure which call it was', async () => {
+    const seen: unknown[] = [];
+    under({ defaults: { isFailure: (_cause, call) => (seen.push(call), true) } });
+    await (await fetch(`${server.origin}/dead/%7Ex?token=secret`, { method: 'post' })).text();
+    const target = { system: 'http', host: HOST, port: server.port, database: undefined };
+    expect(seen).to.deep.equal([{ name: server.origin, ...target, method: 'POST', path: '/dead/~x' }]);
+  });
 
   it('follow the paths that strangers send, however odd', async () => {
     under({ rules: [{ match: { host: HOST, path: '/dead/**' }, name: 'dead' }] });
