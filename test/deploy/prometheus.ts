@@ -8,6 +8,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { text } from 'node:stream/consumers';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { needProgram } from '../support/programs.js';
 
 /** What promtool says, and whether it was content. */
@@ -103,6 +104,8 @@ export async function startPrometheus(targets: readonly string[], rules: readonl
     { cwd: folder, env, stdio: ['ignore', 'ignore', 'pipe'] },
   );
   const address = await addressOf(child);
+  // It listens before it has opened its data, and answers 503 until then.
+  while (!(await fetch(`http://${address}/-/ready`)).ok) await sleep(50);
   const query = async (expr: string) => {
     const answer = await fetch(`http://${address}/api/v1/query`, {
       method: 'POST',
