@@ -5,7 +5,6 @@ import { UNGUARDED, type CircuitOpenError, type Guard, type Permit } from '../sr
 import { getRuntime } from '../src/runtime.js';
 import type { Target } from '../src/target.js';
 import { log } from '../src/telemetry/log.js';
-import type { ClientCall } from './client-call.js';
 import { harmless } from './harmless.js';
 import { Patches } from './patches.js';
 
@@ -102,13 +101,13 @@ export abstract class Attachment {
   }
 
   /** The options of a call that has just been rejected, where it gets an answer rather than an error. */
-  responds(target: Target, call: ClientCall): BreakerConfig | undefined {
+  responds(target: Target, call: object): BreakerConfig | undefined {
     const config = this.guard.configOf(target, call);
     return whenOpenFor(this.client, config) === 'respond' ? config : undefined;
   }
 
   /** Whether calls to a target need no asking just now. Counts and changes nothing. */
-  isClosed(target: Target, call?: ClientCall): boolean {
+  isClosed(target: Target, call?: object): boolean {
     return this.#patches === undefined || this.guard.isClosed(target, call);
   }
 
@@ -123,7 +122,7 @@ export abstract class Attachment {
   }
 
   /** Whether calls to a target go on waiting in their client's own queue while its circuit is open. */
-  letsWait(target: Target, call?: ClientCall): boolean {
+  letsWait(target: Target, call?: object): boolean {
     return this.#patches === undefined || this.guard.letsWait(target, call);
   }
 

@@ -116,7 +116,8 @@ function defaultOf(key: OptionKey): string {
   const value = resolveConfig()[key];
   if (value === undefined) return 'not set';
   if (key === 'window' || OPTIONS[key].kind === 'duration') return formatDuration(Number(value));
-  return Array.isArray(value) ? value.join(', ') : String(value);
+  if (Array.isArray(value)) return value.join(', ');
+  return typeof value === 'object' ? JSON.stringify(value) : String(value);
 }
 
 function presetsTable(): string {

@@ -198,3 +198,48 @@ export function targetOfUrl({ protocol, hostname, port }: URL): Target {
 function withoutBrackets(hostname: string): string {
   return hostname.startsWith('[') ? hostname.slice(1, -1) : hostname;
 }
+
+// An absolute form, as plain proxies get it: what follows the origin is the path.
+const ORIGIN = /^[a-z][a-z\d+.-]*:\/\/[^/]*/i;
+const UNUSUAL = /^[^/]|^$|%|\/\.{1,2}(?:\/|$)|[^\x21-\x7e]/;
+const ENCODED = /%[\da-f]{2}/gi;
+const UNRESERVED = /[\w.~-]/;
+
+/**
+ * The path of a request as rules compare it (RFC 3986, 6.2.2): without query, dot segments removed, unreserved characters
+ * decoded; whatever else is encoded stays so, in capital letters.
+ */
+export function normalizePath(target: string): string {
+  const end = target.search(/[?#]/);
+  const path = end < 0 ? target : target.slice(0, end);
+  return UNUSUAL.test(path) ? normalizeUnusual(path) : path;
+}
+
+function normalizeUnusual(text: string): string {
+  const path = text
+    .replace(ORIGIN, '')
+    .replace(/[^\x21-\x7e]+/g, encode)
+    .replace(ENCODED, decodeUnreserved);
+  return path === '' ? '/' : path.startsWith('/') ? withoutDotSegments(path) : path;
+}
+
+function encode(text: string): string {
+  return Array.from(Buffer.from(text), (byte) => `%${byte.toString(16).padStart(2, '0')}`).join('');
+}
+
+function decodeUnreserved(encoded: string): string {
+  const character = String.fromCharCode(Number.parseInt(encoded.slice(1), 16));
+  return UNRESERVED.test(character) ? character : encoded.toUpperCase();
+}
+
+function withoutDotSegments(path: string): string {
+  const kept: string[] = [];
+  const segments = path.split('/').slice(1);
+  for (const segment of segments) {
+    if (segment === '..') kept.pop();
+    else if (segment !== '.') kept.push(segment);
+  }
+  const last = segments.at(-1);
+  if (last === '.' || last === '..') kept.push('');
+  return `/${kept.join('/')}`;
+}

@@ -1,7 +1,7 @@
 import type { CircuitOpenError } from '../../src/guard/guard.js';
 import type { Target } from '../../src/target.js';
 import { hiddenProperty } from '../hidden-property.js';
-import type { ConnectionCall } from './mysql2-call.js';
+import type { ClientCall } from '../client-call.js';
 
 type Callback = (this: unknown, error: unknown, ...results: unknown[]) => unknown;
 
@@ -77,9 +77,9 @@ export function pending({ _command, _commands }: Connection): Command[] {
 }
 
 // The making of the connection, which its next statement takes over, so that the two count once.
-export const carried = hiddenProperty<ConnectionCall | undefined>();
+export const carried = hiddenProperty<ClientCall | undefined>();
 
-export function takeCarried(connection: Connection): ConnectionCall | undefined {
+export function takeCarried(connection: Connection): ClientCall | undefined {
   const call = carried.get(connection);
   if (call !== undefined) carried.set(connection, undefined);
   return call;

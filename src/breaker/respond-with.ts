@@ -1,5 +1,3 @@
-import type { ConfigProblem } from './options.js';
-
 /** What a rejected call is answered with in the place of a `503`: http, undici and fetch. */
 export interface RespondWith {
   /** From 200 to 599; default 200. */
@@ -18,7 +16,11 @@ export interface Body {
   readonly type: string | undefined;
 }
 
-type Words = Pick<ConfigProblem, 'consequence' | 'allowed'>;
+/** What is wrong with a part of an answer, in words. */
+interface Words {
+  readonly consequence: string;
+  readonly allowed: string;
+}
 
 export const MAX_BODY_BYTES = 64 * 1_024;
 export const RESPOND_WITH_KEYS: readonly (keyof RespondWith)[] = ['status', 'headers', 'body', 'file'];

@@ -1,10 +1,9 @@
 import { CircuitBreaker } from '../breaker/circuit-breaker.js';
 import type { CircuitBreakerRegistry } from '../breaker/registry.js';
 import { firstForCall, type Endpoint } from '../rules/match.js';
-import { normalizePath } from '../rules/path.js';
 import type { Explanation, PartialRule, Resolution, RuleSet } from '../rules/rule-set.js';
 import { isTelemetryRequest } from '../rules/telemetry-endpoints.js';
-import { canExist, type Target } from '../target.js';
+import { canExist, normalizePath, type Target } from '../target.js';
 import type { CallContext } from '../telemetry/events/call-context.js';
 import { log } from '../telemetry/log.js';
 import { BreakerUnderRule } from './breaker-under-rule.js';

@@ -1,7 +1,7 @@
 import type { BlockList, SocketAddress } from 'node:net';
 import { domainToASCII } from 'node:url';
-import { originName, type Target } from '../target.js';
-import { normalizePath, pathTest, type PathTest } from './path.js';
+import { normalizePath, originName, type Target } from '../target.js';
+import { pathTest, type PathTest } from './path.js';
 import type { PatternProblem } from './problem.js';
 import type { RuleMatch } from './rule.js';
 

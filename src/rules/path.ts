@@ -1,3 +1,4 @@
+import { normalizePath } from '../target.js';
 import type { PatternProblem } from './problem.js';
 
 /** Whether a path, as `normalizePath` gives it, fits a pattern. */
@@ -5,51 +6,6 @@ export type PathTest = (path: string) => boolean;
 
 /** A method of HTTP (RFC 9110, 9.1). No flags: it is also a pattern of the JSON schema. */
 export const METHOD_PATTERN = /^[A-Za-z0-9!#$%&'*+.^_`|~-]+$/;
-
-// An absolute form, as plain proxies get it: what follows the origin is the path.
-const ORIGIN = /^[a-z][a-z\d+.-]*:\/\/[^/]*/i;
-const UNUSUAL = /^[^/]|^$|%|\/\.{1,2}(?:\/|$)|[^\x21-\x7e]/;
-const ENCODED = /%[\da-f]{2}/gi;
-const UNRESERVED = /[\w.~-]/;
-
-/**
- * The path of a request as rules compare it (RFC 3986, 6.2.2): without query, dot segments removed, unreserved characters
- * decoded; whatever else is encoded stays so, in capital letters.
- */
-export function normalizePath(target: string): string {
-  const end = target.search(/[?#]/);
-  const path = end < 0 ? target : target.slice(0, end);
-  return UNUSUAL.test(path) ? normalizeUnusual(path) : path;
-}
-
-function normalizeUnusual(text: string): string {
-  const path = text
-    .replace(ORIGIN, '')
-    .replace(/[^\x21-\x7e]+/g, encode)
-    .replace(ENCODED, decodeUnreserved);
-  return path === '' ? '/' : path.startsWith('/') ? withoutDotSegments(path) : path;
-}
-
-function encode(text: string): string {
-  return Array.from(Buffer.from(text), (byte) => `%${byte.toString(16).padStart(2, '0')}`).join('');
-}
-
-function decodeUnreserved(encoded: string): string {
-  const character = String.fromCharCode(Number.parseInt(encoded.slice(1), 16));
-  return UNRESERVED.test(character) ? character : encoded.toUpperCase();
-}
-
-function withoutDotSegments(path: string): string {
-  const kept: string[] = [];
-  const segments = path.split('/').slice(1);
-  for (const segment of segments) {
-    if (segment === '..') kept.pop();
-    else if (segment !== '.') kept.push(segment);
-  }
-  const last = segments.at(-1);
-  if (last === '.' || last === '..') kept.push('');
-  return `/${kept.join('/')}`;
-}
 
 /** What is wrong with a pattern for paths, or `undefined` where nothing is. */
 export function checkPathPattern(pattern: string): PatternProblem | undefined {

@@ -3,8 +3,7 @@ import { ConfigError } from '../breaker/errors.js';
 import { isOptionKey, oneOf, OPTIONS_OF_CALLS, type BreakerOptions, type OptionKey } from '../breaker/options.js';
 import { problemOf, type Finding, type Path } from './problem.js';
 import { countCaptures, listOf, normalizeHost } from './match.js';
-import { SYSTEMS, systemsWith, type CallPart } from '../target.js';
-import { normalizePath } from './path.js';
+import { type CallPart, normalizePath, SYSTEMS, systemsWith } from '../target.js';
 import { optionsOf, withBases, type RulesSection } from './rule-set.js';
 import type { Rule, RuleMatch, RuleOptions, RulesConfig } from './rule.js';
 

@@ -1,7 +1,6 @@
 import type { Span } from '@opentelemetry/api';
 import type { FailedCall } from '../../breaker/options.js';
-import { normalizePath } from '../../rules/path.js';
-import type { Target } from '../../target.js';
+import { normalizePath, type Target } from '../../target.js';
 
 /** What telemetry knows of the call behind an event. The client calls of instrumentations are such. */
 export interface CallContext {

@@ -1,7 +1,8 @@
 import { expect } from 'chai';
 import { ConfigError } from '../../../src/breaker/errors.js';
 import { checkedSection } from '../../../src/rules/live-rules.js';
-import { checkPathPattern, normalizePath, pathTest } from '../../../src/rules/path.js';
+import { normalizePath } from '../../../src/target.js';
+import { checkPathPattern, pathTest } from '../../../src/rules/path.js';
 import { parseRules } from '../../../src/rules/load.js';
 import type { Rule, RuleMatch } from '../../../src/rules/rule.js';
 import { RuleSet } from '../../../src/rules/rule-set.js';
