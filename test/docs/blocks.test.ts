@@ -98,6 +98,9 @@ function commandsOf({ content }: Fence): string[] {
     .filter((command) => command !== '');
 }
 
+// In it, and above, are the files that rules of the documents name.
+const RULES_FOLDER = join(ROOT, 'test/fixtures/rules-of-docs/own');
+
 describe('blocks of documents', () => {
   for (const document of documents) {
     const place = ({ line }: Fence) => `${document.path}:${line}`;
@@ -121,7 +124,7 @@ describe('blocks of documents', () => {
     for (const fence of of('yaml')) {
       it(`hold ${fence.role || 'rules'} that can be taken: ${place(fence)}`, () => {
         for (const { errors } of parseAllDocuments(fence.content)) expect(errors).to.deep.equal([]);
-        if (fence.role === '') parseRules('otel-breaker.yaml', fence.content, {});
+        if (fence.role === '') parseRules('otel-breaker.yaml', fence.content, {}, RULES_FOLDER);
       });
     }
 
