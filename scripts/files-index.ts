@@ -95,7 +95,7 @@ export function renderFilesIndex(): string {
   }
   return [...folders]
     .map(([folder, files]) => {
-      const rows = files.map(({ path, about }) => `| [${basename(path)}](../${path}) | ${about} |`);
+      const rows = files.map(({ path, about }) => `| \`${basename(path)}\` | ${about} |`);
       const about = MAP.get(folder);
       return [
         `## ${folder}`,
