@@ -9,6 +9,8 @@ import { ConnectionWatch } from './connection-watch.js';
 import { Gate } from './gate.js';
 import { joinBatch } from './redis-call.js';
 
+const isOwn = harmless('Knowing the connection of our fleet failed', isOwnClient);
+
 interface Constructor<T> {
   new (...args: never[]): T;
   readonly prototype: T;
@@ -58,7 +60,7 @@ export class IoredisAttachment extends Attachment {
       const gate = new Gate(this, Command, sendCommand);
       return function (this: Client, command, stream, node) {
         // The fleet's own connection.
-        if (isOwnClient(this)) return sendCommand.call(this, command, stream, node);
+        if (isOwn(this) === true) return sendCommand.call(this, command, stream, node);
         if (gate.refuses(this, command)) return command.promise;
         const reply = sendCommand.call(this, command, stream, node);
         gate.sent(command);

@@ -1,7 +1,7 @@
 import type { Advisor, Evidence } from './advice.js';
 import { checkName, resolveConfig, type BreakerConfig } from './config.js';
 import { Announcements } from './announcements.js';
-import { diagnostics } from './diagnostics.js';
+import { diagnostics, reportOnce } from './diagnostics.js';
 import { CallAges } from './call-ages.js';
 import { isUnreachable, judge } from './classification.js';
 import { AbandonedError, CircuitOpenError, withoutStack } from './errors.js';
@@ -915,7 +915,7 @@ export class CircuitBreaker implements PermitIssuer {
     try {
       tell(this.observer);
     } catch (error) {
-      diagnostics.report(`Telemetry of circuit breaker "${this.name}" failed`, error);
+      reportOnce(`Telemetry of circuit breaker "${this.name}" failed`, error);
     }
   }
 
