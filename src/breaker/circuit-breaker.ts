@@ -915,7 +915,7 @@ export class CircuitBreaker implements PermitIssuer {
     try {
       tell(this.observer);
     } catch (error) {
-      reportOnce(`Telemetry of circuit breaker "${this.name}" failed`, error);
+      reportOnce(`Telemetry of circuit breaker "${this.name}" failed`, error, 'its circuit works on');
     }
   }
 

@@ -1021,10 +1021,7 @@ describe('CircuitBreaker', () => {
       }
       expect(errors[0]).to.equal(down);
       expect(errors[1]).to.be.instanceOf(CircuitOpenError);
-      expect(reports).to.deep.equal([
-        ['Telemetry of circuit breaker "target" failed', bug],
-        ['Telemetry of circuit breaker "target" failed', bug],
-      ]);
+      expect(reports).to.deep.equal([['Telemetry of circuit breaker "target" failed; its circuit works on', bug]]);
     });
   });
 
