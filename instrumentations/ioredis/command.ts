@@ -1,4 +1,4 @@
-import { BLOCKING_COMMANDS, hasBlockOption } from '../redis-commands.js';
+import { commandKinds, hasBlockOption, type LongKind } from '../redis-commands.js';
 
 /** A command of ioredis 5 or 6, with what its types do not say. */
 export interface Command {
@@ -40,25 +40,19 @@ export type CommandKind =
   | 'multi'
   /** Ends a MULTI. */
   | 'end-of-multi'
-  /** Takes long by design. */
-  | 'blocking'
-  /** The same with option BLOCK. */
-  | 'block-option';
+  | LongKind;
 
-const KINDS = new Map<string, CommandKind>(BLOCKING_COMMANDS);
-
-function kind(kind: CommandKind, names: string): void {
-  for (const name of names.split(' ')) KINDS.set(name, kind);
-}
-
-kind('connection', 'auth hello select client readonly readwrite asking quit monitor cluster role unwatch command');
-kind('connection', 'psubscribe ssubscribe unsubscribe punsubscribe sunsubscribe');
-kind('subscribe', 'subscribe');
-kind('sentinel', 'sentinel');
-kind('ready-check', 'info');
-kind('field-set', 'himport');
-kind('multi', 'multi');
-kind('end-of-multi', 'exec discard reset');
+const KINDS = commandKinds<Exclude<CommandKind, LongKind>>({
+  connection:
+    'auth hello select client readonly readwrite asking quit monitor cluster role unwatch command ' +
+    'psubscribe ssubscribe unsubscribe punsubscribe sunsubscribe',
+  subscribe: 'subscribe',
+  sentinel: 'sentinel',
+  'ready-check': 'info',
+  'field-set': 'himport',
+  multi: 'multi',
+  'end-of-multi': 'exec discard reset',
+});
 
 export function kindOf({ name }: Command): CommandKind | undefined {
   // `redis.call('GET')` keeps the case of its caller.

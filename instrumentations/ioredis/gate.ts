@@ -4,6 +4,7 @@ import { CircuitOpenError } from '../../src/guard/guard.js';
 import type { Attachment } from '../attachment.js';
 import type { Entry } from '../client-call.js';
 import { reportOnce } from '../../src/breaker/diagnostics.js';
+import { isOwnClient } from '../../src/telemetry/own-clients.js';
 import { harmless } from '../harmless.js';
 import { refusesByItself, type Client } from './client.js';
 import {
@@ -41,6 +42,8 @@ export class Gate {
   /** Whether the command must not be sent; its promise then rejects. Never throws: the command goes ahead where we fail. */
   refuses(client: Client, command: Command): boolean {
     try {
+      // The fleet's own connection.
+      if (isOwnClient(client)) return false;
       const refusal = this.#ask(client, command);
       if (refusal === undefined) return false;
       refuse(client, command, refusal);

@@ -1,5 +1,4 @@
 import type { Guard } from '../../src/guard/guard.js';
-import { isOwnClient } from '../../src/telemetry/own-clients.js';
 import { Attachment } from '../attachment.js';
 import { harmless } from '../harmless.js';
 import type { Patches } from '../patches.js';
@@ -8,8 +7,6 @@ import type { CommandConstructor, Pipeline } from './command.js';
 import { ConnectionWatch } from './connection-watch.js';
 import { Gate } from './gate.js';
 import { joinBatch } from './redis-call.js';
-
-const isOwn = harmless('Knowing the connection of our fleet failed', isOwnClient);
 
 interface Constructor<T> {
   new (...args: never[]): T;
@@ -59,8 +56,6 @@ export class IoredisAttachment extends Attachment {
     patches.replace(prototype, 'sendCommand', (sendCommand) => {
       const gate = new Gate(this, Command, sendCommand);
       return function (this: Client, command, stream, node) {
-        // The fleet's own connection.
-        if (isOwn(this) === true) return sendCommand.call(this, command, stream, node);
         if (gate.refuses(this, command)) return command.promise;
         const reply = sendCommand.call(this, command, stream, node);
         gate.sent(command);

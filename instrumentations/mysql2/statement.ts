@@ -1,3 +1,5 @@
+import { asks } from '../sql-text.js';
+
 // A comment is written out as what can stand in it, so that reading one takes no longer than its length.
 const LEADING_SPACE_AND_COMMENTS = String.raw`^(?:[\s;(]|(?:--\s|#)[^\n]*\n|/\*[^*]*\*+(?:[^/*][^*]*\*+)*/)*`;
 
@@ -16,16 +18,10 @@ const BEGINS = new RegExp(
 const MAY_BEGIN = /\b(?:begin|start\s+transaction|xa\s+start|autocommit)\b/i;
 
 /** Whether a statement ends something or gives something back: it is never rejected, however the circuit stands. */
-export function cleansUp(text: unknown): boolean {
-  return typeof text === 'string' && CLEANS_UP.test(text);
-}
+export const cleansUp = asks(CLEANS_UP);
 
 /** Whether a statement begins a transaction. */
-export function begins(text: unknown): boolean {
-  return typeof text === 'string' && BEGINS.test(text);
-}
+export const begins = asks(BEGINS);
 
 /** Whether a transaction may be open once the statement is done, as far as its text tells: several may stand in one. */
-export function mayBegin(text: unknown): boolean {
-  return typeof text === 'string' && MAY_BEGIN.test(text);
-}
+export const mayBegin = asks(MAY_BEGIN);

@@ -1,4 +1,4 @@
-import { BLOCKING_COMMANDS, hasBlockOption } from '../redis-commands.js';
+import { commandKinds, hasBlockOption, type LongKind } from '../redis-commands.js';
 import type { Target } from '../../src/target.js';
 
 /** A command in a queue of node-redis, with the two ends of its promise. */
@@ -113,25 +113,16 @@ export type CommandKind =
   | 'multi'
   /** Ends a MULTI. */
   | 'end-of-multi'
-  /** Takes long by design. */
-  | 'blocking'
-  /** The same with option BLOCK. */
-  | 'block-option';
+  | LongKind;
 
-const KINDS = new Map<string, CommandKind>(BLOCKING_COMMANDS);
-
-function kind(kind: CommandKind, names: string): void {
-  for (const name of names.split(' ')) KINDS.set(name, kind);
-}
-
-kind(
-  'connection',
-  'auth hello select client readonly readwrite asking quit monitor cluster role watch unwatch command',
-);
-kind('connection', 'psubscribe ssubscribe unsubscribe punsubscribe sunsubscribe subscribe sentinel');
-kind('field-set', 'himport');
-kind('multi', 'multi');
-kind('end-of-multi', 'exec discard reset');
+const KINDS = commandKinds<Exclude<CommandKind, LongKind>>({
+  connection:
+    'auth hello select client readonly readwrite asking quit monitor cluster role watch unwatch command ' +
+    'psubscribe ssubscribe unsubscribe punsubscribe sunsubscribe subscribe sentinel',
+  'field-set': 'himport',
+  multi: 'multi',
+  'end-of-multi': 'exec discard reset',
+});
 
 /** The name of a command as OpenTelemetry has it. */
 export function nameOf(args: readonly unknown[]): string {

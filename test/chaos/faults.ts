@@ -128,9 +128,8 @@ export const FAULTS: readonly Fault[] = [
   {
     name: 'is well, but our event loop is blocked',
     circuit: 'stays closed',
-    // What has come is read before the limit of a socket is looked at. A pool of mysql2 loses its connections by timeouts, and
-    // the limits of its new ones run out as well.
-    unnoticedBy: ['mongodb', 'mysql2'],
+    // What has come is read before the limit of a socket is looked at.
+    unnoticedBy: ['mongodb'],
     begin: ({ proxy }) => proxy.behave('late'),
     run: ({ caller }) => caller.block(BLOCKED_CALLS, 3 * TIMEOUT_MS),
   },

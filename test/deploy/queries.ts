@@ -14,6 +14,11 @@ export function queries(): string[] {
     );
 }
 
+/** Whether a query asks about a fleet: only where there is one is there data for it. */
+export function isOfFleet(expr: string): boolean {
+  return expr.includes('circuit_breaker_fleet');
+}
+
 /** The queries of the documents, with windows so short that a test has data for them. */
 export function queriesOfDocuments(): string[] {
   return findDocuments()

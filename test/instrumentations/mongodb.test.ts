@@ -182,7 +182,10 @@ describe('mongodb 7', () => {
     const client = await connected();
     const orders = client.db('shop').collection('orders');
     await orders.insertOne({ n: 1 });
-    await server.kill();
+    const lost = new Promise<void>((resolve) => {
+      client.on('serverDescriptionChanged', ({ newDescription: { type } }) => type === 'Unknown' && resolve());
+    });
+    await Promise.all([lost, server.kill()]);
     const waiting = await rejection(orders.findOne());
     expect(waiting.cause).to.be.instanceOf(CircuitOpenError);
     expect((await rejection(orders.findOne())).cause).to.be.instanceOf(CircuitOpenError);

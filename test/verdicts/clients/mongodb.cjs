@@ -1,5 +1,6 @@
 'use strict';
 
+const { oneByOne, outcome, sleep } = require('../calls.cjs');
 const { MongoClient } = require('mongodb');
 
 // What is asked of this database meets with what happens.
@@ -7,8 +8,6 @@ const MARK = 'verdict';
 // As many failures as it takes to open, and more.
 const CALLS = 12;
 const MANY = 20;
-const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
-const outcome = (made) => made.then(() => 'an answer', String);
 
 const make = ({ port }, options) =>
   new MongoClient(`mongodb://127.0.0.1:${port}/?directConnection=true`, { minHeartbeatFrequencyMS: 50, ...options });
@@ -52,12 +51,10 @@ async function left(farEnd) {
 }
 
 /** Operations one after the other. */
-const oneByOne = (calls, options) => async (farEnd) => {
+const inTurn = (calls, options) => async (farEnd) => {
   const client = make(farEnd, options);
   await warm(client);
-  const saw = [];
-  for (let n = 0; n < calls; n++) saw.push(await outcome(ask(client)));
-  return { before: 1, calls, saw };
+  return { before: 1, calls, saw: await oneByOne(calls, () => ask(client)) };
 };
 
 module.exports = {
@@ -68,10 +65,10 @@ module.exports = {
       cancel: left,
       syn: noServer({}),
       tls: noServer({ tls: true }),
-      reset: oneByOne(CALLS, { retryReads: false }),
+      reset: inTurn(CALLS, { retryReads: false }),
       // It sends the operation again.
-      stale: oneByOne(1),
-      cut: oneByOne(CALLS, { retryReads: false }),
+      stale: inTurn(1),
+      cut: inTurn(CALLS, { retryReads: false }),
     },
   },
 };

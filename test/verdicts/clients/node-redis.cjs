@@ -1,8 +1,8 @@
 'use strict';
 
+const { oneByOne, outcome, sleep } = require('../calls.cjs');
+
 const KEY = 'verdict';
-const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
-const outcome = (made) => made.then(() => 'an answer', String);
 
 function waysOf(load) {
   const make = ({ port }, options) =>
@@ -52,11 +52,10 @@ function waysOf(load) {
   };
 
   /** Commands one after the other. */
-  const oneByOne = (calls) => async (farEnd) => {
+  const inTurn = (calls) => async (farEnd) => {
     const client = await make(farEnd, { reconnectStrategy: 1 }).connect();
     await client.get('warm');
-    const saw = [];
-    for (let n = 0; n < calls; n++) saw.push(await outcome(client.get(KEY)));
+    const saw = await oneByOne(calls, () => client.get(KEY));
     client.destroy();
     return { before: 1, calls, saw };
   };
@@ -68,9 +67,9 @@ function waysOf(load) {
       cancel: left((client) => client.get(KEY)),
       syn: noConnection({}),
       tls: noConnection({ tls: true, connectTimeout: 150 }),
-      reset: oneByOne(12),
-      stale: oneByOne(1),
-      cut: oneByOne(12),
+      reset: inTurn(12),
+      stale: inTurn(1),
+      cut: inTurn(12),
       poll: left((client) => client.blPop(KEY, 0)),
     },
   };

@@ -1,29 +1,12 @@
 'use strict';
 
 const { Client, Pool } = require('pg');
+const { oneByOne, outcome, staggered } = require('../calls.cjs');
 
 const STATEMENT = "SELECT 'verdict'";
 // As many failures as it takes to open, and more.
 const CALLS = 10;
 const MANY = 20;
-const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
-const outcome = (made) => made.then(() => 'an answer', String);
-
-/** Connections one after the other, as a client allows. */
-async function staggered(calls, every, make) {
-  const made = [];
-  for (let n = 0; n < calls; n++) {
-    made.push(outcome(make(n)));
-    await sleep(every);
-  }
-  return Promise.all(made);
-}
-
-async function oneByOne(calls, make) {
-  const saw = [];
-  for (let n = 0; n < calls; n++) saw.push(await outcome(make()));
-  return saw;
-}
 
 /** A connection of its own, which is a call as well. */
 async function connected(farEnd, options) {
