@@ -25,8 +25,10 @@ describe('The verdict', function () {
         // What goes wrong with one library is told when the others have ended.
         for (const run of running) run.catch(() => {});
       }
-      for (const found of await Promise.all(running)) Object.assign(seen, found);
-      // Where a machine stands still for a moment, timeouts are excused, and rightly so: these are tried again, alone.
+      for (const run of await Promise.allSettled(running))
+        if (run.status === 'fulfilled') Object.assign(seen, run.value);
+      // Where a machine stands still for a moment, timeouts are excused, and rightly so, or a connection is not made in time,
+      // and its process ends: these are tried again, alone.
       for (let round = 0; round < ROUNDS; round++) {
         for (const library of LIBRARIES.filter((one) => !isAsExpected(one, seen))) {
           Object.assign(seen, await Trial.of(library, backends));
