@@ -194,7 +194,8 @@ export class Link implements Advisor<CircuitBreaker>, EngineListener {
     if (member === undefined) return;
     this.#members.delete(breaker);
     this.#restless.delete(member);
-    for (const [name, other] of this.#byName) if (other === member) this.#byName.delete(name);
+    // It gets another name only where it is not watched.
+    this.#byName.delete(breaker.name);
     breaker.advisor = undefined;
     breaker.fleetState = undefined;
     member.verdict = undefined;
@@ -238,7 +239,7 @@ export class Link implements Advisor<CircuitBreaker>, EngineListener {
     if (member === undefined || by === 'fleet') return;
     if (to === 'open' && from === 'half_open') this.#settle(member, false);
     if (to === 'open') {
-      if (member.stance === 'none' || member.stance === 'objects') member.stance = 'none';
+      if (member.stance === 'objects') member.stance = 'none';
       member.examine = true;
       this.#soon(member);
     } else if (to === 'closed') {
@@ -313,14 +314,19 @@ export class Link implements Advisor<CircuitBreaker>, EngineListener {
 
   /** The dead-man rule: nobody who should have come has come. */
   #isHeldTooLong({ verdict, until, patience }: Member, now: number): boolean {
-    return now - until > Math.max(2 * this.#settings.lease, verdict!.openFor) * patience;
+    return now - until > this.#longestWait(verdict!) * patience;
+  }
+
+  /** For so long after an opening somebody is expected to probe. */
+  #longestWait({ openFor }: Verdict): number {
+    return Math.max(2 * this.#settings.lease, openFor);
   }
 
   #isOpened(member: Member, verdict: Verdict, now: number): void {
     const { breaker } = member;
     const isNew = member.verdict?.epoch !== verdict.epoch;
     // Nobody ended it, or nobody told us: too old to hold anybody.
-    if (this.#toOwn(verdict.until) + Math.max(2 * this.#settings.lease, verdict.openFor) < now) return;
+    if (this.#toOwn(verdict.until) + this.#longestWait(verdict) < now) return;
     member.verdict = verdict;
     member.since = this.#toOwn(verdict.since);
     member.from = this.#toOwn(verdict.from);
