@@ -45,9 +45,8 @@ export async function play(
   seed: number,
 ): Promise<Result> {
   const random = new Random(seed);
-  const proxy = await MisbehavingProxy.start(backend.port, random, backend.errorAnswer);
   const host = fault.host ?? '127.0.0.1';
-  const name = `${backend.scheme}://${host}:${proxy.port}${backend.path}`;
+  const { proxy, name } = await newTarget(host, caller, backend, random);
   let total: Outcomes = {};
   const add = (outcomes: Outcomes) => {
     total = addUp(total, outcomes);
@@ -95,6 +94,16 @@ export async function play(
     return { fault: fault.name, client, recoveryMs, ...judge(circuit, total, before, after, problems) };
   } finally {
     await caller.close();
+    await proxy.stop();
+  }
+}
+
+/** A server whose breaker has counted nothing yet: the system may give a port out again that an earlier fault had. */
+async function newTarget(host: string, caller: Caller, backend: Backend, random: Random) {
+  for (;;) {
+    const proxy = await MisbehavingProxy.start(backend.port, random, backend.errorAnswer);
+    const name = `${backend.scheme}://${host}:${proxy.port}${backend.path}`;
+    if ((await caller.report(name)).stats === undefined) return { proxy, name };
     await proxy.stop();
   }
 }
