@@ -1,5 +1,6 @@
 import { expect } from 'chai';
 import type { CircuitBreaker } from '../../../src/breaker/circuit-breaker.js';
+import type { BreakerOptions } from '../../../src/breaker/options.js';
 import type { Permit } from '../../../src/breaker/permit.js';
 import { resolveConfig } from '../../../src/breaker/config.js';
 import { CircuitOpenError } from '../../../src/breaker/errors.js';
@@ -17,6 +18,7 @@ const OPTIONS = {
 
 /** A circuit somewhere in its life, with one call under way that it let through, and one from before its last change. */
 interface Scene {
+  readonly options: BreakerOptions;
   readonly breaker: CircuitBreaker;
   readonly clock: FakeClock;
   /** The newest call under way: in an open circuit, one that began before it opened. */
@@ -25,32 +27,45 @@ interface Scene {
   readonly late: Permit;
 }
 
-function timedBreaker() {
-  const made = breakerWithClock(OPTIONS);
+// Two of four calls may fail.
+const OF_CALLS = { ...OPTIONS, failureThreshold: 100, window: '4 calls', minimumCalls: 4 } as const;
+const RECOVERS = { ...OPTIONS, recoveryDuration: 200 } as const;
+
+function timedBreaker(options: BreakerOptions) {
+  const made = breakerWithClock(options);
   made.breaker.timeCalls();
-  return made;
+  return { options, ...made };
 }
 
-function closed(): Scene {
-  const { breaker, clock } = timedBreaker();
+function closed(options: BreakerOptions = OPTIONS): Scene {
+  const { breaker, clock } = timedBreaker(options);
   const late = breaker.acquire();
   breaker.reset();
-  return { breaker, clock, late, call: breaker.acquire() };
+  return { options, breaker, clock, late, call: breaker.acquire() };
 }
 
-function open(): Scene {
-  const { breaker, clock } = timedBreaker();
+function open(options: BreakerOptions = OPTIONS): Scene {
+  const { breaker, clock } = timedBreaker(options);
   const late = breaker.acquire();
   const call = breaker.acquire();
   openCircuit(breaker);
-  return { breaker, clock, late, call };
+  return { options, breaker, clock, late, call };
 }
 
-function halfOpen(): Scene {
-  const { breaker, clock, late, call } = open();
+function halfOpen(options: BreakerOptions = OPTIONS): Scene {
+  const { breaker, clock, late, call } = open(options);
   call.ignore();
   waitUntilProbe(breaker, clock);
-  return { breaker, clock, late, call: breaker.acquire() };
+  return { options, breaker, clock, late, call: breaker.acquire() };
+}
+
+/** Half the time of its recovery has passed: 55 of 100 calls are let through. */
+function recovering(): Scene {
+  const { breaker, clock, late, call } = halfOpen(RECOVERS);
+  call.success();
+  succeed(breaker);
+  clock.advance(100);
+  return { options: RECOVERS, breaker, clock, late, call: breaker.acquire() };
 }
 
 function after<T extends Scene>(scene: T, change: (scene: T) => void): T {
@@ -59,15 +74,15 @@ function after<T extends Scene>(scene: T, change: (scene: T) => void): T {
 }
 
 const STATES: Readonly<Record<string, () => Scene>> = {
-  closed,
+  closed: () => closed(),
   'closed, one failure left': () => after(closed(), ({ breaker }) => fail(breaker, 2)),
-  open,
+  open: () => open(),
   'open, unreachable': () => {
-    const { breaker, clock } = timedBreaker();
+    const { options, breaker, clock } = timedBreaker(OPTIONS);
     const late = breaker.acquire();
     const call = breaker.acquire();
     for (let failure = 0; failure < 3; failure++) breaker.recordEvidence('failure', new Error('refused'));
-    return { breaker, clock, late, call };
+    return { options, breaker, clock, late, call };
   },
   'open, time is up': () => after(open(), ({ breaker, clock }) => waitUntilProbe(breaker, clock)),
   'open by hand': () =>
@@ -75,9 +90,17 @@ const STATES: Readonly<Record<string, () => Scene>> = {
       breaker.forceOpen();
       clock.advance(1_000_000);
     }),
-  'half-open': halfOpen,
+  'half-open': () => halfOpen(),
   'half-open, at its limit': () => after(halfOpen(), ({ breaker }) => void breaker.acquire()),
   'half-open, one success left': () => after(halfOpen(), ({ breaker }) => succeed(breaker)),
+  recovering,
+  'recovering, no share left': () => after(recovering(), ({ breaker }) => void breaker.tryAcquire()),
+  'recovering, time is up': () => after(recovering(), ({ clock }) => clock.advance(100)),
+  'window of calls': () =>
+    after(closed(OF_CALLS), ({ breaker }) => {
+      succeed(breaker, 2);
+      fail(breaker, 1);
+    }),
 };
 
 type Answer = Permit | CircuitOpenError | undefined;
@@ -86,8 +109,8 @@ const EVENTS: Readonly<Record<string, (scene: Scene) => Answer | void>> = {
   success: ({ call }) => call.success(),
   failure: ({ call }) => call.failure(new Error('down')),
   timeout: ({ call }) => call.timeout(new Error('too late')),
-  'uncounted timeout': ({ breaker, call }) => {
-    breaker.reconfigure(resolveConfig({ ...OPTIONS, countTimeouts: false }));
+  'uncounted timeout': ({ options, breaker, call }) => {
+    breaker.reconfigure(resolveConfig({ ...options, countTimeouts: false }));
     call.timeout(new Error('too late'));
   },
   ignored: ({ call }) => call.ignore(),
@@ -139,8 +162,8 @@ const EVENTS: Readonly<Record<string, (scene: Scene) => Answer | void>> = {
   },
   'force open': ({ breaker }) => breaker.forceOpen(),
   reset: ({ breaker }) => breaker.reset(),
-  reconfigure: ({ breaker }) =>
-    breaker.reconfigure(resolveConfig({ ...OPTIONS, failureThreshold: 1, openDuration: 1 })),
+  reconfigure: ({ options, breaker }) =>
+    breaker.reconfigure(resolveConfig({ ...options, failureThreshold: 1, openDuration: 1 })),
   'time passes': ({ breaker, clock }) => {
     clock.advance(1_000_000);
     breaker.stats();
@@ -413,6 +436,122 @@ half-open, one success left | force open             | open      | -            
 half-open, one success left | reset                  | closed    | -                  |  0  0  0  0  0 | 0 0 | -
 half-open, one success left | reconfigure            | half_open | -                  |  0  0  0  0  0 | 0 1 | -
 half-open, one success left | time passes            | half_open | -                  |  0  0  0  0  0 | 0 1 | -
+recovering                  | success                | half_open | -                  |  1  0  0  0 -1 | 0 3 | -
+recovering                  | failure                | half_open | -                  |  0  1  0  0 -1 | 1 0 | -
+recovering                  | timeout                | half_open | -                  |  0  1  0  0 -1 | 1 0 | -
+recovering                  | uncounted timeout      | half_open | -                  |  0  0  1  0 -1 | 0 2 | -
+recovering                  | ignored                | half_open | -                  |  0  0  1  0 -1 | 0 2 | -
+recovering                  | hold for 500 ms        | open      | -                  |  0  1  0  0 -1 | 1 0 | 500
+recovering                  | settled again          | half_open | -                  |  0  0  1  0 -1 | 0 2 | -
+recovering                  | late success           | half_open | -                  |  1  0  0  0 -1 | 0 2 | -
+recovering                  | late failure           | half_open | -                  |  0  1  0  0 -1 | 0 2 | -
+recovering                  | late timeout           | half_open | -                  |  0  1  0  0 -1 | 0 2 | -
+recovering                  | late ignored           | half_open | -                  |  0  0  1  0 -1 | 0 2 | -
+recovering                  | late hold              | half_open | -                  |  0  1  0  0 -1 | 0 2 | -
+recovering                  | answered               | half_open | -                  |  0  0  0  0  0 | 0 2 | -
+recovering                  | answered, then broken  | half_open | -                  |  0  1  0  0 -1 | 1 0 | -
+recovering                  | answered a second ago  | closed    | permit             |  0  0  0  0  1 | 0 0 | -
+recovering                  | given up               | half_open | -                  |  0  0  1  0 -1 | 0 2 | -
+recovering                  | given up at last       | half_open | -                  |  0  1  0  0 -1 | 1 0 | -
+recovering                  | answered and given up  | half_open | -                  |  1  0  0  0 -1 | 0 3 | -
+recovering                  | late given up at last  | half_open | -                  |  0  1  0  0 -1 | 0 2 | -
+recovering                  | late answered          | half_open | -                  |  0  0  0  0  0 | 0 2 | -
+recovering                  | no connection          | half_open | -                  |  0  0  0  0  0 | 0 2 | -
+recovering                  | sign of life           | half_open | -                  |  0  0  0  0  0 | 0 2 | -
+recovering                  | closing sign of life   | half_open | -                  |  0  0  0  0  0 | 0 2 | -
+recovering                  | acquire                | half_open | permit             |  0  0  0  0  1 | 0 2 | -
+recovering                  | acquire, others silent | half_open | permit             |  0  0  0  0  1 | 0 2 | -
+recovering                  | force open             | open      | -                  |  0  0  0  0  0 | 0 0 | -
+recovering                  | reset                  | closed    | -                  |  0  0  0  0  0 | 0 0 | -
+recovering                  | reconfigure            | half_open | -                  |  0  0  0  0  0 | 0 2 | -
+recovering                  | time passes            | half_open | -                  |  0  0  0  0  0 | 0 2 | -
+recovering, no share left   | success                | half_open | -                  |  1  0  0  0 -1 | 0 3 | -
+recovering, no share left   | failure                | half_open | -                  |  0  1  0  0 -1 | 1 0 | -
+recovering, no share left   | timeout                | half_open | -                  |  0  1  0  0 -1 | 1 0 | -
+recovering, no share left   | uncounted timeout      | half_open | -                  |  0  0  1  0 -1 | 0 2 | -
+recovering, no share left   | ignored                | half_open | -                  |  0  0  1  0 -1 | 0 2 | -
+recovering, no share left   | hold for 500 ms        | open      | -                  |  0  1  0  0 -1 | 1 0 | 500
+recovering, no share left   | settled again          | half_open | -                  |  0  0  1  0 -1 | 0 2 | -
+recovering, no share left   | late success           | half_open | -                  |  1  0  0  0 -1 | 0 2 | -
+recovering, no share left   | late failure           | half_open | -                  |  0  1  0  0 -1 | 0 2 | -
+recovering, no share left   | late timeout           | half_open | -                  |  0  1  0  0 -1 | 0 2 | -
+recovering, no share left   | late ignored           | half_open | -                  |  0  0  1  0 -1 | 0 2 | -
+recovering, no share left   | late hold              | half_open | -                  |  0  1  0  0 -1 | 0 2 | -
+recovering, no share left   | answered               | half_open | -                  |  0  0  0  0  0 | 0 2 | -
+recovering, no share left   | answered, then broken  | half_open | -                  |  0  1  0  0 -1 | 1 0 | -
+recovering, no share left   | answered a second ago  | closed    | permit             |  0  0  0  0  1 | 0 0 | -
+recovering, no share left   | given up               | half_open | -                  |  0  0  1  0 -1 | 0 2 | -
+recovering, no share left   | given up at last       | half_open | -                  |  0  1  0  0 -1 | 1 0 | -
+recovering, no share left   | answered and given up  | half_open | -                  |  1  0  0  0 -1 | 0 3 | -
+recovering, no share left   | late given up at last  | half_open | -                  |  0  1  0  0 -1 | 0 2 | -
+recovering, no share left   | late answered          | half_open | -                  |  0  0  0  0  0 | 0 2 | -
+recovering, no share left   | no connection          | half_open | -                  |  0  0  0  0  0 | 0 2 | -
+recovering, no share left   | sign of life           | half_open | -                  |  0  0  0  0  0 | 0 2 | -
+recovering, no share left   | closing sign of life   | half_open | -                  |  0  0  0  0  0 | 0 2 | -
+recovering, no share left   | acquire                | half_open | rejected half_open |  0  0  0  1  0 | 0 2 | -
+recovering, no share left   | acquire, others silent | half_open | rejected half_open |  0  0  0  1  0 | 0 2 | -
+recovering, no share left   | force open             | open      | -                  |  0  0  0  0  0 | 0 0 | -
+recovering, no share left   | reset                  | closed    | -                  |  0  0  0  0  0 | 0 0 | -
+recovering, no share left   | reconfigure            | half_open | -                  |  0  0  0  0  0 | 0 2 | -
+recovering, no share left   | time passes            | half_open | -                  |  0  0  0  0  0 | 0 2 | -
+recovering, time is up      | success                | half_open | -                  |  1  0  0  0 -1 | 0 3 | -
+recovering, time is up      | failure                | half_open | -                  |  0  1  0  0 -1 | 1 0 | -
+recovering, time is up      | timeout                | half_open | -                  |  0  1  0  0 -1 | 1 0 | -
+recovering, time is up      | uncounted timeout      | half_open | -                  |  0  0  1  0 -1 | 0 2 | -
+recovering, time is up      | ignored                | half_open | -                  |  0  0  1  0 -1 | 0 2 | -
+recovering, time is up      | hold for 500 ms        | open      | -                  |  0  1  0  0 -1 | 1 0 | 500
+recovering, time is up      | settled again          | half_open | -                  |  0  0  1  0 -1 | 0 2 | -
+recovering, time is up      | late success           | half_open | -                  |  1  0  0  0 -1 | 0 2 | -
+recovering, time is up      | late failure           | half_open | -                  |  0  1  0  0 -1 | 0 2 | -
+recovering, time is up      | late timeout           | half_open | -                  |  0  1  0  0 -1 | 0 2 | -
+recovering, time is up      | late ignored           | half_open | -                  |  0  0  1  0 -1 | 0 2 | -
+recovering, time is up      | late hold              | half_open | -                  |  0  1  0  0 -1 | 0 2 | -
+recovering, time is up      | answered               | half_open | -                  |  0  0  0  0  0 | 0 2 | -
+recovering, time is up      | answered, then broken  | half_open | -                  |  0  1  0  0 -1 | 1 0 | -
+recovering, time is up      | answered a second ago  | closed    | permit             |  0  0  0  0  1 | 0 0 | -
+recovering, time is up      | given up               | half_open | -                  |  0  1  0  0 -1 | 1 0 | -
+recovering, time is up      | given up at last       | half_open | -                  |  0  1  0  0 -1 | 1 0 | -
+recovering, time is up      | answered and given up  | half_open | -                  |  1  0  0  0 -1 | 0 3 | -
+recovering, time is up      | late given up at last  | half_open | -                  |  0  1  0  0 -1 | 0 2 | -
+recovering, time is up      | late answered          | half_open | -                  |  0  0  0  0  0 | 0 2 | -
+recovering, time is up      | no connection          | half_open | -                  |  0  0  0  0  0 | 0 2 | -
+recovering, time is up      | sign of life           | half_open | -                  |  0  0  0  0  0 | 0 2 | -
+recovering, time is up      | closing sign of life   | half_open | -                  |  0  0  0  0  0 | 0 2 | -
+recovering, time is up      | acquire                | closed    | permit             |  0  0  0  0  1 | 0 0 | -
+recovering, time is up      | acquire, others silent | closed    | permit             |  0  0  0  0  1 | 0 0 | -
+recovering, time is up      | force open             | open      | -                  |  0  0  0  0  0 | 0 0 | -
+recovering, time is up      | reset                  | closed    | -                  |  0  0  0  0  0 | 0 0 | -
+recovering, time is up      | reconfigure            | half_open | -                  |  0  0  0  0  0 | 0 2 | -
+recovering, time is up      | time passes            | half_open | -                  |  0  0  0  0  0 | 0 2 | -
+window of calls             | success                | closed    | -                  |  1  0  0  0 -1 | 0 1 | -
+window of calls             | failure                | open      | -                  |  0  1  0  0 -1 | 2 0 | 100
+window of calls             | timeout                | open      | -                  |  0  1  0  0 -1 | 2 0 | 100
+window of calls             | uncounted timeout      | closed    | -                  |  0  0  1  0 -1 | 1 0 | -
+window of calls             | ignored                | closed    | -                  |  0  0  1  0 -1 | 1 0 | -
+window of calls             | hold for 500 ms        | open      | -                  |  0  1  0  0 -1 | 2 0 | 500
+window of calls             | settled again          | closed    | -                  |  0  0  1  0 -1 | 1 0 | -
+window of calls             | late success           | closed    | -                  |  1  0  0  0 -1 | 1 0 | -
+window of calls             | late failure           | closed    | -                  |  0  1  0  0 -1 | 1 0 | -
+window of calls             | late timeout           | closed    | -                  |  0  1  0  0 -1 | 1 0 | -
+window of calls             | late ignored           | closed    | -                  |  0  0  1  0 -1 | 1 0 | -
+window of calls             | late hold              | closed    | -                  |  0  1  0  0 -1 | 1 0 | -
+window of calls             | answered               | closed    | -                  |  0  0  0  0  0 | 1 0 | -
+window of calls             | answered, then broken  | open      | -                  |  0  1  0  0 -1 | 2 0 | 100
+window of calls             | answered a second ago  | closed    | permit             |  0  0  0  0  1 | 1 0 | -
+window of calls             | given up               | closed    | -                  |  0  0  1  0 -1 | 1 0 | -
+window of calls             | given up at last       | open      | -                  |  0  1  0  0 -1 | 2 0 | 100
+window of calls             | answered and given up  | closed    | -                  |  1  0  0  0 -1 | 0 1 | -
+window of calls             | late given up at last  | closed    | -                  |  0  1  0  0 -1 | 1 0 | -
+window of calls             | late answered          | closed    | -                  |  0  0  0  0  0 | 1 0 | -
+window of calls             | no connection          | open      | -                  |  0  1  0  0  0 | 2 0 | 100
+window of calls             | sign of life           | closed    | -                  |  0  0  0  0  0 | 1 0 | -
+window of calls             | closing sign of life   | closed    | -                  |  0  0  0  0  0 | 1 0 | -
+window of calls             | acquire                | closed    | permit             |  0  0  0  0  1 | 1 0 | -
+window of calls             | acquire, others silent | closed    | permit             |  0  0  0  0  1 | 1 0 | -
+window of calls             | force open             | open      | -                  |  0  0  0  0  0 | 1 0 | -
+window of calls             | reset                  | closed    | -                  |  0  0  0  0  0 | 0 0 | -
+window of calls             | reconfigure            | closed    | -                  |  0  0  0  0  0 | 1 0 | -
+window of calls             | time passes            | closed    | -                  |  0  0  0  0  0 | 1 0 | -
 `;
 
 interface Cell {
