@@ -29,6 +29,30 @@ describe('Guard under rules', () => {
     return guard.enter(target(url)) as Permit;
   }
 
+  it('reads path and method of no call to a host without rules for them, and once of others', () => {
+    const guard = guardWith({ rules: [{ match: { host: 'api', path: '/v1/**' }, name: 'v1' }] });
+    const read: string[] = [];
+    const call = (host: string) => ({
+      get method() {
+        read.push(`${host} method`);
+        return 'GET';
+      },
+      get path() {
+        read.push(`${host} path`);
+        return '/v1/orders';
+      },
+    });
+    const callBoth = () => {
+      for (const host of ['api', 'other']) (guard.enter(target(`http://${host}`), call(host)) as Permit).success();
+    };
+    // These make the breakers.
+    callBoth();
+    read.length = 0;
+    callBoth();
+    expect(registry.listNames()).to.deep.equal(['v1', 'http://other']);
+    expect(read).to.deep.equal(['api method', 'api path']);
+  });
+
   describe('with as many breakers as there may be', () => {
     it('evicts one that is closed and idle', () => {
       const guard = guardWith({ maxBreakers: 2 });

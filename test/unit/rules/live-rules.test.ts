@@ -83,6 +83,31 @@ describe('LiveRules', () => {
     expect(watched.threshold).to.equal(5);
   });
 
+  it('keeps the last calls when a window of time becomes one of calls, and none the other way', async () => {
+    const file = join(temporaryDirectory(), 'rules.yaml');
+    const windowOf = (window: string) => `defaults: { failureThreshold: 100, minimumCalls: 4, window: ${window} }\n`;
+    writeFileSync(file, windowOf('1m'));
+    const watched = watch(file);
+    const breaker = watched.guard.breakerOf(API);
+    const fail = (times: number) => {
+      for (let call = 0; call < times; call++) watched.guard.pass(API).failure(new Error('down'));
+    };
+    fail(3);
+    await watched.reload(() => writeFileSync(file, windowOf('4 calls')));
+    expect([breaker.config.window, breaker.stats().failureRate]).to.deep.equal([{ calls: 4 }, 1]);
+    fail(1);
+    expect(breaker.state).to.equal('open');
+    breaker.reset();
+    fail(3);
+    // How long ago they were, nobody knows.
+    await watched.reload(() => writeFileSync(file, windowOf('1m')));
+    expect([breaker.config.window, breaker.stats().failureRate]).to.deep.equal([60_000, 0]);
+    fail(3);
+    expect(breaker.state).to.equal('closed');
+    fail(1);
+    expect(breaker.state).to.equal('open');
+  });
+
   it('takes the file anew when another one takes its name', async () => {
     const directory = temporaryDirectory();
     const file = join(directory, 'rules.yaml');
