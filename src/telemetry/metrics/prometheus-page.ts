@@ -1,11 +1,12 @@
 import { ValueType, type Attributes } from '@opentelemetry/api';
 import { resourceAttributes } from '../../environment.js';
+import type { FailureTrace } from '../events/span-events.js';
 import { METRIC } from '../names.js';
 import type { DataPoint, MetricData, MetricProducer } from '@opentelemetry/sdk-metrics';
 import { PACKAGE } from '../../version.js';
 import { loadInPieces } from '../load-in-pieces.js';
-import { DURATION_BOUNDS } from './durations.js';
-import { DURATION, isDescribed, OBSERVED, OBSERVED_OF_PROCESS, type BreakerNumbers, type Numbers } from './metrics.js';
+import { DURATION_BOUNDS, type DurationTotals } from './durations.js';
+import { DURATION, isDescribed, OBSERVED, OBSERVED_OF_PROCESS, type Numbers } from './metrics.js';
 
 /** How the numbers are written down: Prometheus' own text, or OpenMetrics, which has room for traces of failing calls. */
 export type TextFormat = 'prometheus' | 'openMetrics';
@@ -37,7 +38,7 @@ export interface PrometheusPage {
 }
 
 // Half a millisecond of work.
-const BREAKERS_AT_A_TIME = 5;
+const BREAKERS_AT_A_TIME = 20;
 
 /** Loads what the page needs, so that the event loop of an application that runs by now never stands for long. */
 export async function loadPrometheusPage(): Promise<void> {
@@ -49,8 +50,9 @@ export async function loadPrometheusPage(): Promise<void> {
  * from us.
  *
  * Their serializer is given finished metrics, not instruments: those would keep every series for ever, of breakers that
- * were evicted and of workers that have ended, and a histogram takes its values one by one. It is given a few breakers at
- * a time: a thousand would keep the event loop for a tenth of a second.
+ * were evicted and of workers that have ended, and a histogram takes its values one by one. What has a form that it alone
+ * knows is asked of it once for each metric and each breaker: a description, and how labels are written. The lines are put
+ * together here, for a tenth of the time, and a few breakers at a time, so that the event loop can turn.
  *
  * @param read the numbers of the moment
  */
@@ -63,32 +65,6 @@ export function createPrometheusPage(read: () => Promise<Numbers>): PrometheusPa
   const cumulative = { aggregationTemporality: AggregationTemporality.CUMULATIVE } as const;
   // No part of what a scraper reads.
   const times = { startTime: [0, 0], endTime: [0, 0] } satisfies Record<string, [number, number]>;
-
-  function metricsOf(breakers: readonly BreakerNumbers[]): MetricData[] {
-    const counted = OBSERVED.map(({ name, kind, description, observe }): MetricData => {
-      const dataPoints: DataPoint<number>[] = [];
-      for (const breaker of breakers) {
-        observe(breaker, breaker.labels, (value, attributes) => dataPoints.push({ attributes, value, ...times }));
-      }
-      const descriptor = { name, description, unit: '', valueType: ValueType.DOUBLE };
-      return kind === 'gauge'
-        ? { descriptor, ...cumulative, dataPoints, dataPointType: DataPointType.GAUGE }
-        : { descriptor, ...cumulative, dataPoints, dataPointType: DataPointType.SUM, isMonotonic: true };
-    });
-    const durations: MetricData = {
-      descriptor: { ...DURATION, valueType: ValueType.DOUBLE },
-      ...cumulative,
-      dataPointType: DataPointType.HISTOGRAM,
-      dataPoints: breakers.flatMap(({ labels, durations }) => {
-        if (durations === undefined) return [];
-        const { sum, counts } = durations;
-        const count = counts.reduce((total, calls) => total + calls, 0);
-        const buckets = { boundaries: [...DURATION_BOUNDS], counts: [...counts] };
-        return [{ attributes: labels, value: { buckets, sum, count }, ...times }];
-      }),
-    };
-    return [...counted, durations].filter(({ dataPoints }) => dataPoints.length > 0);
-  }
 
   function metricsOfProcesses(processes: Numbers['processes']): MetricData[] {
     return OBSERVED_OF_PROCESS.map(({ name, kind, description, observe }): MetricData => {
@@ -117,37 +93,70 @@ export function createPrometheusPage(read: () => Promise<Numbers>): PrometheusPa
   const aboutTarget = new PrometheusSerializer();
   const aboutBreakers = new PrometheusSerializer(undefined, false, undefined, true);
 
+  const counted = OBSERVED.map(({ name, kind, description }): MetricData => {
+    const descriptor = { name, description, unit: '', valueType: ValueType.DOUBLE };
+    return kind === 'gauge'
+      ? { descriptor, ...cumulative, dataPoints: [], dataPointType: DataPointType.GAUGE }
+      : { descriptor, ...cumulative, dataPoints: [], dataPointType: DataPointType.SUM, isMonotonic: true };
+  });
+  const durations: MetricData = {
+    descriptor: { ...DURATION, valueType: ValueType.DOUBLE },
+    ...cumulative,
+    dataPointType: DataPointType.HISTOGRAM,
+    dataPoints: [],
+  };
+
+  type Resource = Parameters<typeof aboutTarget.serialize>[0]['resource'];
+
+  function serialize(resource: Resource, metric: MetricData): string {
+    return aboutBreakers.serialize({ resource, scopeMetrics: [{ scope, metrics: [metric] }] });
+  }
+
+  /** What stands in the braces of a gauge with these labels. */
+  function labelsOf(resource: Resource, labels: Attributes): string {
+    const gauge = { ...counted[0]!, dataPoints: [{ attributes: labels, value: 0, ...times }] } as MetricData;
+    const lines = serialize(resource, gauge).trimEnd();
+    // Values of labels have no line ends of their own.
+    return lines.slice(lines.indexOf('{', lines.lastIndexOf('\n')) + 1, -'} 0'.length);
+  }
+
   function* write(
-    { resource }: { readonly resource: Parameters<typeof aboutTarget.serialize>[0]['resource'] },
+    resource: Resource,
     { breakers: all, processes }: Numbers,
     format: TextFormat,
   ): Generator<number, readonly Buffer[]> {
-    const breakers = all.filter(isDescribed);
-    const described = withEnvironment(resource);
-    const whole = aboutTarget.serialize({ resource: described, scopeMetrics: [] });
     const asOpenMetrics = format === 'openMetrics';
+    const written = (text: string) => (asOpenMetrics ? toOpenMetrics(text) : text);
+    const breakers = all.filter(isDescribed);
+    const whole = aboutTarget.serialize({ resource: withEnvironment(resource), scopeMetrics: [] });
+    const ofScope = labelsOf(resource, {});
     // All breakers of a metric stand together, under one description: sorted by metric here, written by breaker.
-    const byMetric = new Map<string, Buffer[]>();
+    const linesOf = (metric: MetricData) => {
+      const description = serialize(resource, metric);
+      return new Lines(/^# TYPE (\S+)/m.exec(description)![1]!, written(description));
+    };
+    const observed = counted.map(linesOf);
+    const histogram = linesOf(durations);
     let bytes = 0;
     for (let from = 0; from < breakers.length; from += BREAKERS_AT_A_TIME) {
-      const some = breakers.slice(from, from + BREAKERS_AT_A_TIME);
-      for (const metric of metricsOf(some)) {
-        let text = aboutBreakers.serialize({ resource, scopeMetrics: [{ scope, metrics: [metric] }] });
-        const { name } = metric.descriptor;
-        if (asOpenMetrics) text = toOpenMetrics(text, name === METRIC.failedCalls ? some : []);
-        const pieces = byMetric.get(name);
-        const piece = Buffer.from(pieces === undefined ? text : withoutDescription(text));
-        if (pieces === undefined) byMetric.set(name, [piece]);
-        else pieces.push(piece);
-        bytes += piece.length;
+      for (const breaker of breakers.slice(from, from + BREAKERS_AT_A_TIME)) {
+        const labels = labelsOf(resource, breaker.labels).slice(0, -ofScope.length);
+        const failure = asOpenMetrics ? breaker.lastFailure : undefined;
+        OBSERVED.forEach(({ name, observe }, index) => {
+          const exemplar = failure !== undefined && name === METRIC.failedCalls ? exemplarOf(failure) : '';
+          observe(breaker, NO_LABELS, (value, further) =>
+            observed[index]!.add(labels + inBraces(further) + ofScope, value, exemplar),
+          );
+        });
+        if (breaker.durations !== undefined) histogram.addHistogram(labels + ofScope, breaker.durations);
       }
+      for (const lines of [...observed, histogram]) bytes += lines.flush();
       yield bytes;
     }
-    const inOrder = [...OBSERVED.map(({ name }) => name), DURATION.name].flatMap((name) => byMetric.get(name) ?? []);
+    const inOrder = [...observed, histogram].flatMap((lines) => lines.pieces);
     const metrics = metricsOfProcesses(processes);
     if (metrics.length > 0) {
-      const text = aboutBreakers.serialize({ resource, scopeMetrics: [{ scope, metrics }] });
-      inOrder.push(Buffer.from(asOpenMetrics ? toOpenMetrics(text) : text));
+      inOrder.push(Buffer.from(written(aboutBreakers.serialize({ resource, scopeMetrics: [{ scope, metrics }] }))));
     }
     if (asOpenMetrics) return [Buffer.from(toOpenMetrics(withoutRemark(whole))), ...inOrder, Buffer.from('# EOF\n')];
     // Of a target without breakers, its whole page says that there are none.
@@ -158,7 +167,7 @@ export function createPrometheusPage(read: () => Promise<Numbers>): PrometheusPa
   return {
     write: async (format = 'prometheus') => {
       const { resourceMetrics } = await exporter.collect();
-      return write(resourceMetrics, await read(), format);
+      return write(resourceMetrics.resource, await read(), format);
     },
     stop: () => provider.shutdown(),
   };
@@ -171,32 +180,69 @@ function withEnvironment<Resource extends { readonly attributes: Attributes }>(r
 }
 
 /**
- * Prometheus' text as OpenMetrics: there, the names of counters are described without `_total`, that of target_info
- * without `_info`, and a unit is the one in the name.
- *
- * @param failing whose failed calls these lines count, in this order: each gets the trace of its last one as its exemplar
+ * Descriptions of Prometheus' text as OpenMetrics has them: there, the names of counters are described without `_total`,
+ * that of target_info without `_info`, and a unit is the one in the name. Lines of samples are the same in both.
  */
-function toOpenMetrics(text: string, failing: readonly BreakerNumbers[] = []): string {
-  let sample = 0;
+function toOpenMetrics(text: string): string {
   return text
     .split('\n')
     .map((line) => {
       if (line.startsWith('# UNIT ')) return line.replace(/ s$/, ' seconds');
       if (line === '# TYPE target_info gauge') return '# TYPE target info';
-      if (line.startsWith('# ')) return line.replace(/^(# \w+ (?:\w+(?=_total )|target(?=_info )))_\w+ /, '$1 ');
-      const failure = line === '' ? undefined : failing[sample++]?.lastFailure;
-      if (failure === undefined) return line;
-      const { traceId, spanId, at } = failure;
-      return `${line} # {trace_id="${traceId}",span_id="${spanId}"} 1 ${at / 1_000}`;
+      return line.replace(/^(# \w+ (?:\w+(?=_total )|target(?=_info )))_\w+ /, '$1 ');
     })
     .join('\n');
 }
 
-/** Values of labels have no line ends of their own, so a line that begins with `#` does not come from one. */
-function withoutDescription(text: string): string {
-  let start = 0;
-  while (text[start] === '#') start = text.indexOf('\n', start) + 1;
-  return text.slice(start);
+/** What OpenMetrics has behind the value of a counter: the trace that the last of what it counts belongs to. */
+function exemplarOf({ traceId, spanId, at }: FailureTrace): string {
+  return ` # {trace_id="${traceId}",span_id="${spanId}"} 1 ${at / 1_000}`;
+}
+
+const NO_LABELS: Attributes = {};
+
+/** Labels that a metric adds to those of a breaker, whose names and values are words of ours; with the comma behind them. */
+function inBraces(further: Attributes): string {
+  let text = '';
+  for (const name in further) text += `${name}="${String(further[name])}",`;
+  return text;
+}
+
+/** The lines of one metric, in the form that the serializer gives them. */
+class Lines {
+  readonly pieces: Buffer[] = [];
+  #text = '';
+
+  /** @param description stands before the first line, and is left out where there is none */
+  constructor(
+    private readonly name: string,
+    private readonly description: string,
+  ) {}
+
+  /** @param exemplar with the space in front of it */
+  add(labels: string, value: number, exemplar: string): void {
+    this.#text += `${this.name}{${labels}} ${value}${exemplar}\n`;
+  }
+
+  addHistogram(labels: string, { counts, sum }: DurationTotals): void {
+    const { name } = this;
+    let buckets = '';
+    let calls = 0;
+    for (let bucket = 0; bucket < counts.length; bucket++) {
+      calls += counts[bucket]!;
+      buckets += `${name}_bucket{${labels},le="${DURATION_BOUNDS[bucket] ?? '+Inf'}"} ${calls}\n`;
+    }
+    this.#text += `${name}_count{${labels}} ${calls}\n${name}_sum{${labels}} ${sum}\n${buckets}`;
+  }
+
+  /** @returns how many bytes were added since the last time */
+  flush(): number {
+    if (this.#text === '') return 0;
+    const piece = Buffer.from(this.pieces.length === 0 ? this.description + this.#text : this.#text);
+    this.#text = '';
+    this.pieces.push(piece);
+    return piece.length;
+  }
 }
 
 /** What the serializer says instead of metrics where there are none. */
