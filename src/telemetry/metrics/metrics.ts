@@ -272,14 +272,22 @@ export class BreakerMetrics {
   /** What there is to tell of each breaker now: copies, which do not change while they are written down. */
   numbers(): BreakerNumbers[] {
     this.#lookForHangingCalls();
-    return Array.from(this.#durations, ([breaker, durations]) => ({
-      ...standingOf(breaker),
-      tally: { ...breaker.tally },
-      transitions: breaker.transitions?.slice(),
-      fleetState: breaker.fleetState,
-      durations: durations.totals(),
-      lastFailure: this.lastFailure(breaker),
-    }));
+    return Array.from(this.#durations, ([breaker, durations]) => {
+      const { labels, stateCode, config, hasAnswered, isUnhealthy } = standingOf(breaker);
+      // Written out: a spread and further fields behind it take three times as long.
+      return {
+        labels,
+        stateCode,
+        config,
+        hasAnswered,
+        isUnhealthy,
+        tally: { ...breaker.tally },
+        transitions: breaker.transitions?.slice(),
+        fleetState: breaker.fleetState,
+        durations: durations.totals(),
+        lastFailure: this.lastFailure(breaker),
+      };
+    });
   }
 
   /** Moves to a provider: everything counted so far is seen there too. */
