@@ -135,3 +135,10 @@ export function fleetWords({ mode, connected, replicas, hosts, ...fleet }: Fleet
   const does = { none: '', accuses: '; it fails here', obeys: '', objects: '; this process reaches it' }[stance];
   return `${size}, mode ${mode}; open: ${votes}${does}${prober === null ? '' : `; ${prober} probes`}`;
 }
+
+/** That shared breakers have no fleet at present; empty where all have theirs, and where nothing is shared. */
+export function fleetTrouble(breakers: Iterable<BreakerView>): string {
+  const alone = Array.from(breakers).filter(({ fleet }) => fleet?.connected === false).length;
+  if (alone === 0) return '';
+  return `The fleet is not reached: ${alone === 1 ? 'one circuit decides by itself' : `${count(alone)} circuits decide by themselves`}.`;
+}

@@ -6,6 +6,7 @@ import type { Message, Row, State } from './live-store.js';
 import { callsPerSecond, EMPTY, notServed, recentCalls, reduce, sum } from './live-store.js';
 import {
   day,
+  fleetTrouble,
   milliseconds,
   moment,
   percent,
@@ -313,6 +314,7 @@ export function draw(
     width,
   );
   const panic = state.panic === null ? '' : fit(`panic, no call is rejected: ${printable(state.panic)}`, width);
+  const withoutFleet = fit(fleetTrouble(all.map(({ view }) => view)), width);
   const { level, text } = headline(state);
   const sentence = level === 'fine' ? '' : fit(printable(text), width);
 
@@ -323,12 +325,13 @@ export function draw(
     return paint(to, fit(text, width));
   });
   const timeline = changes.length === 0 ? [] : ['', ...changes];
-  const room = Math.max(height - timeline.length - (sentence === '' ? 3 : 4), 1);
+  const room = Math.max(height - timeline.length - (sentence === '' ? 3 : 4) - (withoutFleet === '' ? 0 : 1), 1);
   const shown = rows.length > room ? rows.slice(0, Math.max(room - 1, 0)) : rows;
   const hidden = rows.length - shown.length + state.hidden;
   return [
     paint('strong', head),
     panic && paint('open', panic),
+    ...(withoutFleet === '' ? [] : [paint('half_open', withoutFleet)]),
     ...(sentence === '' ? [] : [paint(level === 'open' ? 'open' : 'half_open', sentence)]),
     paint('quiet', fit(line(TITLES, 'last two minutes'), width)),
     ...shown.map((row) => paint(row.view.state, fit(describe(row, state.now), width))),

@@ -46,6 +46,15 @@ describe('console page', function () {
   const rowOf = (name: string) =>
     page.getByRole('row').filter({ has: page.getByRole('button', { name, exact: true }) });
 
+  it('says that circuits decide by themselves where their fleet cannot be reached', async () => {
+    service = await startService();
+    service.runtime.rules.configure({ fleet: { url: 'redis://127.0.0.1:1', namespace: 'shop', mode: 'enforce' } });
+    service.runtime.joinFleet();
+    for (const name of ['payments', 'stock']) service.breaker(name, { fleet: true });
+    await open();
+    await page.getByText('The fleet is not reached: 2 circuits decide by themselves.').waitFor();
+  });
+
   it('shows a circuit that opens, without being loaded again', async () => {
     service = await startService();
     const breaker = service.breaker(PAYMENTS);

@@ -64,6 +64,16 @@ describe('otel-breaker top', () => {
     );
   });
 
+  it('says that circuits decide by themselves where their fleet cannot be reached', async () => {
+    service = await startService();
+    service.runtime.rules.configure({ fleet: { url: 'redis://127.0.0.1:1', namespace: 'shop', mode: 'enforce' } });
+    service.runtime.joinFleet();
+    service.breaker('payments', { fleet: true });
+    service.breaker('own');
+    expect(await runTop(service.url, output)).to.equal(0);
+    expect(printed).to.match(/^The fleet is not reached: one circuit decides by itself\.$/m);
+  });
+
   it('takes a port or host:port for an address', async () => {
     service = await startService();
     const { port } = new URL(service.url);

@@ -6,6 +6,7 @@ import { Breakers } from './breakers.js';
 import { readChoice, writeChoice } from './choice.js';
 import { follow, useStaleness } from './connection.js';
 import { Details } from './details.js';
+import { fleetTrouble } from '../format.js';
 import { EMPTY, type Row } from '../live-store.js';
 import { Timeline } from './timeline.js';
 import { Traces } from './traces.js';
@@ -20,7 +21,9 @@ function App() {
   }, []);
   const staleMs = useStaleness(state.connected, heardAt);
 
-  const open = [...state.rows.values()].filter(({ view }) => view.state === 'open').length;
+  const views = Array.from(state.rows.values(), ({ view }) => view);
+  const open = views.filter((view) => view.state === 'open').length;
+  const withoutFleet = fleetTrouble(views);
   useEffect(() => {
     document.title = `${open > 0 ? `(${open} open) ` : ''}${state.service || 'Circuit breakers'}`;
   }, [open, state.service]);
@@ -55,6 +58,11 @@ function App() {
         {state.rulesProblem !== null && (
           <p class="panic" role="alert">
             The rules file has changed and cannot be taken; the rules before stay in force. {state.rulesProblem}
+          </p>
+        )}
+        {withoutFleet !== '' && (
+          <p class="headline trouble" role="status">
+            {withoutFleet}
           </p>
         )}
         <main>
