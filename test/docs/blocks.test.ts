@@ -28,7 +28,7 @@ const TRIED: Readonly<Record<string, string>> = {
   yaml: 'below',
   json: 'below',
 };
-const FOR_READING = ['text', 'http', 'mermaid', 'dockerfile'];
+const FOR_READING = ['text', 'http', 'mermaid', 'dockerfile', 'ini'];
 
 /** Programs that a reader has and this machine may not: what they do is not ours to test. */
 const ELSEWHERE = ['docker', 'apt-get'];
