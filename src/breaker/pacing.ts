@@ -38,14 +38,16 @@ export class Pacer {
   #isInTurn = false;
   #isPaced = false;
   #inTurn = 0;
+  // Promises to be rejected when the loop has turned.
+  #promises: (() => void)[] = [];
 
   constructor(private readonly seams: PacingSeams = realSeams) {
     this.#refilledAt = seams.now();
   }
 
   /**
-   * Calls back when the caller of a rejected call may hear of it. Each rejection has a timer of its own, so that the
-   * callback runs in the async context of its call.
+   * Calls back when the caller of a rejected call may hear of it. Each has a timer of its own, so that the callback runs
+   * in the async context of its call.
    *
    * @param atOnce this many rejections in a turn are called back before this returns; default none
    */
@@ -55,6 +57,31 @@ export class Pacer {
     else if (this.#isPaced) this.seams.later(callback, PACE_MS);
     else this.seams.soon(callback);
   }
+
+  /** Whether a rejection may be heard of before this turn ends, where `atOnce` of them may; it is counted then. */
+  mayComeAtOnce(atOnce: number): boolean {
+    if (!this.#isInTurn) this.#beginTurn();
+    if (this.#inTurn >= atOnce) return false;
+    this.#inTurn++;
+    return true;
+  }
+
+  /**
+   * As `defer`, to reject a promise, which needs no timer of its own: what follows it runs in the async context of whoever
+   * waits for it.
+   */
+  deferPromise(reject: () => void): void {
+    if (!this.#isInTurn) this.#beginTurn();
+    this.#inTurn++;
+    if (this.#isPaced) this.seams.later(reject, PACE_MS);
+    else if (this.#promises.push(reject) === 1) this.seams.soon(this.#rejectPromises);
+  }
+
+  readonly #rejectPromises = (): void => {
+    const promises = this.#promises;
+    this.#promises = [];
+    for (const reject of promises) reject();
+  };
 
   #beginTurn(): void {
     const now = this.seams.now();
@@ -85,6 +112,8 @@ export class Pacer {
 
 const pacer = new Pacer();
 
+const PACING_FAILED = 'Pacing rejected calls failed';
+
 /**
  * Calls back when the caller of a rejected call may hear of it: after the event loop has turned, or later where rejections
  * come turn after turn. In the async context of whoever calls this.
@@ -95,7 +124,25 @@ export function deferRejection(callback: () => void, atOnce?: number): void {
   try {
     pacer.defer(callback, atOnce);
   } catch (error) {
-    reportOnce('Pacing rejected calls failed', error);
+    reportOnce(PACING_FAILED, error);
     setImmediate(callback);
   }
+}
+
+/** The promise of a rejected call. @param atOnce this many in a turn are rejected already */
+export function rejectedPromise(rejection: Error, atOnce: number): Promise<never> {
+  try {
+    if (pacer.mayComeAtOnce(atOnce)) return Promise.reject(rejection);
+  } catch (error) {
+    reportOnce(PACING_FAILED, error);
+  }
+  return new Promise((_, reject) => {
+    // Here, or the promise would be rejected with a fault of ours.
+    try {
+      pacer.deferPromise(() => reject(rejection));
+    } catch (error) {
+      reportOnce(PACING_FAILED, error);
+      setImmediate(() => reject(rejection));
+    }
+  });
 }

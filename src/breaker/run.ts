@@ -1,5 +1,5 @@
 import type { CircuitOpenError } from './errors.js';
-import { deferRejection } from './pacing.js';
+import { deferRejection, rejectedPromise } from './pacing.js';
 import { Permit, type PermitIssuer } from './permit.js';
 import { isObject, isThenable, read } from './values.js';
 
@@ -106,7 +106,7 @@ const AT_ONCE = 32;
 
 /** The promise of a call that was rejected. */
 export function rejectLater(rejection: CircuitOpenError): Promise<never> {
-  return new Promise((_, reject) => deferRejection(() => reject(rejection), AT_ONCE));
+  return rejectedPromise(rejection, AT_ONCE);
 }
 
 /** The promise of a call that was rejected and has a fallback, which must not be a way around the wait. */

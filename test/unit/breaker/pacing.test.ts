@@ -1,6 +1,6 @@
 import { AsyncLocalStorage } from 'node:async_hooks';
 import { expect } from 'chai';
-import { deferRejection, Pacer } from '../../../src/breaker/pacing.js';
+import { deferRejection, Pacer, rejectedPromise } from '../../../src/breaker/pacing.js';
 
 /** An event loop that turns when it is told to. */
 class FakeLoop {
@@ -17,6 +17,11 @@ class FakeLoop {
 
   reject(name: string, atOnce?: number): void {
     this.pacer.defer(() => this.heard.push(name), atOnce);
+  }
+
+  /** Callbacks that wait for the loop to turn. */
+  get timersOfTurn(): number {
+    return this.#soon.length;
   }
 
   /** Timers whose time is up, then what was to come soon. */
@@ -91,6 +96,49 @@ describe('Pacer', () => {
     loop.turn(5);
     loop.turn(1e9);
     expect(loop.turnsUntilPaced()).to.equal(50);
+  });
+
+  it('rejects any number of promises of one turn by one timer, in their order', () => {
+    const loop = new FakeLoop();
+    for (let call = 1; call <= 1_000; call++) loop.pacer.deferPromise(() => loop.heard.push(`${call}`));
+    // The other one ends the turn.
+    expect(loop.timersOfTurn).to.equal(2);
+    loop.turn();
+    expect(loop.heard.slice(0, 2)).to.deep.equal(['1', '2']);
+    expect(loop.heard).to.have.length(1_000);
+    expect(loop.turnsUntilPaced()).to.equal(49);
+  });
+
+  it('holds promises back as everything else, once there is no credit', () => {
+    const loop = new FakeLoop();
+    loop.turnsUntilPaced();
+    loop.turn(6);
+    loop.turnsUntilPaced();
+    loop.heard.length = 0;
+    loop.pacer.deferPromise(() => loop.heard.push('late'));
+    loop.turn(4.9);
+    expect(loop.heard).not.to.include('late');
+    loop.turn(0.2);
+    expect(loop.heard).to.include('late');
+  });
+});
+
+describe('rejectedPromise', () => {
+  it('is heard of in the async context of whoever waits for it', async () => {
+    const context = new AsyncLocalStorage<number>();
+    const seen = await Promise.all(
+      Array.from({ length: 500 }, (_, caller) =>
+        context.run(caller, async () => {
+          const error = new Error(`${caller}`);
+          try {
+            return await rejectedPromise(error, 32);
+          } catch (reason) {
+            return [reason === error, context.getStore()];
+          }
+        }),
+      ),
+    );
+    expect(seen).to.deep.equal(Array.from({ length: 500 }, (_, caller) => [true, caller]));
   });
 });
 
