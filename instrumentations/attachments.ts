@@ -3,6 +3,7 @@ import type { AttachmentClass } from './attachment.js';
 import type * as Grpc from './grpc/grpc-attachment.js';
 import { harmless } from './harmless.js';
 import { HttpAttachment } from './http/http-attachment.js';
+import type * as Http2 from './http2/http2-attachment.js';
 import type * as Ioredis from './ioredis/ioredis-attachment.js';
 import type * as Mongodb from './mongodb/mongodb-attachment.js';
 import type * as Mysql2 from './mysql2/mysql2-attachment.js';
@@ -12,16 +13,22 @@ import type * as Pg from './pg/pg-attachment.js';
 import { UndiciAttachment } from './undici/undici-attachment.js';
 
 /** Clients that are part of Node: there whether the application uses them or not. */
-const OF_NODE: readonly AttachmentClass[] = [HttpAttachment, UndiciAttachment];
+const AT_ONCE: readonly AttachmentClass[] = [HttpAttachment, UndiciAttachment];
 
-/** A client that an application brings, or does not: its attachment is loaded with it and costs nobody else anything. */
-interface OfPackage {
+/** A client that an application loads, or does not: its attachment is loaded with it and costs nobody else anything. */
+interface Later {
   /** Endings of the first files of the client that are patched, as `Patches.onModule` takes them. */
-  readonly files: readonly string[];
+  readonly files?: readonly string[];
+  /** The module of Node's own that the client is. */
+  readonly builtin?: string;
   readonly load: () => AttachmentClass;
 }
 
-const OF_PACKAGES: readonly OfPackage[] = [
+const ONCE_LOADED: readonly Later[] = [
+  {
+    builtin: 'http2',
+    load: () => (require('./http2/http2-attachment.js') as typeof Http2).Http2Attachment,
+  },
   {
     files: ['/built/Redis.js', '/built/Pipeline.js'],
     load: () => (require('./ioredis/ioredis-attachment.js') as typeof Ioredis).IoredisAttachment,
@@ -48,13 +55,13 @@ const OF_PACKAGES: readonly OfPackage[] = [
   },
 ];
 
-/** Attaches to every client library there is, and to those of packages once they are there. */
+/** Attaches to every client library there is, and to those that come later once they are there. */
 export function attachAll(guard: Guard): void {
-  for (const Class of OF_NODE) new Class(guard).attach();
-  for (const client of OF_PACKAGES) attachOnceThere(guard, client);
+  for (const Class of AT_ONCE) new Class(guard).attach();
+  for (const client of ONCE_LOADED) attachOnceThere(guard, client);
 }
 
-function attachOnceThere(guard: Guard, { files, load }: OfPackage): void {
+function attachOnceThere(guard: Guard, { files = [], builtin, load }: Later): void {
   const wait = new Patches();
   let isThere = false;
   const attach = harmless('Attaching to a client failed', () => {
@@ -66,5 +73,6 @@ function attachOnceThere(guard: Guard, { files, load }: OfPackage): void {
     new Class(guard).attach();
   });
   for (const file of files) wait.onModule(file, attach);
+  if (builtin !== undefined) wait.onBuiltin(builtin, attach);
   if (isThere) wait.undo();
 }

@@ -1,6 +1,7 @@
 import { getGuard } from '../src/runtime.js';
 import { GrpcBreakerInstrumentation } from './grpc/grpc-instrumentation.js';
 import { HttpBreakerInstrumentation } from './http/http-instrumentation.js';
+import { Http2BreakerInstrumentation } from './http2/http2-instrumentation.js';
 import type { BreakerInstrumentation, BreakerInstrumentationConfig } from './instrumentation.js';
 import { IoredisBreakerInstrumentation } from './ioredis/ioredis-instrumentation.js';
 import { MongodbBreakerInstrumentation } from './mongodb/mongodb-instrumentation.js';
@@ -12,6 +13,7 @@ import { UndiciBreakerInstrumentation } from './undici/undici-instrumentation.js
 export { HttpStatusError } from '../src/outcomes/http.js';
 export { GrpcBreakerInstrumentation } from './grpc/grpc-instrumentation.js';
 export { HttpBreakerInstrumentation } from './http/http-instrumentation.js';
+export { Http2BreakerInstrumentation } from './http2/http2-instrumentation.js';
 export { BreakerInstrumentation, type BreakerInstrumentationConfig } from './instrumentation.js';
 export { IoredisBreakerInstrumentation } from './ioredis/ioredis-instrumentation.js';
 export { MongodbBreakerInstrumentation } from './mongodb/mongodb-instrumentation.js';
@@ -29,6 +31,7 @@ const INSTRUMENTATIONS = [
   MongodbBreakerInstrumentation,
   PgBreakerInstrumentation,
   GrpcBreakerInstrumentation,
+  Http2BreakerInstrumentation,
 ];
 
 /** One of each instrumentation there is, for `instrumentations` of an OpenTelemetry SDK; they share the rules given here. */

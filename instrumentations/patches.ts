@@ -1,7 +1,19 @@
 import { channel, type Channel, type ChannelListener } from 'node:diagnostics_channel';
+import { closeSync, openSync, readSync } from 'node:fs';
 import Module = require('node:module');
 
 import { harmless } from './harmless.js';
+
+// Captured at load: an application's fake timers must not hold us back.
+const { setTimeout, clearTimeout } = globalThis;
+
+// ES modules are there by then, and have mostly not yet called anybody.
+const LOOKS_MS: readonly number[] = [0, 20, 100, 500];
+
+// Imports stand at the top, and a bundle is megabytes.
+const START_OF_FILE = 16_384;
+
+const WATCHING_FAILED = 'Watching for client libraries failed';
 
 type AnyFunction = (this: unknown, ...args: never[]) => unknown;
 
@@ -70,6 +82,36 @@ export class Patches {
     this.onUndo(() => loadHooks.delete(hook));
   }
 
+  /**
+   * Calls back with a module of Node's own once it is loaded: by a `require`, by an ES module that the program begins with,
+   * or, where nobody could see that, a moment after the start. Loading one for nothing costs milliseconds and megabytes.
+   *
+   * @param name without `node:`; the callback may be called several times
+   */
+  onBuiltin(name: string, callback: (exports: unknown) => void): void {
+    const take = harmless(WATCHING_FAILED, () => callback(require(`node:${name}`)));
+    if (isLoaded(name) || isNamedByMain(name)) return take();
+    const hook: LoadHook = { ending: name, names: [name], callback };
+    loadHooks.add(hook);
+    hookLoad();
+    let timer: NodeJS.Timeout | undefined;
+    const looks = LOOKS_MS.values();
+    const lookLater = () => {
+      const { value: ms } = looks.next();
+      if (ms !== undefined) timer = setTimeout(look, ms).unref();
+    };
+    const look = () => {
+      if (!loadHooks.has(hook)) return;
+      if (isLoaded(name)) take();
+      else lookLater();
+    };
+    lookLater();
+    this.onUndo(() => {
+      loadHooks.delete(hook);
+      clearTimeout(timer);
+    });
+  }
+
   onUndo(undo: () => void): void {
     this.#undo.push(undo);
   }
@@ -77,6 +119,28 @@ export class Patches {
   /** Takes everything back, the last change first. */
   undo(): void {
     for (const undo of this.#undo.splice(0).reverse()) undo();
+  }
+}
+
+/** Whether a module of Node's own has been loaded, by whomever. */
+function isLoaded(name: string): boolean {
+  const { moduleLoadList } = process as { readonly moduleLoadList?: readonly string[] };
+  return moduleLoadList?.includes(`NativeModule ${name}`) ?? false;
+}
+
+/** Whether the file that the program begins with names it. What an ES module imports does not pass where we could see it. */
+function isNamedByMain(name: string): boolean {
+  try {
+    const file = openSync(process.argv[1]!, 'r');
+    try {
+      const start = Buffer.alloc(START_OF_FILE);
+      const length = readSync(file, start);
+      return new RegExp(`['"](node:)?${name}['"]`).test(start.toString('latin1', 0, length));
+    } finally {
+      closeSync(file);
+    }
+  } catch {
+    return false;
   }
 }
 
@@ -119,7 +183,7 @@ function hookLoad(): void {
 }
 
 const notice = harmless(
-  'Watching for client libraries failed',
+  WATCHING_FAILED,
   (internals: ModuleInternals, request: string, parent: unknown, isMain: boolean, exports: unknown) => {
     // Resolving again costs a look into Node's cache, so only requests that can mean one of the files get there.
     const relevant = [...loadHooks].filter((hook) => mayMean(request, hook));

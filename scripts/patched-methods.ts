@@ -13,9 +13,14 @@ const METHODS = `
   const ofMysql2 = (file) => require(dirname(require.resolve('mysql2')) + '/lib/' + file);
   const { Client, Query, Pool } = require('pg');
   const { Agent } = require('undici');
+  const http2 = require('node:http2');
+  // Nobody has to be there: the classes are.
+  const session = http2.connect('http://127.0.0.1:1').on('error', () => {});
+  const stream = session.request().on('error', () => {});
   const ofGrpc = (file) => require('@grpc/grpc-js/build/src/' + file);
   const clients = {
     http: { Agent: http.Agent, ClientRequest: http.ClientRequest, IncomingMessage: http.IncomingMessage },
+    http2: { http2, ClientHttp2Session: session.constructor, ClientHttp2Stream: stream.constructor },
     undici: { DispatcherBase: Object.getPrototypeOf(Agent) },
     ioredis: { Redis, Cluster },
     'node-redis': {

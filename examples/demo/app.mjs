@@ -1,5 +1,6 @@
 // A plain service: one route for each client it uses. It knows nothing of circuit breakers.
 import http from 'node:http';
+import http2 from 'node:http2';
 
 const {
   HTTP_UPSTREAM,
@@ -10,6 +11,7 @@ const {
   MONGODB_UPSTREAM,
   PG_UPSTREAM,
   GRPC_UPSTREAM,
+  HTTP2_UPSTREAM,
   PORT = '0',
 } = process.env;
 
@@ -38,6 +40,8 @@ async function connectToStock(address) {
   return new Stock(address, credentials.createInsecure(), { 'grpc.max_reconnect_backoff_ms': 2_000 });
 }
 
+let session;
+
 const lookUp = {
   http: () =>
     new Promise((resolve, reject) => {
@@ -58,6 +62,15 @@ const lookUp = {
   mysql2: async () => (await mysql.query('SELECT 1 AS one'))[0][0].one,
   mongodb: () => mongo.db('shop').collection('orders').countDocuments(),
   pg: async () => (await pool.query('SELECT 1 AS one')).rows[0].one,
+  http2: () => {
+    if (session?.destroyed !== false) session = http2.connect(HTTP2_UPSTREAM).on('error', () => {});
+    return new Promise((resolve, reject) => {
+      const stream = session.request({ ':path': '/' }).resume();
+      let status;
+      stream.on('response', (headers) => (status = headers[':status'])).on('error', reject);
+      stream.on('close', () => (status === undefined ? reject(new Error('no answer')) : resolve(status)));
+    });
+  },
   grpc: () =>
     new Promise((resolve, reject) => {
       stock.look('shoes', (error, answer) => (error ? reject(error) : resolve(answer)));

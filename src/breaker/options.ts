@@ -333,7 +333,7 @@ export const OPTIONS: Readonly<Record<OptionKey, OptionSpec>> = {
     values: ['throw', 'respond', 'wait'],
     other: 'it would not be known how to refuse a call',
     describe:
-      'What becomes of a rejected call: throw an error, respond with a 503 answer (http, undici) or FAILED_PRECONDITION (grpc), or wait for what the client does by itself (redis).',
+      'What becomes of a rejected call: throw an error, respond with a 503 answer (http, http2, undici) or FAILED_PRECONDITION (grpc), or wait for what the client does by itself (redis).',
   },
   respondWith: {
     kind: 'answer',

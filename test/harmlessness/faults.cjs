@@ -13,8 +13,9 @@ const NOT_ASKED =
   /^(instrumentations\/hidden-property|instrumentations\/undici\/refusal|src\/breaker\/diagnostics|src\/telemetry\/log)\.js$/;
 
 // `read` takes whatever a hostile getter throws, and so a fault of its own; the others assign a field, read the client's own
-// queue, or call its own function between two that are tried.
-const INFALLIBLE = /^(read|#endTurn|#endPacedTurn|takeCarried|pending|checkOut|onReceive(Metadata|Message|Status))$/;
+// queue, or call its own function between two that are tried; a rejected stream has nothing to `_read`.
+const INFALLIBLE =
+  /^(read|_read|#endTurn|#endPacedTurn|takeCarried|pending|checkOut|onReceive(Metadata|Message|Status))$/;
 
 /** Names of the functions, by their numbers: `instrumentations/http/http-call.js:42 onResponse`. */
 const names = [];

@@ -32,7 +32,7 @@ describe('A fault in any function of ours', function () {
     return JSON.parse(stdout) as Found;
   }
 
-  for (const client of ['http', 'undici', 'grpc']) {
+  for (const client of ['http', 'undici', 'grpc', 'http2']) {
     it(`does not reach the application through ${client}`, async () => {
       const { tried, problems } = await find(client);
       expect(problems).to.deep.equal([]);

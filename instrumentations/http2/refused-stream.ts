@@ -1,0 +1,62 @@
+import { addAbortSignal, Duplex } from 'node:stream';
+import { deferRejection } from '../../src/breaker/pacing.js';
+import type { OpenAnswer } from '../open-answer.js';
+import type { Headers } from './http2-call.js';
+
+/**
+ * What a request gets that is not made: a stream that belongs to its session and has not been sent. It fails as one fails
+ * whose connection could not be had, or it is answered.
+ */
+export class RefusedStream extends Duplex {
+  readonly aborted = false;
+  readonly endAfterHeaders = false;
+  readonly id = undefined;
+  readonly pending = true;
+  readonly scheme: unknown;
+  readonly sentHeaders: Headers;
+  readonly state = {};
+  rstCode = 0;
+
+  constructor(
+    readonly session: object,
+    headers: Headers,
+    outcome: Error | OpenAnswer,
+    signal: AbortSignal | undefined,
+  ) {
+    // Answered, a stream is over, whatever its caller still sends.
+    super({ allowHalfOpen: false, decodeStrings: false });
+    this.sentHeaders = headers;
+    if (signal !== undefined) addAbortSignal(signal, this);
+    deferRejection(() => {
+      if (this.destroyed) return;
+      if (outcome instanceof Error) this.destroy(outcome);
+      else this.#answer(outcome);
+    });
+  }
+
+  #answer({ status, headers, body }: OpenAnswer): void {
+    this.emit('response', { ':status': status, ...headers }, 0);
+    if (body !== undefined) this.push(body);
+    this.push(null);
+  }
+
+  override _read(): void {}
+
+  override _write(_chunk: unknown, _encoding: BufferEncoding, done: () => void): void {
+    done();
+  }
+
+  /** As `http2stream.close()`. */
+  close(code = 0, onClosed?: () => void): void {
+    if (onClosed !== undefined) this.once('close', onClosed);
+    this.rstCode = code;
+    this.destroy();
+  }
+
+  // What clients ask of a stream. There is no network to wait for, so there is nothing to do.
+  setTimeout(): this {
+    return this;
+  }
+  priority(): void {}
+  sendTrailers(): void {}
+}

@@ -1,0 +1,24 @@
+import { findInChain } from '../breaker/error-chain.js';
+import { isObject, read, readText } from '../breaker/values.js';
+import type { Verdict } from '../breaker/verdict.js';
+import { meaningOfCode, VERDICT_OF_MEANING } from './network-codes.js';
+import { endOf } from './timeouts.js';
+
+// The server has not begun with the request, or asks for fewer of them.
+const NEUTRAL_RESETS = /NGHTTP2_(REFUSED_STREAM|ENHANCE_YOUR_CALM)$/;
+
+/**
+ * What the error of a stream of HTTP/2 says of its server; `undefined` where it is the caller who ended the stream: by a
+ * signal, an error of its own, or with the whole session.
+ */
+export function verdictOfHttp2Error(error: unknown): Verdict | undefined {
+  if (!isObject(error)) return undefined;
+  const end = endOf(error);
+  if (end !== 'failure') return end === 'timeout' ? 'timeout' : undefined;
+  const code = read(error, 'code');
+  if (code === 'ERR_HTTP2_STREAM_ERROR' && NEUTRAL_RESETS.test(readText(error, 'message'))) return 'ignored';
+  // It was to be sent on a session that its server is closing.
+  if (code === 'ERR_HTTP2_GOAWAY_SESSION') return 'ignored';
+  const meaning = findInChain(error, meaningOfCode);
+  return meaning && VERDICT_OF_MEANING[meaning];
+}

@@ -1,0 +1,269 @@
+import { expect } from 'chai';
+import { once } from 'node:events';
+import net from 'node:net';
+import http2, { type ClientHttp2Session } from 'node:http2';
+import { Http2BreakerInstrumentation } from '../../instrumentations/http2/http2-instrumentation.js';
+import { UndiciBreakerInstrumentation } from '../../instrumentations/undici/undici-instrumentation.js';
+import { isCircuitOpenError } from '../../src/breaker/errors.js';
+import type { BreakerOptions } from '../../src/breaker/options.js';
+import { counts, TestGuard } from '../support/guarded.js';
+import { request, serveHttp2, type Http2Upstream } from '../support/http2.js';
+import { rejectionOf } from '../support/rejections.js';
+import { CERTIFICATE, findDeadPort, start, stopServers } from '../support/servers.js';
+
+describe('Http2BreakerInstrumentation', () => {
+  let guard: TestGuard;
+  let instrumentation: Http2BreakerInstrumentation | undefined;
+  let server: Http2Upstream;
+  let session: ClientHttp2Session;
+  const sessions: ClientHttp2Session[] = [];
+
+  beforeEach(async () => {
+    server = await serveHttp2();
+    attach();
+  });
+  afterEach(async () => {
+    instrumentation?.disable();
+    for (const each of sessions.splice(0)) each.destroy();
+    await stopServers();
+  });
+
+  function attach(options: BreakerOptions = {}): void {
+    instrumentation?.disable();
+    guard = new TestGuard(options);
+    instrumentation = new Http2BreakerInstrumentation({}, guard);
+    session = connect(server.origin);
+  }
+
+  function connect(...args: Parameters<typeof http2.connect>): ClientHttp2Session {
+    const made = http2.connect(...args).on('error', () => {});
+    sessions.push(made);
+    return made;
+  }
+
+  const calls = () => guard.only.stats().calls;
+
+  describe('outcomes', () => {
+    it('counts good answers, and judges others by their status', async () => {
+      attach({ failureThreshold: 10, minimumCalls: 10 });
+      for (const path of ['/', '/status/404', '/status/503', '/status/429']) await request(session, path);
+      expect(guard.only.name).to.equal(server.origin);
+      expect(calls()).to.deep.equal(counts({ success: 2, failure: 1, ignored: 1 }));
+    });
+
+    it('has counted a good answer before its caller hears of the end', async () => {
+      const stream = session.request({ ':path': '/' });
+      stream.resume();
+      await once(stream, 'end');
+      expect(calls()).to.deep.equal(counts({ success: 1 }));
+    });
+
+    it('opens for Retry-After, as for http', async () => {
+      attach({ honorRetryAfter: true });
+      await request(session, '/status/503');
+      expect(guard.only.state).to.equal('open');
+    });
+
+    it('takes a reset for a failure, unless the server has not begun', async () => {
+      for (const path of ['/broken', '/refused', '/calm']) await rejectionOf(request(session, path));
+      await request(session, '/cancelled');
+      expect(calls()).to.deep.equal(counts({ failure: 1, ignored: 3 }));
+    });
+
+    it('takes a connection that cannot be made for one failure, however many requests wait for it', async () => {
+      const lost = connect(`http://127.0.0.1:${await findDeadPort()}`);
+      const waiting = Array.from({ length: 5 }, () => rejectionOf(request(lost)));
+      for (const error of await Promise.all(waiting)) expect(error).to.include({ code: 'ERR_HTTP2_STREAM_CANCEL' });
+      expect(calls()).to.deep.equal(counts({ failure: 1, ignored: 4 }));
+    });
+
+    it('takes it for a failure also where nobody has asked for anything yet', async () => {
+      const lost = http2.connect(`http://127.0.0.1:${await findDeadPort()}`);
+      await once(lost, 'error');
+      expect(calls()).to.deep.equal(counts({ failure: 1 }));
+    });
+
+    it('takes a connection that is lost under requests for one failure', async () => {
+      const near = new Set<net.Socket>();
+      const door = await start(
+        net.createServer((socket) => {
+          near.add(socket.on('error', () => {}));
+          const far = net.connect(server.port, '127.0.0.1').on('error', () => {});
+          socket.pipe(far).pipe(socket);
+        }),
+        'http',
+      );
+      const lost = connect(door.origin);
+      await request(lost);
+      const waiting = ['/silence', '/silence', '/half', '/silence', '/silence'].map((path) => request(lost, path));
+      while (server.paths.length < 6) await new Promise((resolve) => setTimeout(resolve, 5));
+      for (const socket of near) socket.destroy();
+      await Promise.allSettled(waiting);
+      expect(calls()).to.deep.equal(counts({ success: 1, failure: 1, ignored: 4 }));
+    });
+
+    it('is a matter of the caller where it is the caller that leaves', async () => {
+      const signal = AbortSignal.timeout(30);
+      await rejectionOf(request(session, '/silence', {}, { signal }));
+      expect(calls()).to.deep.equal(counts({ failure: 1 }));
+
+      const impatient = session.request({ ':path': '/silence' });
+      impatient.close(http2.constants.NGHTTP2_CANCEL);
+      await once(impatient, 'close');
+      const content = session.request({ ':path': '/half' }).resume();
+      await once(content, 'response');
+      content.destroy();
+      await once(content, 'close');
+      expect(calls()).to.deep.equal(counts({ failure: 1, ignored: 1, success: 1 }));
+    });
+
+    it('takes a timeout that its caller has set and acts on for a timeout', async () => {
+      const stream = session.request({ ':path': '/silence' });
+      stream.setTimeout(30);
+      stream.on('timeout', () => stream.close(http2.constants.NGHTTP2_CANCEL));
+      await once(stream, 'close');
+      expect(calls()).to.deep.equal(counts({ failure: 1 }));
+    });
+
+    it('does not count what cannot be requested', () => {
+      expect(() => session.request({ ':path': '/', connection: 'close' })).to.throw();
+      session.destroy();
+      expect(() => session.request({ ':path': '/' })).to.throw();
+      expect(calls()).to.deep.equal(counts({ ignored: 1 }));
+    });
+  });
+
+  describe('rejections', () => {
+    beforeEach(() => attach({ failureThreshold: 1, initialOpenDuration: 60_000, openDuration: 60_000 }));
+
+    async function open(): Promise<void> {
+      await request(session, '/status/500');
+      expect(guard.only.state).to.equal('open');
+    }
+
+    it('are errors of the stream, and nothing is sent', async () => {
+      await open();
+      const before = server.paths.length;
+      const stream = session.request({ ':path': '/', ':method': 'POST' });
+      expect(stream.session).to.equal(session);
+      stream.end('a body');
+      const [error] = (await once(stream, 'error')) as [unknown];
+      expect(isCircuitOpenError(error)).to.equal(true);
+      expect(server.paths).to.have.length(before);
+      expect(stream.destroyed).to.equal(true);
+      expect(calls()).to.deep.equal(counts({ failure: 1, rejected: 1 }));
+      expect(await rejectionOf(request(connect(server.origin)))).to.include({ code: 'ERR_CIRCUIT_OPEN' });
+    });
+
+    it('come after the event loop has turned', async () => {
+      await open();
+      const order: string[] = [];
+      const rejected = rejectionOf(request(session)).then(() => order.push('rejected'));
+      await Promise.resolve();
+      process.nextTick(() => order.push('tick'));
+      await rejected;
+      expect(order).to.deep.equal(['tick', 'rejected']);
+    });
+
+    it('give way to a caller that leaves before', async () => {
+      await open();
+      const stream = session.request({ ':path': '/' });
+      stream.close();
+      await once(stream, 'close');
+      const error = await rejectionOf(request(session, '/', {}, { signal: AbortSignal.abort() }));
+      expect(error).to.include({ name: 'AbortError' });
+    });
+
+    it('are answers where a rule says respond', async () => {
+      attach({ failureThreshold: 1, initialOpenDuration: 60_000, openDuration: 60_000, whenOpen: 'respond' });
+      await open();
+      expect(await request(session)).to.match(/^503 .*circuit_open/);
+      expect(await request(session, '/', { ':method': 'HEAD' })).to.equal('503 ');
+    });
+  });
+
+  describe('targets', () => {
+    it('are the origins of sessions, the same as those of http', async () => {
+      const secure = await serveHttp2(true);
+      const { port } = secure;
+      const ca = CERTIFICATE.cert;
+      await request(connect(`https://localhost:${port}`, { ca }), '/', { ':authority': 'somebody.else' });
+      await request(connect(new URL(`https://LOCALHOST:${port}`), { ca }));
+      await request(connect({ protocol: 'https:', hostname: 'localhost', port } as never, { ca }));
+      expect(guard.breakers.listNames()).to.deep.equal([`https://localhost:${port}`]);
+      expect(calls().success).to.equal(3);
+    });
+
+    it('leaves what undici and gRPC send to those who guard it', async () => {
+      const undici = new UndiciBreakerInstrumentation({}, guard);
+      try {
+        const secure = await serveHttp2(true);
+        const { Agent, request: get } = await import('undici');
+        const dispatcher = new Agent({ allowH2: true, connect: { ca: String(CERTIFICATE.cert) } });
+        const { statusCode, body } = await get(`https://localhost:${secure.port}`, { dispatcher });
+        expect([statusCode, await body.text()]).to.deep.equal([200, 'ok']);
+        expect(secure.paths).to.deep.equal(['/']);
+        await dispatcher.close();
+        expect(calls()).to.deep.equal(counts({ success: 1 }));
+        await request(session, '/', { 'content-type': 'application/grpc' });
+        expect(calls()).to.deep.equal(counts({ success: 1 }));
+      } finally {
+        undici.disable();
+      }
+    });
+
+    it('guards got over HTTP/2', async () => {
+      const secure = await serveHttp2(true);
+      const { got } = await import('got');
+      const client = got.extend({
+        http2: true,
+        retry: { limit: 0 },
+        https: { certificateAuthority: CERTIFICATE.cert },
+      });
+      const url = `https://localhost:${secure.port}`;
+      for (let call = 0; call < 2; call++) expect(await client(url).text()).to.equal('ok');
+      expect(guard.calls(url).success).to.equal(2);
+      guard.breaker(url).forceOpen();
+      const error = await rejectionOf(client(url));
+      expect(isCircuitOpenError(error)).to.equal(true);
+      expect(secure.paths).to.have.length(2);
+    });
+  });
+
+  describe('transparency', () => {
+    it('detach() leaves the client as it was, and names and lengths stay', async () => {
+      await request(session);
+      const sessionPrototype = Object.getPrototypeOf(session) as ClientHttp2Session;
+      const shape = ({ name, length }: { name: string; length: number }) => ({ name, length });
+      const ours = [http2.connect, sessionPrototype.request];
+      instrumentation!.disable();
+      instrumentation = undefined;
+      const theirs = [http2.connect, sessionPrototype.request];
+      expect(ours[0]).not.to.equal(theirs[0]);
+      expect(ours[1]).not.to.equal(theirs[1]);
+      expect(ours.map(shape)).to.deep.equal(theirs.map(shape));
+      expect(Object.hasOwn(sessionPrototype, 'emit')).to.equal(false);
+    });
+
+    it('gets not one listener more', async () => {
+      const listeners = async () => {
+        const stream = session.request({ ':path': '/' });
+        const counts = stream.eventNames().map((event) => [event, stream.listenerCount(event)]);
+        stream.resume();
+        await once(stream, 'close');
+        return counts;
+      };
+      const withUs = await listeners();
+      instrumentation!.disable();
+      instrumentation = undefined;
+      expect(withUs).to.deep.equal(await listeners());
+    });
+
+    it('a call whose guard fails goes through', async () => {
+      guard.enter = () => {
+        throw new Error('ours');
+      };
+      expect(await request(session)).to.equal('200 ok');
+    });
+  });
+});
