@@ -64,6 +64,35 @@ function toTarget({ host, port, socketPath, database }: Config): Target {
     : { system, scheme: system, host: (host || 'localhost').toLowerCase(), port: Number(port) || 3306, database: path };
 }
 
+/** A pool of mysql2 3, with what its types do not say. */
+export interface Pool {
+  readonly config: { readonly connectionConfig: Config; readonly connectionLimit: number };
+  readonly _closed: boolean;
+  readonly _allConnections: { readonly length: number };
+  readonly _freeConnections: { readonly length: number };
+  /** The callbacks of checkouts that wait for a slot. */
+  readonly _connectionQueue: { readonly length: number; shift(): Checkout };
+  getConnection(callback: Checkout): unknown;
+  releaseConnection(connection: Connection): unknown;
+}
+
+export type Checkout = (error: unknown, connection?: Connection) => unknown;
+
+const poolTargets = hiddenProperty<Target>();
+
+/** Where the connections of a pool lead to. @param anew whether its options are read again: they may have changed */
+export function targetOfPool(pool: Pool, anew = false): Target {
+  let target = anew ? undefined : poolTargets.get(pool);
+  if (target === undefined) poolTargets.set(pool, (target = toTarget(pool.config.connectionConfig)));
+  return target;
+}
+
+/** Whether a checkout of now would be given a connection that is yet to be made. */
+export function wouldConnect({ config, _closed, _allConnections, _freeConnections }: Pool): boolean {
+  if (_closed || _freeConnections.length > 0) return false;
+  return config.connectionLimit === 0 || _allConnections.length < config.connectionLimit;
+}
+
 /** The text of a command; nothing where it has none. */
 export function textOf({ sql, query }: Command): unknown {
   return sql ?? query;

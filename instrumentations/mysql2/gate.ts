@@ -14,11 +14,15 @@ import {
   refusedConnections,
   takeCarried,
   targetOf,
+  targetOfPool,
   textOf,
+  wouldConnect,
+  type Checkout,
   type Command,
   type Connection,
+  type Pool,
 } from './connection.js';
-import { ConnectionCall, StatementCall } from './mysql2-call.js';
+import { CheckoutCall, ConnectionCall, StatementCall } from './mysql2-call.js';
 import { begins, cleansUp, mayBegin } from './statement.js';
 
 const MUST: Entry = { must: true };
@@ -98,7 +102,15 @@ export const afterExecute = harmless(
 function askForConnection(attachment: Attachment, connection: Connection): Answer | undefined {
   beginSession(connection);
   const call = new ConnectionCall(attachment, connection);
-  const rejection = call.enter(targetOf(connection));
+  const checkout = arriving;
+  arriving = undefined;
+  let rejection: CircuitOpenError | undefined;
+  if (checkout === undefined || checkout.isOver) {
+    rejection = call.enter(targetOf(connection));
+  } else {
+    call.begin();
+    call.takeOver(checkout);
+  }
   if (rejection === undefined) {
     if (!call.isOver) carried.set(connection, call);
     return undefined;
@@ -107,6 +119,52 @@ function askForConnection(attachment: Attachment, connection: Connection): Answe
   deferRejection(() => connection._handleFatalError(rejection));
   return 'disconnected';
 }
+
+// The checkout that is about to make a connection: mysql2 does so before it returns.
+let arriving: CheckoutCall | undefined;
+let isShedding = false;
+
+/**
+ * Asks for a checkout for which a pool would make a connection. While the circuit is closed, or a connection is at hand, it
+ * asks nothing: the handshake or the first statement does. Waiting for a slot is never counted, since it is our own process
+ * that keeps the connections.
+ */
+export const askForCheckout = harmless(
+  'Guarding a checkout of mysql2 failed',
+  (attachment: Attachment, pool: Pool): CircuitOpenError | undefined => {
+    arriving = undefined;
+    if (!wouldConnect(pool) || attachment.isClosed(targetOfPool(pool))) return undefined;
+    const checkout = new CheckoutCall(attachment);
+    const rejection = checkout.enter(targetOfPool(pool, true));
+    if (rejection === undefined) arriving = checkout;
+    return rejection;
+  },
+);
+
+/** The checkout has had what it asked for, or waits. */
+export const checkedOut = harmless('Guarding a checkout of mysql2 failed', () => {
+  arriving?.forgo();
+  arriving = undefined;
+});
+
+/** Fails a checkout the way a pool does when it cannot connect. */
+export function refuseCheckout(pool: Pool, callback: Checkout, rejection: CircuitOpenError): void {
+  deferRejection(() => callback(Object.assign(rejection, { fatal: true })));
+  shed(pool);
+}
+
+/** Those that wait for a slot have their turn now: no connection that ends or comes back would wake them. */
+const shed = harmless(
+  'Guarding a checkout of mysql2 failed',
+  (pool: Pool): void => {
+    if (isShedding) return;
+    isShedding = true;
+    const { _connectionQueue: queue } = pool;
+    while (queue.length > 0 && wouldConnect(pool)) pool.getConnection(queue.shift());
+    isShedding = false;
+  },
+  () => void (isShedding = false),
+);
 
 /** A connection that is not to be made is given up before it has begun. */
 export const disconnect = harmless('Rejecting a mysql2 connection failed', (connection: Connection): void => {

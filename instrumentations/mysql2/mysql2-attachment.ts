@@ -3,17 +3,20 @@ import { log } from '../../src/telemetry/log.js';
 import { Attachment } from '../attachment.js';
 import { harmless } from '../harmless.js';
 import type { Patches } from '../patches.js';
-import { noteStatus, type Command, type Connection } from './connection.js';
+import { noteStatus, type Command, type Connection, type Pool } from './connection.js';
 import {
   afterExecute,
   ask,
+  askForCheckout,
   beforeExecute,
+  checkedOut,
   disconnect,
   onClose,
   onCommandEvent,
   onConnectionError,
   onHandshake,
   onRelease,
+  refuseCheckout,
   sent,
 } from './gate.js';
 
@@ -29,10 +32,6 @@ interface Reader {
 
 interface Handshake {
   handshakeResult(packet: unknown, connection: Connection): unknown;
-}
-
-interface Pool {
-  releaseConnection(connection: Connection): unknown;
 }
 
 const CONNECTION_METHODS = ['addCommand', 'execute', 'close', '_notifyError', '_handleFatalError'] as const;
@@ -57,7 +56,22 @@ export class Mysql2Attachment extends Attachment {
     onClass<Connection>('base/connection', CONNECTION_METHODS, (prototype) =>
       this.#guardConnection(patches, prototype),
     );
-    onClass<Pool>('base/pool', ['releaseConnection'], (prototype) => {
+    onClass<Pool>('base/pool', ['getConnection', 'releaseConnection'], (prototype) => {
+      const attachment = this as Attachment;
+      patches.replace(
+        prototype,
+        'getConnection',
+        (getConnection) =>
+          function (this: Pool, callback) {
+            const rejection = askForCheckout(attachment, this);
+            if (rejection !== undefined) return refuseCheckout(this, callback, rejection);
+            try {
+              return getConnection.call(this, callback);
+            } finally {
+              checkedOut();
+            }
+          },
+      );
       patches.replace(
         prototype,
         'releaseConnection',

@@ -5,6 +5,17 @@ import { ClientCall } from '../client-call.js';
 import { noteAnswer, restartOf } from '../restart-episodes.js';
 import { textOf, type Command, type Connection } from './connection.js';
 
+/** A checkout of a pool, until the connection that is made for it takes it over. */
+export class CheckoutCall extends ClientCall {
+  override spanName(): string {
+    return 'mysql.connect';
+  }
+
+  protected override verdictOf(): Verdict {
+    return 'ignored';
+  }
+}
+
 /** The making of a connection: what comes before the first statement, which takes it over. */
 export class ConnectionCall extends ClientCall {
   constructor(

@@ -1,4 +1,5 @@
 import { expect } from 'chai';
+import { subscribe, unsubscribe } from 'node:diagnostics_channel';
 import { once } from 'node:events';
 import mysql, { type Connection, type Pool, type PoolOptions, type QueryError } from 'mysql2';
 import mysqlPromise from 'mysql2/promise';
@@ -174,6 +175,59 @@ describe('mysql2', () => {
     breaker().reset();
     await Promise.all(Array.from({ length: 5 }, () => query(many, 'SELECT 1')));
     expect(breaker().stats().calls.inFlight).to.equal(0);
+  });
+
+  it('makes no connection for a checkout that it rejects, in any way of asking', async () => {
+    const client = connection();
+    await open(client);
+    const many = pool({ connectionLimit: 1 });
+    const cluster = mysql.createPoolCluster({ canRetry: false });
+    cluster.add('one', server.config);
+    made.push({ destroy: () => cluster.end() });
+    let sockets = 0;
+    const count = () => sockets++;
+    subscribe('net.client.socket', count);
+    try {
+      const errors = await Promise.all(
+        [
+          () => new Promise((_, reject) => many.getConnection(reject)),
+          () => many.promise().getConnection(),
+          () => query(many, 'SELECT 1'),
+          () => new Promise((_, reject) => many.execute('SELECT ?', [1], reject)),
+          () => many.promise().query('SELECT 1'),
+          () => many.promise().execute('SELECT ?', [1]),
+          () => once(many.query('SELECT 1').stream(), 'end'),
+          () => new Promise((_, reject) => cluster.getConnection(reject)),
+          () => new Promise((_, reject) => cluster.of('*').query('SELECT 1', reject)),
+        ].map((call) => rejection(call())),
+      );
+      for (const error of errors) {
+        expect(error).to.be.instanceOf(CircuitOpenError);
+        expect(error).to.have.property('fatal', true);
+      }
+      expect(sockets).to.equal(0);
+    } finally {
+      unsubscribe('net.client.socket', count);
+    }
+    expect(breaker().stats().calls).to.deep.equal(counts({ failure: 5, rejected: 9 }));
+    breaker().reset();
+    await query(many, 'SELECT 1');
+    expect(breaker().stats().calls).to.include({ success: 1, inFlight: 0 });
+  });
+
+  it('rejects those that wait for a connection of the pool when the last one is gone, and loses none', async () => {
+    const many = pool({ connectionLimit: 1 });
+    const only = await many.promise().getConnection();
+    const waiting = Array.from({ length: 100 }, () => rejection(query(many, 'SELECT 1')));
+    breaker().forceOpen();
+    only.destroy();
+    for (const error of await Promise.all(waiting)) expect(error).to.be.instanceOf(CircuitOpenError);
+    expect(calls()).to.include({ rejected: 100, inFlight: 0 });
+    breaker().reset();
+    await Promise.all(Array.from({ length: 5 }, () => query(many, 'SELECT 1')));
+    instrumentation.disable();
+    breaker().forceOpen();
+    await query(pool(), 'SELECT 1');
   });
 
   it('rejects nothing inside a transaction, nor what ends one', async () => {

@@ -8,10 +8,12 @@ import type { Row, Service } from './outage.js';
  * A service in a process of its own, which is killed, connections and all, and followed by another one on its port.
  *
  * @param file its program: it listens at the port of its first argument, and then sends `'listening'`
+ * @param behind the port that it leads to, its second argument
  */
-export async function killableService(file: string, scheme: string): Promise<Service> {
+export async function killableService(file: string, scheme: string, behind?: number): Promise<Service> {
   const port = await freePort();
-  const onStandby = () => fork(join(__dirname, 'standby.cjs'), [join(__dirname, file), String(port)], { execArgv: [] });
+  const args = [join(__dirname, file), String(port), String(behind)];
+  const onStandby = () => fork(join(__dirname, 'standby.cjs'), args, { execArgv: [] });
   let server: ChildProcess;
   let next = onStandby();
   const back = async () => {
