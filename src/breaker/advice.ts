@@ -1,4 +1,6 @@
 // What a breaker and a fleet know of each other.
+import { diagnostics } from './diagnostics.js';
+
 /** What a breaker can say of its target to others that call it as well. Times are those of its own clock, in milliseconds. */
 export interface Evidence {
   /** Failures in a row. */
@@ -24,4 +26,25 @@ export interface Advisor<Breaker> {
   onProbe(breaker: Breaker): void;
   /** A connection to the target was made. */
   onSignOfLife(breaker: Breaker): void;
+}
+
+/** Who may have an advisor. */
+export interface Advised<Breaker> {
+  readonly name: string;
+  readonly advisor: Advisor<Breaker> | undefined;
+}
+
+/** Asks the advisor of a breaker: what a fleet trips over must not become the error of a call. */
+export function askAdvisor<Breaker extends Advised<Breaker>, Answer>(
+  breaker: Breaker,
+  ask: (advisor: Advisor<Breaker>) => Answer,
+  otherwise: Answer,
+): Answer {
+  if (breaker.advisor === undefined) return otherwise;
+  try {
+    return ask(breaker.advisor);
+  } catch (error) {
+    diagnostics.report(`Asking the fleet about circuit breaker "${breaker.name}" failed`, error);
+    return otherwise;
+  }
 }

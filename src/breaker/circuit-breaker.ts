@@ -1,56 +1,23 @@
 import type { Advisor, Evidence } from './advice.js';
-import { checkName, resolveConfig, type BreakerConfig } from './config.js';
-import { Announcements } from './announcements.js';
-import { diagnostics, reportOnce } from './diagnostics.js';
 import { CallAges } from './call-ages.js';
-import { isUnreachable, judge } from './classification.js';
+import { Circuit, PROBE, REFUSED } from './circuit.js';
+import { judge } from './classification.js';
+import { checkName, resolveConfig, type BreakerConfig } from './config.js';
 import { AbandonedError, CircuitOpenError, withoutStack } from './errors.js';
-import { eventLoop, type LoopWatch } from './event-loop-stalls.js';
-import { noteOf, type FailureNote } from './failure-note.js';
-import { formatSeconds } from './format.js';
-import type { BreakerObserver, ChangedBy, DurationRecorder, Transition } from './observer.js';
-import { Opening, spreadHold, wholeMilliseconds } from './opening.js';
+import { noteOf } from './failure-note.js';
+import { tellObserver, type BreakerObserver, type DurationRecorder, type Transition } from './observer.js';
 import type { BreakerOptions, Mode } from './options.js';
 import { NO_EVIDENCE, Patience, RATE_ONLY } from './patience.js';
-import {
-  ANSWERED,
-  COUNTED,
-  EVIDENCE,
-  NO_VERDICT,
-  Permit,
-  SHARES_ERRORS,
-  UNGUARDED,
-  type PermitIssuer,
-} from './permit.js';
-import { Probes } from './probes.js';
-import { Recovery } from './recovery.js';
+import { ANSWERED, EVIDENCE, NO_VERDICT, Permit, SHARES_ERRORS, UNGUARDED, type PermitIssuer } from './permit.js';
 import { fallBackLater, notAFunction, rejectLater, Run } from './run.js';
+import { realSeams, type BreakerSeams } from './seams.js';
 import { SharedErrors } from './shared-errors.js';
 import { CLOSED, HALF_OPEN, OPEN, STATE_NAMES, type CircuitState, type StateCode } from './state.js';
-import { Tally, type BreakerStats } from './tally.js';
-import { isSlow, TrackRecord } from './track-record.js';
+import { callsOf, Tally, type BreakerStats } from './tally.js';
 import type { Verdict } from './verdict.js';
 import { windowMs } from './window.js';
 
-/** Clocks and chance, so that tests can move them. */
-export interface BreakerSeams {
-  /** Milliseconds that only ever grow. */
-  readonly now: () => number;
-  /** Milliseconds since 1970. */
-  readonly wallNow: () => number;
-  /** At least 0, below 1. */
-  readonly random: () => number;
-  /** Whether we could listen while a call waited. */
-  readonly loop: LoopWatch;
-}
-
-// Captured at load: the fake timers of an application's tests must not freeze its breakers.
-const realSeams: BreakerSeams = {
-  now: performance.now.bind(performance),
-  wallNow: Date.now,
-  random: Math.random,
-  loop: eventLoop,
-};
+export type { BreakerSeams } from './seams.js';
 
 const NO_LABELS: Readonly<Record<string, never>> = Object.freeze({});
 
@@ -66,8 +33,6 @@ export class CircuitBreaker implements PermitIssuer {
   readonly tally = new Tally();
   /** @internal Labels of this breaker's metrics besides its name. */
   labels: Readonly<Record<string, string | number>> = NO_LABELS;
-  /** @internal How often each change of state happened, by `from * 3 + to`; made at the first change. */
-  transitions: number[] | undefined;
   /** @internal */
   observer: BreakerObserver<CircuitBreaker> | undefined;
   /** @internal Asked, where a call is about to be rejected, whether something nearer than the target is broken. */
@@ -79,28 +44,17 @@ export class CircuitBreaker implements PermitIssuer {
 
   readonly #seams: BreakerSeams;
   #config: BreakerConfig;
-  #state: StateCode = CLOSED;
-  // Grows with every change of state; results of calls from an earlier one are dropped.
-  #generation = 0;
-  #transitionCount = 0;
-  #changedAt: number;
-  readonly #record: TrackRecord;
+  readonly #circuit: Circuit<CircuitBreaker>;
   #durations: DurationRecorder | undefined;
   // Whether a call that starts while closed needs to know when.
   #timed = false;
   // What is known of answers and waits, for breakers that time their calls.
   #patience: Patience | undefined;
-  // What is known of the time for which it is open, from the first time on.
-  #opening: Opening | undefined;
-  #calledAt = -Infinity;
+  #rejectedAt = -Infinity;
   #sharedErrors: SharedErrors | undefined;
-  // While the circuit is half-open: first its probes, then, where `recoveryDuration` asks for it, the growing share of calls.
-  #probes: Probes | undefined;
-  #recovery: Recovery | undefined;
   #ages: CallAges | undefined;
   /** @internal Whether the target has ever answered. */
   hasAnswered = false;
-  #announcements: Announcements | undefined;
 
   /**
    * @param seams for tests: clocks and chance
@@ -111,8 +65,7 @@ export class CircuitBreaker implements PermitIssuer {
     this.#name = name;
     this.#seams = seams;
     this.#config = resolveConfig(options, `CircuitBreaker "${name}"`);
-    this.#changedAt = seams.wallNow();
-    this.#record = new TrackRecord(this.#config, seams.now());
+    this.#circuit = new Circuit(this, seams);
     this.#ageSlowCalls();
   }
 
@@ -123,17 +76,22 @@ export class CircuitBreaker implements PermitIssuer {
 
   /** Reading it changes nothing: an open circuit whose time is up is open until the next call asks. */
   get state(): CircuitState {
-    return STATE_NAMES[this.#state];
+    return STATE_NAMES[this.#circuit.state];
   }
 
   /** @internal */
   get stateCode(): StateCode {
-    return this.#state;
+    return this.#circuit.state;
+  }
+
+  /** @internal As `Circuit.transitions`. */
+  get transitions(): readonly number[] | undefined {
+    return this.#circuit.transitions;
   }
 
   /** @internal Whether its last calls failed. */
   get isFailing(): boolean {
-    return this.#record.consecutiveFailures > 0;
+    return this.#circuit.record.consecutiveFailures > 0;
   }
 
   /** Its options, complete; durations in milliseconds. */
@@ -214,11 +172,11 @@ export class CircuitBreaker implements PermitIssuer {
    */
   tryAcquire(context?: unknown, longRunning = false, flags = 0): Permit | CircuitOpenError {
     if (this.#config.mode === 'off') return UNGUARDED;
-    if (this.#state !== CLOSED || this.#record.slowCalls !== undefined)
+    if (this.#circuit.state !== CLOSED || this.#circuit.record.slowCalls !== undefined)
       return this.acquireUnder(this.#config, context, longRunning, flags);
     this.tally.inFlight++;
     const startedAt = this.#timed ? this.#startTime(this.#seams.now(), longRunning) : NaN;
-    return new Permit(this, this.#generation, startedAt, context, flags);
+    return new Permit(this, this.#circuit.generation, startedAt, context, flags);
   }
 
   /**
@@ -228,11 +186,9 @@ export class CircuitBreaker implements PermitIssuer {
    */
   tryProbe(context?: unknown): Permit | undefined {
     const now = this.#seams.now();
-    if (this.#probes === undefined) return undefined;
-    this.#countGoodAnswers(now, context);
-    if (this.#probes === undefined || !this.#hasRoomForProbe(now)) return undefined;
-    const permit = this.#admit(now, this.#generation, context, false, 0);
-    this.#startProbe(permit);
+    if (!this.#circuit.admitsProbe(now, context)) return undefined;
+    const permit = this.#admit(now, this.#circuit.generation, context, false, 0);
+    this.#circuit.startProbe(permit);
     return permit;
   }
 
@@ -244,10 +200,10 @@ export class CircuitBreaker implements PermitIssuer {
    */
   acquireAnyway(context?: unknown, longRunning = false): Permit {
     if (this.#config.mode === 'off') return UNGUARDED;
-    const generation = this.#state === CLOSED ? this.#generation : NO_VERDICT;
+    const generation = this.#circuit.state === CLOSED ? this.#circuit.generation : NO_VERDICT;
     const permit = this.#admit(this.#seams.now(), generation, context, longRunning, SHARES_ERRORS);
     if (generation === NO_VERDICT) return permit;
-    if (!longRunning) this.#record.slowCalls?.started(permit);
+    if (!longRunning) this.#circuit.record.slowCalls?.started(permit);
     return permit;
   }
 
@@ -257,7 +213,7 @@ export class CircuitBreaker implements PermitIssuer {
    * @internal
    */
   acquireUnlessOpen(context?: unknown, longRunning = false, flags = 0): Permit | CircuitOpenError {
-    if (this.#config.mode === 'off' || this.#isInUse) return this.tryAcquire(context, longRunning, flags);
+    if (this.#config.mode === 'off' || this.#circuit.isInUse) return this.tryAcquire(context, longRunning, flags);
     return this.#reject(this.#seams.now(), context, longRunning, this.#config.mode);
   }
 
@@ -268,8 +224,11 @@ export class CircuitBreaker implements PermitIssuer {
    * @internal
    */
   recordEvidence(verdict: Verdict, cause: unknown): void {
-    if (this.#config.mode === 'off' || this.#state !== CLOSED) return;
-    this.#admit(this.#seams.now(), this.#generation, undefined, true, EVIDENCE | SHARES_ERRORS).settle(verdict, cause);
+    if (this.#config.mode === 'off' || this.#circuit.state !== CLOSED) return;
+    this.#admit(this.#seams.now(), this.#circuit.generation, undefined, true, EVIDENCE | SHARES_ERRORS).settle(
+      verdict,
+      cause,
+    );
   }
 
   /**
@@ -279,9 +238,7 @@ export class CircuitBreaker implements PermitIssuer {
    * @internal
    */
   signOfLife(): void {
-    if (this.#state !== OPEN) return;
-    this.#opening!.endBySignOfLife(this.#seams.now());
-    this.#askAdvisor((advisor) => advisor.onSignOfLife(this), undefined);
+    this.#circuit.signOfLife();
   }
 
   /**
@@ -290,54 +247,35 @@ export class CircuitBreaker implements PermitIssuer {
    * @internal
    */
   closeBySignOfLife(): void {
-    if (this.#isInUse) return;
-    if (!this.#opening!.isUnreachable) return this.#askAdvisor((advisor) => advisor.onSignOfLife(this), undefined);
-    this.#comeBack(this.#seams.now(), 'a connection was made', undefined);
+    this.#circuit.closeBySignOfLife();
   }
 
   /** What it has counted and where it stands. Changes nothing. */
   stats(): BreakerStats {
-    const { tally } = this;
-    const record = this.#record;
+    const { record, changedAt, openFor, transitionCount } = this.#circuit;
     const now = this.#seams.now();
     return {
       name: this.name,
       state: this.state,
       consecutiveFailures: record.consecutiveFailures,
       consecutiveSuccesses: record.consecutiveSuccesses,
-      transitionCount: this.#transitionCount,
-      lastStateChange: new Date(this.#changedAt),
-      calls: {
-        success: tally.success,
-        failure: tally.failure,
-        ignored: tally.ignored,
-        rejected: tally.rejectedOpen + tally.rejectedHalfOpen,
-        inFlight: tally.inFlight,
-        oldestMs: this.#ages?.oldest(now) ?? null,
-      },
+      transitionCount,
+      lastStateChange: new Date(changedAt),
+      calls: callsOf(this.tally, this.#ages?.oldest(now) ?? null),
       failureRate: record.failureRate(now),
       slowCallRate: record.slowCallRate(now),
-      openUntil: this.#openFor === undefined ? null : new Date(this.#changedAt + this.#openFor),
+      openUntil: openFor === undefined ? null : new Date(changedAt + openFor),
     };
   }
 
   /** Closes the circuit and forgets what led to its state. Counts since the start stay: they are counters. */
   reset(): void {
-    if (this.#state === CLOSED) this.#begin(CLOSED);
-    else this.#transition(CLOSED, this.#seams.now(), 'reset by hand', undefined, undefined, 'hand');
-    this.#opening?.forgetTrouble();
+    this.#circuit.reset();
   }
 
   /** Opens the circuit until `reset()`. */
   forceOpen(): void {
-    const opening = this.#openOnDemand();
-    const now = this.#seams.now();
-    if (this.#state !== OPEN) return this.#open(now, Infinity, BY_HAND, undefined, undefined, undefined, 'hand');
-    if (opening.until === Infinity) return;
-    opening.goOnByHand(BY_HAND);
-    // No change of state, and still something that happened to the circuit.
-    const rate = this.#record.failureRate(now);
-    this.#tellOf(OPEN, OPEN, this.#seams.wallNow(), BY_HAND, undefined, undefined, rate, 'hand');
+    this.#circuit.forceOpen();
   }
 
   /**
@@ -347,12 +285,7 @@ export class CircuitBreaker implements PermitIssuer {
    * @internal
    */
   openAdvised(openFor: number, reason: string): void {
-    if (this.#config.mode === 'off' || this.#state === HALF_OPEN) return;
-    const now = this.#seams.now();
-    if (this.#state === OPEN) return this.#opening!.moveEnd(now + openFor);
-    const opening = (this.#opening ??= new Opening());
-    opening.isBySlowness = opening.isUnreachable = false;
-    this.#open(now, openFor, reason, undefined, undefined, undefined, 'fleet');
+    if (this.#config.mode !== 'off') this.#circuit.openAdvised(openFor, reason);
   }
 
   /**
@@ -362,26 +295,22 @@ export class CircuitBreaker implements PermitIssuer {
    * @internal
    */
   closeAdvised(reason: string): void {
-    const opening = this.#opening;
-    if (this.#isInUse || opening!.isOnDemand) return;
-    const now = this.#seams.now();
-    if (this.#state === OPEN && !opening!.isAdvised) return opening!.moveEnd(now);
-    this.#comeBack(now, reason, undefined, 'fleet');
+    this.#circuit.closeAdvised(reason);
   }
 
   /** @internal Whether it is open since the fleet says so, and not by its own calls. */
   get isAdvised(): boolean {
-    return this.#state === OPEN && this.#opening!.isAdvised;
+    return this.#circuit.isAdvised;
   }
 
   /** @internal Milliseconds for which it is still open; `undefined` where it is not, or until `reset()`. */
   get openLeft(): number | undefined {
-    return this.#openFor === undefined ? undefined : Math.max(0, this.#opening!.until - this.#seams.now());
+    return this.#circuit.openLeft(this.#seams.now());
   }
 
   /** @internal What its own calls show of the target. */
   evidence(): Evidence {
-    return this.#record.evidence(this.#seams.now(), this.#config, this.#probes?.isWaiting ?? false);
+    return this.#circuit.evidence(this.#seams.now());
   }
 
   /**
@@ -390,7 +319,7 @@ export class CircuitBreaker implements PermitIssuer {
    * @returns a function that ends it
    */
   onTransition(listener: (transition: Transition) => void): () => void {
-    return (this.#announcements ??= new Announcements()).add(listener);
+    return this.#circuit.onTransition(listener);
   }
 
   /** @internal For the registry, which finds it by its name. */
@@ -402,7 +331,7 @@ export class CircuitBreaker implements PermitIssuer {
   reconfigure(config: BreakerConfig): void {
     const previous = this.#config;
     this.#config = config;
-    this.#record.reconfigure(config, previous, this.#seams.now());
+    this.#circuit.record.reconfigure(config, previous, this.#seams.now());
     this.#ageSlowCalls();
   }
 
@@ -426,28 +355,25 @@ export class CircuitBreaker implements PermitIssuer {
 
   /** @internal Whether it is open since its own calls failed: not by hand, the fleet's word or the target's own wish. */
   get isTripped(): boolean {
-    return this.#state === OPEN && !this.#opening!.isOnDemand && !this.#opening!.isAdvised;
+    return this.#circuit.isTripped;
   }
 
   /** @internal Whether a call to come would be rejected now, but for the time that opens the way to a probe. */
   get isRejecting(): boolean {
-    return this.#state === OPEN && this.#enforces(this.#seams.now());
+    return this.#circuit.state === OPEN && this.#enforces(this.#seams.now());
   }
 
   /** @internal Whether it keeps calls from a target that is known to answer, and will until more time has passed. */
   get isUnhealthy(): boolean {
-    return (
-      this.#state === OPEN &&
-      this.#config.mode === 'enforce' &&
-      this.hasAnswered &&
-      this.#seams.now() < this.#opening!.until
-    );
+    return this.#config.mode === 'enforce' && this.hasAnswered && this.#circuit.isKeptOpen(this.#seams.now());
   }
 
   /** @internal Whether there were calls within the window, rejected ones included, or are some now. */
   hadCalls(now: number): boolean {
+    // A circuit that has just closed has an empty window, and is called all the same.
+    const calledAt = Math.max(this.#rejectedAt, this.#circuit.movedAt);
     return (
-      this.#record.hasCalls(now) || this.tally.inFlight > 0 || now - this.#calledAt < windowMs(this.#config.window)
+      this.#circuit.record.hasCalls(now) || this.tally.inFlight > 0 || now - calledAt < windowMs(this.#config.window)
     );
   }
 
@@ -461,7 +387,7 @@ export class CircuitBreaker implements PermitIssuer {
     const { minimumCalls, slowCallDuration } = this.#config;
     if (slowCallDuration !== undefined) return;
     const calls = this.#ages?.hangingToTell(now, minimumCalls) ?? 0;
-    if (calls > 0) this.#tellObserver((observer) => observer.onHangingCalls?.(this, calls));
+    if (calls > 0) tellObserver(this, (observer) => observer.onHangingCalls?.(this, calls));
   }
 
   #ended(permit: Permit): void {
@@ -473,11 +399,8 @@ export class CircuitBreaker implements PermitIssuer {
   settleAnswered(permit: Permit): void {
     this.hasAnswered = true;
     this.#ages?.answered();
-    const probes = this.#counts(permit) ? this.#probes : undefined;
-    if (probes === undefined && this.#patience === undefined) return;
-    const now = this.#seams.now();
-    this.#patience?.answered(permit.startedAt, now);
-    probes?.answered(permit, now);
+    this.#patience?.answered(permit.startedAt, this.#seams.now());
+    this.#circuit.answered(permit);
   }
 
   /** @internal */
@@ -485,67 +408,11 @@ export class CircuitBreaker implements PermitIssuer {
     this.tally.success++;
     this.#ended(permit);
     this.hasAnswered = true;
-    this.#record.lastSuccessStart = permit.startedAt;
     const now = this.#seams.now();
     if (this.#durations !== undefined) this.#recordDuration(this.#durations, now - permit.startedAt);
     // The time to a good answer, never to the end of its body.
     if ((permit.flags & ANSWERED) === 0) this.#patience?.answered(permit.startedAt, now);
-    if (!this.#counts(permit)) return;
-    if (this.#probes !== undefined) return this.#endProbe(this.#probes, permit, now);
-    this.#record.succeeded();
-    this.#record.ended(permit, false, now);
-    this.#tripIfOver(now, permit.context);
-  }
-
-  #endProbe(probes: Probes, permit: Permit, now: number): void {
-    // Its answer has counted already.
-    if ((permit.flags & COUNTED) !== 0) return;
-    probes.end(permit);
-    if (!this.#isSlowProbe(permit, now)) return this.#countProbe(probes, now, permit.context);
-    probes.bad++;
-    if (!probes.isHopeless(this.#config)) return;
-    const reason = `a probe was slow, slow from ${formatSeconds(permit.breaker.config.slowCallDuration!)}`;
-    this.#opening!.isBySlowness = true;
-    this.#open(now, this.#nextOpenDuration(now), reason, undefined, undefined, permit.context);
-  }
-
-  /** Whether a probe is as slow as the calls were for which the circuit is open. */
-  #isSlowProbe(permit: Permit, now: number): boolean {
-    return this.#opening!.isBySlowness && isSlow(permit, now);
-  }
-
-  /** A probe has succeeded. */
-  #countProbe(probes: Probes, now: number, context: unknown): void {
-    probes.good++;
-    this.#record.succeeded();
-    this.#tellObserver((observer) => observer.onProbeSuccess?.(this));
-    const reason = probes.whyProven(this.#config);
-    if (reason !== undefined) this.#comeBack(now, reason, context);
-  }
-
-  /** The target is back: the circuit closes, at once or by and by. */
-  #comeBack(now: number, reason: string, context: unknown, by: ChangedBy = 'self'): void {
-    const { recoveryDuration } = this.#config;
-    if (recoveryDuration === 0) return this.#transition(CLOSED, now, reason, undefined, context, by);
-    if (this.#state === OPEN) this.#transition(HALF_OPEN, now, reason, undefined, context, by);
-    this.#probes = undefined;
-    this.#recovery = new Recovery(now, recoveryDuration);
-    this.#record.begin();
-    // No change of state, and still something that happened to the circuit.
-    const told = `${reason}; the share of calls that are let through grows for ${formatSeconds(recoveryDuration)}`;
-    this.#tellOf(HALF_OPEN, HALF_OPEN, this.#seams.wallNow(), told, undefined, context, 0, by);
-  }
-
-  /** Counts the probes that were answered well a while ago and still go on: their verdict need not wait for their end. */
-  #countGoodAnswers(now: number, context: unknown): void {
-    const probes = this.#probes!;
-    for (let permit = probes.takeProven(now); permit !== undefined; permit = probes.takeProven(now)) {
-      // Then its end says how slow it was.
-      if (this.#isSlowProbe(permit, now)) continue;
-      permit.flags |= COUNTED;
-      this.#countProbe(probes, now, context);
-      if (this.#probes !== probes) return;
-    }
+    this.#circuit.succeeded(permit, now);
   }
 
   /** @internal */
@@ -554,7 +421,7 @@ export class CircuitBreaker implements PermitIssuer {
     if (verdict === false) return this.settleSuccess(permit);
     const now = this.#seams.now();
     if (verdict === 'ignored') return this.settleIgnored(permit);
-    if ((permit.flags & SHARES_ERRORS) !== 0 && this.#counts(permit)) {
+    if ((permit.flags & SHARES_ERRORS) !== 0 && this.#circuit.counts(permit)) {
       this.#sharedErrors ??= new SharedErrors();
       if (this.#sharedErrors.isKnown(cause, now)) return this.settleIgnored(permit);
     }
@@ -562,37 +429,10 @@ export class CircuitBreaker implements PermitIssuer {
     this.tally.failure++;
     this.#ended(permit);
     if (this.#durations !== undefined) this.#recordDuration(this.#durations, now - permit.startedAt);
-    // Ignore 0 and NaN: NaN would never expire.
-    const wait = retryAfterMs! > 0 ? Math.min(retryAfterMs!, this.#config.maxOpenDuration) : 0;
-    if (!this.#counts(permit)) {
-      // A call that began before the circuit opened brings a longer `Retry-After`.
-      if (wait > 0 && this.#state === OPEN) this.#opening!.extendTo(now + this.#spreadHold(wait));
-      return;
-    }
+    if (!this.#circuit.counts(permit)) return this.#circuit.extend(retryAfterMs, now);
     const note = noteOf(cause);
     if (note?.status !== undefined) this.hasAnswered = true;
-    const probes = this.#probes;
-    if (rateOnly && probes !== undefined) return probes.end(permit);
-    const isUnreached = (permit.flags & EVIDENCE) !== 0 || isUnreachable(cause);
-    if (!rateOnly) this.#record.failed(isUnreached, permit.startedAt, now);
-    this.#record.lastFailure = note;
-    this.#tellObserver((observer) => observer.onFailure?.(this, permit.context));
-    if (probes === undefined) this.#record.ended(permit, true, now);
-    if (wait > 0) {
-      const openFor = this.#spreadHold(wait);
-      this.#openOnDemand().hold(now + openFor);
-      const reason = `the target asked to wait ${formatSeconds(retryAfterMs!)}`;
-      this.#open(now, openFor, reason, note, cause, permit.context);
-    } else if (probes !== undefined) {
-      probes.end(permit);
-      probes.bad++;
-      if (!probes.isHopeless(this.#config)) return;
-      this.#opening!.isUnreachable = isUnreached;
-      const reason = probes.bad === 1 ? 'a probe failed' : `${probes.bad} probes failed`;
-      this.#open(now, this.#nextOpenDuration(now), reason, note, cause, permit.context);
-    } else {
-      this.#tripIfOver(now, permit.context, cause);
-    }
+    this.#circuit.failed(permit, cause, note, retryAfterMs, rateOnly, now);
   }
 
   /** @internal */
@@ -611,24 +451,15 @@ export class CircuitBreaker implements PermitIssuer {
   settleIgnored(permit: Permit): void {
     this.tally.ignored++;
     this.#ended(permit);
-    if (!this.#counts(permit)) return;
-    if (this.#probes !== undefined) this.#probes.end(permit);
-    else if (this.#record.slowCalls !== undefined) this.#endWithoutVerdict(permit);
+    this.#circuit.endedWithoutVerdict(permit);
   }
 
   /** @internal The call waited for its target, and is rejected now rather than when it asked. */
   settleRejected(permit: Permit, rejection: CircuitOpenError): void {
-    this.tally[this.#state === HALF_OPEN ? 'rejectedHalfOpen' : 'rejectedOpen']++;
+    this.tally[this.#circuit.state === HALF_OPEN ? 'rejectedHalfOpen' : 'rejectedOpen']++;
     this.#ended(permit);
-    this.#tellObserver((observer) => observer.onRejection(this, rejection, true, permit.context));
-    if (!this.#counts(permit)) return;
-    if (this.#probes !== undefined) this.#probes.end(permit);
-    else this.#record.slowCalls?.ended(permit);
-  }
-
-  #endWithoutVerdict(permit: Permit): void {
-    const now = this.#seams.now();
-    if (this.#record.endedWithoutVerdict(permit, now)) this.#tripIfSlow(now, permit.context);
+    tellObserver(this, (observer) => observer.onRejection(this, rejection, true, permit.context));
+    this.#circuit.endedUnsent(permit);
   }
 
   /** @internal The caller gave up; before a good answer, time decides what that means. */
@@ -639,25 +470,20 @@ export class CircuitBreaker implements PermitIssuer {
     const abandonment =
       this.#patience === undefined || abandonedAfter === 'off'
         ? NO_EVIDENCE
-        : this.#patience.abandoned(permit.startedAt, now, abandonedAfter, this.#counts(permit) && this.#wouldOpen(now));
+        : this.#patience.abandoned(permit.startedAt, now, abandonedAfter, this.#circuit.isOneFailureAway(permit, now));
     if (abandonment === NO_EVIDENCE) return this.settleIgnored(permit);
     const error = withoutStack(() => new AbandonedError(now - permit.startedAt, cause));
     this.settleTimeout(permit, error, abandonment === RATE_ONLY);
   }
 
-  /** Whether one more failure would open the circuit. */
-  #wouldOpen(now: number): boolean {
-    return this.#probes !== undefined || this.#record.isOneFailureAway(now, this.#config);
-  }
-
   /** As `tryAcquire`, for a call of which nobody outside gets the permit. */
   #startRun(): Run | CircuitOpenError {
-    if (this.#state !== CLOSED || this.#record.slowCalls !== undefined || this.#config.mode === 'off') {
+    if (this.#circuit.state !== CLOSED || this.#circuit.record.slowCalls !== undefined || this.#config.mode === 'off') {
       const permit = this.tryAcquire();
       return permit instanceof CircuitOpenError ? permit : new Run(permit);
     }
     this.tally.inFlight++;
-    return Run.take(this, this.#generation, this.#timed ? this.#startTime(this.#seams.now(), false) : NaN);
+    return Run.take(this, this.#circuit.generation, this.#timed ? this.#startTime(this.#seams.now(), false) : NaN);
   }
 
   /**
@@ -673,71 +499,32 @@ export class CircuitBreaker implements PermitIssuer {
     flags: number,
   ): Permit | CircuitOpenError {
     const now = this.#seams.now();
-    if (this.#isInUse) this.#tripIfSlow(now, context);
-    else if (this.#state === OPEN && now >= this.#opening!.until && this.#isAllowedToProbe(now)) {
-      this.#transition(HALF_OPEN, now, `was open for ${formatSeconds(this.#opening!.length)}`, undefined, context);
-    } else if (this.#probes !== undefined) this.#countGoodAnswers(now, context);
-    if (this.#recovery?.isOver(now)) this.#transition(CLOSED, now, this.#recovery.summary, undefined, context);
-    if (this.#state === CLOSED || this.#recovery?.admits(now)) {
-      const permit = this.#admit(now, this.#generation, context, longRunning, flags);
-      // What is slow later or earlier than the others is seen when it ends.
-      const isWatched = !longRunning && config.slowCallDuration === this.#config.slowCallDuration;
-      if (isWatched) this.#record.slowCalls?.started(permit);
-      if (this.#state !== CLOSED) this.#tellObserver((observer) => observer.onProbe?.(this, context));
-      return permit;
-    }
-    if (this.#probes !== undefined && !longRunning && this.#hasRoomForProbe(now)) {
-      const permit = this.#admit(now, this.#generation, context, false, flags);
-      this.#startProbe(permit);
-      this.#tellObserver((observer) => observer.onProbe?.(this, context));
-      return permit;
-    }
-    return this.#reject(now, context, longRunning, config.mode);
-  }
-
-  /** Whether calls go to the target as a matter of course, all or a share of them: not open, and not trying it by probes. */
-  get #isInUse(): boolean {
-    return this.#state === CLOSED || this.#recovery !== undefined;
+    const circuit = this.#circuit;
+    const admission = circuit.admission(now, longRunning, context);
+    if (admission === REFUSED) return this.#reject(now, context, longRunning, config.mode);
+    const permit = this.#admit(now, circuit.generation, context, longRunning, flags);
+    if (admission === PROBE) circuit.startProbe(permit);
+    // What is slow later or earlier than the others is seen when it ends.
+    else if (!longRunning && config.slowCallDuration === this.#config.slowCallDuration)
+      circuit.record.slowCalls?.started(permit);
+    if (circuit.state !== CLOSED) tellObserver(this, (observer) => observer.onProbe?.(this, context));
+    return permit;
   }
 
   /** @internal The share of calls that are let through just now; `undefined` where it is not growing. */
   get admittedShare(): number | undefined {
-    return this.#recovery?.share(this.#seams.now());
+    return this.#circuit.admittedShare(this.#seams.now());
   }
 
   /** @internal Of a half-open circuit: how many of its probes have succeeded. */
   get goodProbes(): number {
-    return this.#probes?.good ?? 0;
+    return this.#circuit.goodProbes;
   }
 
   /** @internal Some calls are judged by how slow they are, although others are not. */
   watchSlowCalls(): void {
-    this.#record.watchSlowCalls();
+    this.#circuit.record.watchSlowCalls();
     this.#ages ??= new CallAges();
-  }
-
-  #isAllowedToProbe(now: number): boolean {
-    return this.#askAdvisor((advisor) => advisor.mayProbe(this, now), true);
-  }
-
-  #hasRoomForProbe(now: number): boolean {
-    return this.#probes!.hasRoom(now, this.#config) && this.#isAllowedToProbe(now);
-  }
-
-  #startProbe(permit: Permit): void {
-    this.#probes!.start(permit);
-    this.#askAdvisor((advisor) => advisor.onProbe(this), undefined);
-  }
-
-  // What a fleet trips over must not become the error of a call.
-  #askAdvisor<Answer>(ask: (advisor: Advisor<CircuitBreaker>) => Answer, otherwise: Answer): Answer {
-    if (this.advisor === undefined) return otherwise;
-    try {
-      return ask(this.advisor);
-    } catch (error) {
-      diagnostics.report(`Asking the fleet about circuit breaker "${this.name}" failed`, error);
-      return otherwise;
-    }
   }
 
   #admit(now: number, generation: number, context: unknown, longRunning: boolean, flags: number): Permit {
@@ -757,28 +544,24 @@ export class CircuitBreaker implements PermitIssuer {
   #reject(now: number, context: unknown, longRunning: boolean, mode: Mode): Permit | CircuitOpenError {
     const { tally } = this;
     const enforced = this.#enforces(now, mode);
-    const open = this.#state === OPEN;
-    this.#calledAt = now;
+    const open = this.#circuit.state === OPEN;
+    this.#rejectedAt = now;
     if (enforced) tally[open ? 'rejectedOpen' : 'rejectedHalfOpen']++;
     else tally[open ? 'unenforcedOpen' : 'unenforcedHalfOpen']++;
 
-    const rejection = this.#rejection(now);
-    this.#tellObserver((observer) => observer.onRejection(this, rejection, enforced, context));
+    const rejection = this.#circuit.rejection(now);
+    tellObserver(this, (observer) => observer.onRejection(this, rejection, enforced, context));
     return enforced ? rejection : this.#admit(now, NO_VERDICT, context, longRunning, 0);
   }
 
   /** @internal What a call is told that was let through, and now ends since the circuit is open. Counts nothing. */
   get rejection(): CircuitOpenError {
-    return this.#rejection(this.#seams.now());
-  }
-
-  #rejection(now: number): CircuitOpenError {
-    return this.#opening!.rejection(this.name, this.#state === OPEN, now, this.#config.openDuration, this.#recovery);
+    return this.#circuit.rejection(this.#seams.now());
   }
 
   #enforces(now: number, mode = this.#config.mode): boolean {
     if (mode !== 'enforce') return false;
-    return this.#opening!.isOnDemand || this.isPanic?.(now) !== true;
+    return this.#circuit.isOnDemand || this.isPanic?.(now) !== true;
   }
 
   #recordDuration(durations: DurationRecorder, ms: number): void {
@@ -786,142 +569,7 @@ export class CircuitBreaker implements PermitIssuer {
     if (ms >= 0) durations.record(ms);
   }
 
-  /** Whether the outcome of a call says something about the circuit as it is now. */
-  #counts(permit: Permit): boolean {
-    return (
-      permit.generation === this.#generation ||
-      // Its good answer has helped to close the circuit: what becomes of the rest is no less true.
-      ((permit.flags & COUNTED) !== 0 && this.#state === CLOSED && permit.generation === this.#generation - 1)
-    );
-  }
-
-  /** Opens a closed circuit when one of its three limits is reached. The window has just been rotated. */
-  #tripIfOver(now: number, context: unknown, cause?: unknown): void {
-    const reason = this.#record.whyFailing(this.#config);
-    if (reason !== undefined) {
-      (this.#opening ??= new Opening()).isUnreachable = this.#record.isUnreachable;
-      this.#open(now, this.#nextOpenDuration(now), reason, this.#record.lastFailure, cause, context);
-    } else this.#tripIfSlow(now, context);
-  }
-
-  /** Looked at when a call starts, too: those that hang may be all there are. */
-  #tripIfSlow(now: number, context: unknown): void {
-    const reason = this.#record.whySlow(now, this.#config);
-    if (reason === undefined) return;
-    const opening = (this.#opening ??= new Opening());
-    opening.isBySlowness = true;
-    opening.isUnreachable = false;
-    this.#open(now, this.#nextOpenDuration(now), reason, undefined, undefined, context);
-  }
-
-  #nextOpenDuration(now: number): number {
-    return this.#opening!.nextDuration(now, this.#state === CLOSED, this.#config, this.#seams.random);
-  }
-
-  #spreadHold(ms: number): number {
-    return spreadHold(ms, this.#config.openJitter, this.#seams.random);
-  }
-
-  #openOnDemand(): Opening {
-    const opening = (this.#opening ??= new Opening());
-    opening.isOnDemand = true;
-    opening.isBySlowness = opening.isUnreachable = false;
-    return opening;
-  }
-
-  /** How long the circuit is open in all, in milliseconds; undefined where it is not, or until `reset()`. */
-  get #openFor(): number | undefined {
-    return this.#state === OPEN && this.#opening!.length < Infinity ? this.#opening!.length : undefined;
-  }
-
-  /** @param cause the failure itself, where it is at hand; `note` is what the circuit keeps of it */
-  #open(
-    now: number,
-    openFor: number,
-    reason: string,
-    note: FailureNote | undefined,
-    cause: unknown,
-    context: unknown,
-    by: ChangedBy = 'self',
-  ): void {
-    const opening = this.#opening!;
-    // Who probes for the fleet has not found out more than the fleet knows.
-    const isAdvised = by === 'fleet' || (this.#state === HALF_OPEN && opening.isAdvised);
-    opening.begin(now, openFor, reason, note, isAdvised);
-    this.#transition(OPEN, now, reason, cause === undefined ? opening.cause() : cause, context, by);
-  }
-
-  #transition(
-    to: StateCode,
-    now: number,
-    reason: string,
-    cause: unknown,
-    context: unknown,
-    by: ChangedBy = 'self',
-  ): void {
-    const from = this.#state;
-    if (from === CLOSED) this.#opening!.troubleBegins(now, this.#config);
-    else if (to === CLOSED) this.#opening!.troubleEnds(now);
-    const rate = this.#record.failureRate(now);
-    this.#changedAt = this.#seams.wallNow();
-    // A circuit that has just closed has an empty window, and is called all the same.
-    this.#calledAt = now;
-    this.#transitionCount++;
-    this.transitions ??= new Array<number>(9).fill(0);
-    this.transitions[from * 3 + to]!++;
-    this.#begin(to);
-    this.#tellOf(from, to, this.#changedAt, reason, cause, context, rate, by);
-  }
-
-  /** Tells of a change. */
-  #tellOf(
-    from: StateCode,
-    to: StateCode,
-    at: number,
-    reason: string,
-    cause: unknown,
-    context: unknown,
-    rate: number,
-    by: ChangedBy,
-  ): void {
-    if (this.observer === undefined && this.#announcements === undefined) return;
-    const retryAfterMs = this.#openFor === undefined ? undefined : wholeMilliseconds(this.#openFor);
-    const states = { from: STATE_NAMES[from], to: STATE_NAMES[to], at: new Date(at) };
-    const transition: Transition = { name: this.name, ...states, reason, cause, failureRate: rate, retryAfterMs, by };
-    (this.#announcements ??= new Announcements()).announce({ transition, context }, (change) =>
-      this.#tellObserver((observer) => observer.onTransition(this, change.transition, change.context)),
-    );
-  }
-
-  /** Enters a state; what began in an earlier one no longer counts. */
-  #begin(state: StateCode): void {
-    this.#state = state;
-    this.#generation++;
-    this.#record.consecutiveSuccesses = 0;
-    this.#record.slowCalls?.clear();
-    this.#probes = state === HALF_OPEN ? new Probes() : undefined;
-    this.#recovery = undefined;
-    if (state === OPEN) return;
-    if (state === HALF_OPEN) {
-      this.#opening!.isOnDemand = false;
-      return;
-    }
-    this.#record.begin();
-  }
-
-  // What telemetry trips over must not become the error of a call.
-  #tellObserver(tell: (observer: BreakerObserver<CircuitBreaker>) => void): void {
-    if (this.observer === undefined) return;
-    try {
-      tell(this.observer);
-    } catch (error) {
-      reportOnce(`Telemetry of circuit breaker "${this.name}" failed`, error, 'its circuit works on');
-    }
-  }
-
   #ageSlowCalls(): void {
     if (this.#config.slowCallDuration !== undefined) this.#ages ??= new CallAges();
   }
 }
-
-const BY_HAND = 'opened by hand';

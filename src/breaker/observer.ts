@@ -1,4 +1,5 @@
 // What those hear who watch breakers.
+import { reportOnce } from './diagnostics.js';
 import type { CircuitOpenError } from './errors.js';
 import type { CircuitState } from './state.js';
 
@@ -41,6 +42,25 @@ export interface BreakerObserver<Breaker> {
   onTransition(breaker: Breaker, transition: Transition, context: unknown): void;
   /** @param enforced false where mode `observe`, or panic, let the call through all the same */
   onRejection(breaker: Breaker, rejection: CircuitOpenError, enforced: boolean, context: unknown): void;
+}
+
+/** Who has an observer. */
+export interface Observed<Breaker> {
+  readonly name: string;
+  readonly observer: BreakerObserver<Breaker> | undefined;
+}
+
+/** Tells the observer of a breaker: what telemetry trips over must not become the error of a call. */
+export function tellObserver<Breaker extends Observed<Breaker>>(
+  breaker: Breaker,
+  tell: (observer: BreakerObserver<Breaker>) => void,
+): void {
+  if (breaker.observer === undefined) return;
+  try {
+    tell(breaker.observer);
+  } catch (error) {
+    reportOnce(`Telemetry of circuit breaker "${breaker.name}" failed`, error, 'its circuit works on');
+  }
 }
 
 /** Takes the duration of each call that succeeded or failed, in milliseconds. */

@@ -1,7 +1,7 @@
 import type { BreakerConfig } from './config.js';
 import { CircuitOpenError, withoutStack } from './errors.js';
 import { errorOf, type FailureNote } from './failure-note.js';
-import type { Recovery } from './recovery.js';
+import type { Recovery } from './half-open.js';
 import { windowMs } from './window.js';
 
 // An opening lasts this share of the time for which the circuit has not been closed.

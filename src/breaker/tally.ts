@@ -45,3 +45,9 @@ export class Tally {
   unenforcedOpen = 0;
   unenforcedHalfOpen = 0;
 }
+
+/** What became of calls, for `stats()`. @param oldestMs a lower bound of the age of the oldest call in flight */
+export function callsOf(tally: Tally, oldestMs: number | null): BreakerStats['calls'] {
+  const { success, failure, ignored, inFlight, rejectedOpen, rejectedHalfOpen } = tally;
+  return { success, failure, ignored, rejected: rejectedOpen + rejectedHalfOpen, inFlight, oldestMs };
+}
