@@ -56,12 +56,15 @@ async function main(): Promise<void> {
 /** As WebP, as good as it gets within the size that a picture may have: they travel with the package. */
 async function shoot(page: Page, name: string, part?: Locator): Promise<void> {
   const box = await part?.boundingBox();
+  // A box is measured from the window's corner, a clip from the page's.
+  const [left, top] = await page.evaluate<readonly [number, number]>('[scrollX, scrollY]');
+  const clip = box && { ...box, x: box.x + left, y: box.y + top, scale: 1 };
   const session = await page.context().newCDPSession(page);
   for (let quality = 90; ; quality -= 5) {
     const { data } = await session.send('Page.captureScreenshot', {
       format: 'webp',
       quality,
-      ...(box && { clip: { ...box, scale: 1 } }),
+      ...(clip && { clip, captureBeyondViewport: true }),
     });
     const picture = Buffer.from(data, 'base64');
     if (picture.length > MOST_BYTES && quality > 10) continue;

@@ -15,8 +15,8 @@ export interface CallCount {
 
 /**
  * What becomes of a call that an open circuit rejects: an error (`throw`), or a `503` answer of our own (`respond`, http and
- * undici). `wait` is for clients that keep calls in a queue of their own, such as ioredis: a call that the client
- * would still make by itself is not rejected.
+ * undici; `FAILED_PRECONDITION` of gRPC). `wait` is for clients that keep calls in a queue of their own, such as ioredis: a
+ * call that the client would still make by itself is not rejected.
  */
 export type WhenOpen = 'throw' | 'respond' | 'wait';
 
@@ -111,7 +111,7 @@ export interface BreakerOptions {
   failureStatuses?: readonly (number | string)[] | number | string | undefined;
   /** Whether a `Retry-After` on a 429 or 503 opens the circuit for that long, at most `maxOpenDuration`. Default false; true in `llmService`. */
   honorRetryAfter?: boolean | undefined;
-  /** What becomes of a rejected call. Default `throw`, `respond` for undici in `llmService`, `wait` for redis and for calls of gRPC that ask to. */
+  /** What becomes of a rejected call. Default `throw`, `respond` for undici in `llmService`, `wait` for redis, mongodb, and calls of gRPC that ask to. */
   whenOpen?: WhenOpen | undefined;
   /**
    * What `whenOpen: respond` answers, for http, undici and fetch: a fallback without code. Implies `whenOpen: respond`. Default: a
@@ -333,7 +333,7 @@ export const OPTIONS: Readonly<Record<OptionKey, OptionSpec>> = {
     values: ['throw', 'respond', 'wait'],
     other: 'it would not be known how to refuse a call',
     describe:
-      'What becomes of a rejected call: throw an error, respond with a 503 answer (http, http2, undici) or FAILED_PRECONDITION (grpc), or wait for what the client does by itself (redis).',
+      'What becomes of a rejected call: throw an error, respond with a 503 answer (http, http2, undici) or FAILED_PRECONDITION (grpc), or wait for what the client does by itself (redis, mongodb).',
   },
   respondWith: {
     kind: 'answer',
