@@ -5,6 +5,7 @@ import { UNGUARDED, type CircuitOpenError, type Guard, type Permit } from '../sr
 import { getRuntime } from '../src/runtime.js';
 import type { Target } from '../src/target.js';
 import { log } from '../src/telemetry/log.js';
+import { keepsContexts } from '../src/telemetry/registered.js';
 import { harmless } from './harmless.js';
 import { Patches } from './patches.js';
 
@@ -92,7 +93,7 @@ export abstract class Attachment {
 
   /** The span of a call about to be made: what OpenTelemetry's instrumentation has made for it, else the active one. */
   callSpan(): Span | undefined {
-    return this.#spans.claim(this.client) ?? trace.getActiveSpan();
+    return this.#spans.claim(this.client) ?? (keepsContexts() ? trace.getActiveSpan() : undefined);
   }
 
   /** The span that OpenTelemetry's instrumentation has made within the client's own function, where it is within ours. */

@@ -1,5 +1,5 @@
 // A server that restarts resets its idle connections one by one: tells those resets from new failures.
-import { hiddenProperty } from './hidden-property.js';
+import { OnAnother } from './hidden-property.js';
 
 // Captured at load: the fake timers of an application's tests must not stretch an episode.
 const now = performance.now.bind(performance);
@@ -15,12 +15,24 @@ interface Episode {
 let serial = 0;
 // On connections: the newest episode, of any target, at their last answer. A number that only grows does what a clock
 // would do, without reading one for each answer.
-const answeredIn = hiddenProperty<number>();
+class AnsweredIn extends OnAnother {
+  #serial = 0;
+
+  static get(connection: object): number | undefined {
+    return #serial in connection ? connection.#serial : undefined;
+  }
+
+  static set(connection: object, serial: number): void {
+    if (!(#serial in connection)) new AnsweredIn(connection);
+    (connection as AnsweredIn).#serial = serial;
+  }
+}
+
 const episodes = new WeakMap<object, Episode>();
 
 /** A connection has brought an answer. */
 export function noteAnswer(connection: object): void {
-  answeredIn.set(connection, serial);
+  AnsweredIn.set(connection, serial);
 }
 
 /** Whether the reset of a connection is part of a restart of its server, and so nothing new, as `restartOf` has it. */
@@ -42,7 +54,7 @@ export function restartOf(
   connection: object | null | undefined,
   reused = false,
 ): 'first' | 'further' | undefined {
-  const answered = (connection && answeredIn.get(connection)) ?? (reused ? -1 : undefined);
+  const answered = (connection && AnsweredIn.get(connection)) ?? (reused ? -1 : undefined);
   if (answered === undefined) return undefined;
   const at = now();
   const episode = episodes.get(target);

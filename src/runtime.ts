@@ -35,15 +35,10 @@ import {
   type ProcessNumbers,
   type Standing,
 } from './telemetry/metrics/metrics.js';
-import {
-  CONTENT_TYPES,
-  createPrometheusPage,
-  formatFor,
-  loadPrometheusPage,
-} from './telemetry/metrics/prometheus-page.js';
+import type * as Page from './telemetry/metrics/prometheus-page.js';
 import { GRACE_OF_WORKERS_MS, MetricsPublisher, type OwnExporter } from './telemetry/metrics/metrics-publisher.js';
 import { describeCall } from './telemetry/events/call-context.js';
-import { createLogEvents } from './telemetry/events/log-events.js';
+import type * as LogEvents from './telemetry/events/log-events.js';
 import { SpanCapture } from './telemetry/events/span-capture.js';
 import { SpanEvents } from './telemetry/events/span-events.js';
 import { logTransition } from './telemetry/events/transition-lines.js';
@@ -124,7 +119,10 @@ export function createRuntime(registry: CircuitBreakerRegistry, environment: Env
   const spans = new SpanCapture();
   const sinks = {
     spans: environment.events !== 'log',
-    log: environment.events === 'span' ? undefined : createLogEvents(),
+    log:
+      environment.events === 'span'
+        ? undefined
+        : (require('./telemetry/events/log-events.js') as typeof LogEvents).createLogEvents(),
   };
   const events = new SpanEvents(spans, sinks, (breaker) => fleet?.viewOf(breaker));
   const hasConsolePort = environment.consolePort !== undefined && environment.console !== 'off';
@@ -479,6 +477,8 @@ export async function openOwnExporter(
   source: PortSource,
 ): Promise<(OwnExporter & { readonly url: string }) | undefined> {
   const { prometheusHost, prometheusPort } = environment;
+  const { CONTENT_TYPES, createPrometheusPage, formatFor, loadPrometheusPage } =
+    require('./telemetry/metrics/prometheus-page.js') as typeof Page;
   await loadPrometheusPage();
   const page = createPrometheusPage(source.numbers);
   const { sendShared } = require('./console/respond.js') as typeof Respond;

@@ -133,6 +133,27 @@ export interface Target {
   readonly via?: string | undefined;
 }
 
+/** A target that stands for more than one call, and for which the guard remembers what it found. */
+export class LastingTarget implements Target {
+  /** @internal What was found. */
+  found: unknown = undefined;
+  /** @internal By whom, and in which state of its rules and breakers: it says nothing to anybody else. */
+  foundBy: object | undefined = undefined;
+
+  constructor(
+    readonly system: System,
+    readonly scheme: string,
+    readonly host: string,
+    readonly port: number,
+    readonly database?: string | undefined,
+    readonly via?: string | undefined,
+  ) {}
+
+  static of({ system, scheme, host, port, database, via }: Target): LastingTarget {
+    return new LastingTarget(system, scheme, host, port, database, via);
+  }
+}
+
 /** The name of a target's breaker where no rule gives one: its origin, and the plain proxy on the way. */
 export function targetName(target: Target): string {
   return throughProxy(originName(target), target);

@@ -1,22 +1,45 @@
+/* eslint-disable prefer-rest-params -- Handed on by Reflect.apply and nothing else, `arguments` is never made; a rest array is. */
 import http = require('node:http');
 import { deferRejection } from '../../src/breaker/pacing.js';
+import { reportOnce } from '../../src/breaker/diagnostics.js';
+import type { BreakerConfig } from '../../src/breaker/config.js';
 import { ownerOf } from '../../src/breaker/values.js';
-import type { CircuitOpenError, Guard } from '../../src/guard/guard.js';
+import { CircuitOpenError, type Guard } from '../../src/guard/guard.js';
 import { targetName, targetOfUrl, type Target } from '../../src/target.js';
 import { Attachment } from '../attachment.js';
 import { harmless } from '../harmless.js';
-import { hiddenProperty } from '../hidden-property.js';
+import { OnAnother } from '../hidden-property.js';
+import { KnownTargets } from '../known-targets.js';
 import { isIntercepted, isMockAgent } from '../mocks.js';
-import { openAnswer } from '../open-answer.js';
+import type * as OpenAnswers from '../open-answer.js';
 import type { Patches } from '../patches.js';
-import { AnswerSocket } from './answer-socket.js';
+import type * as AnswerSockets from './answer-socket.js';
 import { HttpCall, type AgentArguments, type AgentLike, type Request } from './http-call.js';
 
 /** What a request gets in the place of a connection. */
-type Refusal = CircuitOpenError | AnswerSocket;
+type Refusal = CircuitOpenError | AnswerSockets.AnswerSocket;
 
 /** The call that a request is; `null` where it is none. */
-const calls = hiddenProperty<HttpCall | null>();
+class CallOf extends OnAnother {
+  #call: HttpCall | null = null;
+
+  static get(request: object): HttpCall | null | undefined {
+    return #call in request ? request.#call : undefined;
+  }
+
+  static set(request: object, call: HttpCall | null): void {
+    new CallOf(request).#call = call;
+  }
+}
+
+/** What an agent is used for. */
+class TargetsOf extends OnAnother {
+  readonly #targets = new KnownTargets('http');
+
+  static of(agent: object): KnownTargets {
+    return (#targets in agent ? agent : new TargetsOf(agent)).#targets;
+  }
+}
 
 const GUARDING_FAILED = 'Guarding an http request failed';
 
@@ -42,34 +65,36 @@ export class HttpAttachment extends Attachment {
     const guarded = new WeakSet<object>();
 
     /** @returns what the request gets instead, where it must not go on */
-    const admit = harmless(
-      GUARDING_FAILED,
-      (
-        req: Request,
-        targetOf: (req: Request, options?: AgentArguments[0], port?: unknown) => Target,
-        options?: AgentArguments[0],
-        port?: unknown,
-      ): Refusal | undefined => {
+    const admit = (
+      req: Request,
+      agent: AgentLike | undefined,
+      options?: AgentArguments[0],
+      port?: unknown,
+    ): Refusal | undefined => {
+      try {
         // Skip requests we have already seen (an agent calling super) and CONNECT: calls inside the tunnel are guarded.
-        if (calls.get(req) !== undefined || req.method === 'CONNECT') return undefined;
+        if (CallOf.get(req) !== undefined || req.method === 'CONNECT') return undefined;
         if (isIntercepted() || isMockAgent(req.agent)) {
-          calls.set(req, null);
+          CallOf.set(req, null);
           return undefined;
         }
         const call = new HttpCall(this, req);
-        calls.set(req, call);
-        const target = targetOf(req, options, port);
+        CallOf.set(req, call);
+        const target = agent === undefined ? targetFromHost(req) : targetFromOptions(req, agent, options, port);
         const rejection = call.enter(target);
         const config = rejection && this.responds(target, call);
-        return config === undefined ? rejection : new AnswerSocket(openAnswer(rejection!, config, req.method));
-      },
-    );
+        return config === undefined ? rejection : answerTo(req, rejection!, config);
+      } catch (error) {
+        reportOnce(GUARDING_FAILED, error);
+        return undefined;
+      }
+    };
 
     /** The path that Node takes when an agent cannot make a socket: `error`, then `close`. @returns whether it is taken */
     const refuse = harmless(GUARDING_FAILED, (req: Request, refusal: Refusal): boolean => {
       deferRejection(() => {
-        if (refusal instanceof AnswerSocket) onSocket.call(req, refusal);
-        else onSocket.call(req, null, req.destroyed ? undefined : refusal);
+        if (refusal instanceof CircuitOpenError) onSocket.call(req, null, req.destroyed ? undefined : refusal);
+        else onSocket.call(req, refusal);
       });
       return true;
     });
@@ -81,10 +106,12 @@ export class HttpAttachment extends Attachment {
         owner,
         'addRequest',
         (addRequest) =>
-          function (this: AgentLike, ...args) {
-            const [req, options, port] = args;
-            const refusal = admit(req, targetFromOptions, options, port);
-            if (refusal === undefined || !refuse(req, refusal)) return Reflect.apply(addRequest, this, args);
+          function (this: AgentLike, req, options, port) {
+            const refusal = admit(req, this, options, port);
+            if (refusal !== undefined && refuse(req, refusal)) return;
+            // Node gives two arguments, old callers more.
+            if (arguments.length === 2) return addRequest.call(this, req, options);
+            return Reflect.apply(addRequest, this, arguments) as void;
           },
       );
     };
@@ -99,8 +126,8 @@ export class HttpAttachment extends Attachment {
     // first one through an agent that is not Node's. Their socket is there already, or could not be had.
     const admitLate = harmless(GUARDING_FAILED, (req: Request): Refusal | undefined => {
       // One that was given up before has no socket to wait for and nothing to tell.
-      if (req.destroyed || calls.get(req) !== undefined) return undefined;
-      const refusal = admit(req, targetFromHost);
+      if (req.destroyed || CallOf.get(req) !== undefined) return undefined;
+      const refusal = admit(req, undefined);
       guardAgentOf(req);
       return refusal;
     });
@@ -118,21 +145,33 @@ export class HttpAttachment extends Attachment {
     );
 
     // Requests and answers inherit theirs. Looked up with every event, for those who replace it after us.
-    const parent = Object.getPrototypeOf(request) as { readonly emit: (...args: unknown[]) => boolean };
+    const parent = Object.getPrototypeOf(request) as { readonly emit: Emit };
     const isInherited = !Object.hasOwn(request, 'emit');
 
     patches.replace(
       request,
       'emit',
       (emit) =>
-        function (this: Request, ...args: [event: string | symbol, ...unknown[]]) {
-          const [event] = args;
-          // Stand-ins that mocks make of this prototype have not been through its constructor: they go nowhere.
-          if (event === 'error' && this.protocol) admitLate(this);
-          const call = calls.get(this);
-          if (call?.isOver === false) watch(call, event, args[1]);
-          // Pass the rest array on as it is, so that V8 need not allocate it.
-          return Reflect.apply(isInherited ? parent.emit : emit, this, args);
+        function (this: Request, event: string | symbol, argument?: unknown) {
+          // By name, here: most events say nothing of what becomes of a request.
+          if (
+            event === 'response' ||
+            event === 'close' ||
+            event === 'error' ||
+            event === 'timeout' ||
+            event === 'upgrade' ||
+            event === 'finish'
+          ) {
+            // Stand-ins that mocks make of this prototype have not been through its constructor: they go nowhere.
+            if (event === 'error' && this.protocol) admitLate(this);
+            const call = CallOf.get(this);
+            if (call?.isOver === false) watch(call, event, argument);
+          }
+          const original = (isInherited ? parent.emit : emit) as Emit;
+          // Neither a rest array nor `arguments`, which V8 would allocate, for what Node itself emits.
+          if (arguments.length === 1) return original.call(this, event);
+          if (arguments.length === 2) return original.call(this, event, argument);
+          return Reflect.apply(original, this, arguments) as boolean;
         } as Request['emit'],
     );
 
@@ -141,7 +180,7 @@ export class HttpAttachment extends Attachment {
       'destroy',
       (destroy) =>
         function (this: Request, error?: Error) {
-          const call = calls.get(this);
+          const call = CallOf.get(this);
           if (call && !this.destroyed) noteDestroy(call, error);
           return destroy.call(this, error);
         },
@@ -159,11 +198,18 @@ export class HttpAttachment extends Attachment {
       (push) =>
         function (this: Message, chunk, encoding) {
           // Messages that a server gets have no request.
-          if (chunk === null && this.complete && this.req) calls.get(this.req)?.succeed();
+          if (chunk === null && this.complete && this.req) CallOf.get(this.req)?.succeed();
           return (isPushInherited ? parentOfMessage.push : push).call(this, chunk, encoding);
         },
     );
   }
+}
+
+/** What it needs is loaded with the first of them: most processes give none. */
+function answerTo(req: Request, rejection: CircuitOpenError, config: BreakerConfig): Refusal {
+  const { openAnswer } = require('../open-answer.js') as typeof OpenAnswers;
+  const { AnswerSocket } = require('./answer-socket.js') as typeof AnswerSockets;
+  return new AnswerSocket(openAnswer(rejection, config, req.method));
 }
 
 interface Message extends http.IncomingMessage {
@@ -171,32 +217,50 @@ interface Message extends http.IncomingMessage {
   readonly req?: Request;
 }
 
+type Emit = (this: unknown, ...args: unknown[]) => boolean;
+
 /** Tells a call what its request emits. The event must reach its listeners. */
-const watch = harmless(
-  GUARDING_FAILED,
-  (call: HttpCall, event: string | symbol, argument: unknown) => {
+function watch(call: HttpCall, event: string | symbol, argument: unknown): void {
+  try {
     if (event === 'response') call.onResponse(argument as http.IncomingMessage);
     else if (event === 'upgrade') call.succeed();
     else if (event === 'timeout') call.onTimeout();
     else if (event === 'error') call.onError(argument);
     else if (event === 'close') call.onClose();
     else if (event === 'finish') call.onSent();
-  },
-  (call) => call.forgo(),
-);
+  } catch (error) {
+    reportOnce(GUARDING_FAILED, error);
+    call.forgo();
+  }
+}
 
 const noteDestroy = harmless(GUARDING_FAILED, (call: HttpCall, error: unknown) => call.onDestroy(error));
 
-function targetFromOptions(req: Request, options: AgentArguments[0] | undefined, legacyPort: unknown): Target {
+function targetFromOptions(
+  req: Request,
+  agent: AgentLike,
+  options: AgentArguments[0] | undefined,
+  legacyPort: unknown,
+): Target {
   if (typeof options !== 'object') return targetOf(req, String(options), Number(legacyPort));
-  return targetOf(req, options.host as string, Number(options.port));
+  const { host, port } = options;
+  if (isElsewhere(req) || typeof host !== 'string') return targetOf(req, host as string, Number(port));
+  return TargetsOf.of(agent).get(schemeOf(req), host, port);
+}
+
+/** Whether host and port of a request's options are not where it goes. */
+function isElsewhere(req: Request): boolean {
+  return Boolean(req.socketPath) || req.path.startsWith('http');
+}
+
+function schemeOf(req: Request): string {
+  return req.protocol === 'https:' ? 'https' : 'http';
 }
 
 /** Where a request goes, as its caller means it: through a plain proxy, the origin stands in the path. */
 function targetOf(req: Request, host: string, port: number): Target {
   if (req.socketPath) return { system: 'http', scheme: 'unix', host: req.socketPath, port: 0 };
-  const scheme = req.protocol === 'https:' ? 'https' : 'http';
-  const connectsTo: Target = { system: 'http', scheme, host: host.toLowerCase(), port };
+  const connectsTo: Target = { system: 'http', scheme: schemeOf(req), host: host.toLowerCase(), port };
   if (!req.path.startsWith('http') || !URL.canParse(req.path)) return connectsTo;
   return { ...targetOfUrl(new URL(req.path)), via: targetName(connectsTo) };
 }

@@ -71,6 +71,7 @@ export class HttpCall extends HttpClientCall {
   onResponse(res: http.IncomingMessage): void {
     const { socket } = this.#req;
     if (socket) noteAnswer(socket);
+    if (this.judgeStatus(res.statusCode!)) return;
     // Node parses headers when they are first asked for.
     this.judgeHeaders(res.statusCode!, (name) => res.headers[name] as string | undefined, res.statusMessage);
   }

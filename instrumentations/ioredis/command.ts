@@ -54,9 +54,17 @@ const KINDS = commandKinds<Exclude<CommandKind, LongKind>>({
   'end-of-multi': 'exec discard reset',
 });
 
+const ORDINARY = '';
+// As their callers write them: `redis.call('GET')` keeps the case. A program has few names, strangers could bring many.
+const KINDS_AS_WRITTEN = new Map<string, CommandKind | typeof ORDINARY>();
+const MAX_NAMES = 1_000;
+
 export function kindOf({ name }: Command): CommandKind | undefined {
-  // `redis.call('GET')` keeps the case of its caller.
-  return KINDS.get(name.toLowerCase());
+  const known = KINDS_AS_WRITTEN.get(name);
+  if (known !== undefined) return known === ORDINARY ? undefined : known;
+  const found = KINDS.get(name.toLowerCase());
+  if (KINDS_AS_WRITTEN.size < MAX_NAMES) KINDS_AS_WRITTEN.set(name, found ?? ORDINARY);
+  return found;
 }
 
 /** Whether a command takes long by design; inside a transaction none does. */

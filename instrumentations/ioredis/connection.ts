@@ -1,6 +1,6 @@
 import type { CircuitOpenError } from '../../src/guard/guard.js';
-import type { Target } from '../../src/target.js';
-import { hiddenProperty } from '../hidden-property.js';
+import { LastingTarget, type Target } from '../../src/target.js';
+import { OnAnother } from '../hidden-property.js';
 import { isPartOfRestart, noteAnswer } from '../restart-episodes.js';
 import { isClustersOwn, targetOf, type Client } from './client.js';
 
@@ -44,13 +44,24 @@ export class Connection {
   }
 }
 
-const connections = hiddenProperty<Connection>();
+class ConnectionOf extends OnAnother {
+  #connection: Connection | undefined;
+
+  static get(client: object): Connection | undefined {
+    return #connection in client ? client.#connection : undefined;
+  }
+
+  static set(client: object, connection: Connection): void {
+    if (!(#connection in client)) new ConnectionOf(client);
+    (client as ConnectionOf).#connection = connection;
+  }
+}
 
 export function connectionOf(client: Client): Connection {
-  const known = connections.get(client);
+  const known = ConnectionOf.get(client);
   if (known !== undefined) return known;
-  const connection = new Connection(targetOf(client), isClustersOwn(client));
-  connections.set(client, connection);
+  const connection = new Connection(LastingTarget.of(targetOf(client)), isClustersOwn(client));
+  ConnectionOf.set(client, connection);
   // A cluster that was there before us has nodes already.
   if (client.isCluster && client.status === 'ready') for (const node of client.nodes()) adopt(client, node);
   return connection;
@@ -59,5 +70,5 @@ export function connectionOf(client: Client): Connection {
 /** A cluster's nodes are clients of its own, but `cluster.nodes()` hands them out: calls through them are calls to the cluster. */
 export function adopt(cluster: Client, node: Client): void {
   const { target } = connectionOf(cluster);
-  if (connections.get(node)?.target !== target) connections.set(node, new Connection(target, true));
+  if (ConnectionOf.get(node)?.target !== target) ConnectionOf.set(node, new Connection(target, true));
 }

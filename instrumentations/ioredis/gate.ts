@@ -56,14 +56,18 @@ export class Gate {
   }
 
   /** It has been sent. */
-  readonly sent = harmless('Following a Redis command failed', (command: Command): void => {
-    const call = calls.get(command);
-    if (!(call instanceof RedisCall) || call.isOver) return;
-    call.sent();
-    // OpenTelemetry's instrumentation takes the ends of a command over when it has been sent, and ends its span before
-    // it hands on: whoever comes last is told first.
-    if (call.span?.isRecording() === true) queueMicrotask(() => watch(call, command));
-  });
+  sent(command: Command): void {
+    try {
+      const call = calls.get(command);
+      if (!(call instanceof RedisCall) || call.isOver) return;
+      call.sent();
+      // OpenTelemetry's instrumentation takes the ends of a command over when it has been sent, and ends its span before
+      // it hands on: whoever comes last is told first.
+      if (call.span?.isRecording() === true) queueMicrotask(() => watch(call, command));
+    } catch (error) {
+      reportOnce('Following a Redis command failed', error);
+    }
+  }
 
   #ask(client: Client, command: Command): CircuitOpenError | undefined {
     const call = calls.get(command);

@@ -6,11 +6,12 @@ import {
   type Circumstances,
 } from '../../src/outcomes/redis.js';
 import { CircuitOpenError } from '../../src/guard/guard.js';
+import { reportOnce } from '../../src/breaker/diagnostics.js';
 import type { Verdict } from '../../src/breaker/verdict.js';
 import type { Attachment } from '../attachment.js';
 import { ClientCall } from '../client-call.js';
 import { harmless } from '../harmless.js';
-import { hiddenProperty } from '../hidden-property.js';
+import { hiddenProperty, OnAnother } from '../hidden-property.js';
 import type { Client } from './client.js';
 import { isBlocking, kindOf, ranIntoOwnLimit, type Command, type Pipeline } from './command.js';
 import { connectionOf } from './connection.js';
@@ -37,23 +38,7 @@ export class RedisCall extends ClientCall {
 
   /** Takes over `resolve` and `reject` of its command until the command settles. */
   watch(command: Command): void {
-    if (this.isOver) return;
-    const { resolve, reject } = command;
-
-    // Without names and methods of their own, as those of ioredis are: commands get printed.
-    command.resolve = (value) => {
-      giveBack(command, watched, { resolve, reject });
-      if (this.blocking && isOwnLimit(command, value) === true) this.forgo();
-      else this.succeed();
-      return resolve.call(command, value);
-    };
-    command.reject = (error) => {
-      giveBack(command, watched, { resolve, reject });
-      endMulti(this.client, command);
-      this.fail(error);
-      reject.call(command, error);
-    };
-    const watched: Ends = { resolve: command.resolve, reject: command.reject };
+    if (!this.isOver) Ends.watch(this, command);
   }
 
   /** The same for its pipeline. */
@@ -70,7 +55,7 @@ export class RedisCall extends ClientCall {
       this.forgo();
       reject.call(pipeline, error);
     };
-    const watched = { resolve: pipeline.resolve, reject: pipeline.reject };
+    const watched: Taken = { resolve: pipeline.resolve, reject: pipeline.reject };
   }
 
   /** Its pipeline has these results. For `endPipeline`, since it throws where we fail. */
@@ -108,13 +93,25 @@ export class Batch {
  * The call that a command is, or is part of; `null` where it is no call. It stays: from queues and after reconnects the
  * same command comes again.
  */
-export const calls = hiddenProperty<RedisCall | Batch | null>();
+class CallOf extends OnAnother {
+  #call: RedisCall | Batch | null = null;
+
+  static get(command: object): RedisCall | Batch | null | undefined {
+    return #call in command ? command.#call : undefined;
+  }
+
+  static set(command: object, call: RedisCall | Batch | null): void {
+    if (!(#call in command)) new CallOf(command);
+    (command as CallOf).#call = call;
+  }
+}
+export { CallOf as calls };
 
 const batches = hiddenProperty<Batch>();
 
 /** The call of a command, where it is one that has been let through. */
 export function callOf(command: Command): RedisCall | undefined {
-  const call = calls.get(command);
+  const call = CallOf.get(command);
   return (call instanceof Batch ? call.call : call) ?? undefined;
 }
 
@@ -122,11 +119,11 @@ export function callOf(command: Command): RedisCall | undefined {
 export function joinBatch(pipeline: Pipeline, command: Command): void {
   let batch = batches.get(pipeline);
   if (batch === undefined) batches.set(pipeline, (batch = new Batch(pipeline)));
-  calls.set(command, batch);
+  CallOf.set(command, batch);
   batch.blocking ||= isBlocking(command);
 }
 
-interface Ends {
+interface Taken {
   readonly resolve: unknown;
   readonly reject: unknown;
 }
@@ -134,11 +131,87 @@ interface Ends {
 /** Whoever has wrapped ours meanwhile keeps them inside: settled, they only hand on. */
 const giveBack = harmless(
   'Giving the ends of a Redis command back failed',
-  (owner: { resolve: unknown; reject: unknown }, watched: Ends, original: Ends) => {
+  (owner: { resolve: unknown; reject: unknown }, watched: Taken, original: Taken) => {
     if (owner.resolve === watched.resolve) owner.resolve = original.resolve;
     if (owner.reject === watched.reject) owner.reject = original.reject;
   },
 );
+
+// What so many commands at once leave behind for the next: some 250 bytes each.
+const MAX_FREE_ENDS = 1_000;
+
+/**
+ * What stands in the place of the `resolve` and `reject` of a command: two functions that need no `this`, since whoever wraps
+ * them may call them without. They serve again for another command, but only where nobody can hold them any more.
+ */
+class Ends {
+  static #free: Ends | undefined;
+  static #freeCount = 0;
+
+  #next: Ends | undefined;
+  #call: RedisCall | undefined;
+  #command: Command | undefined;
+  #originalResolve: Command['resolve'] | undefined;
+  #originalReject: Command['reject'] | undefined;
+  readonly resolve: Command['resolve'];
+  readonly reject: Command['reject'];
+
+  static watch(call: RedisCall, command: Command): void {
+    const ends = Ends.#take();
+    ends.#call = call;
+    ends.#command = command;
+    ends.#originalResolve = command.resolve;
+    ends.#originalReject = command.reject;
+    command.resolve = ends.resolve;
+    command.reject = ends.reject;
+  }
+
+  static #take(): Ends {
+    const ends = Ends.#free;
+    if (ends === undefined) return new Ends();
+    Ends.#free = ends.#next;
+    Ends.#freeCount--;
+    return ends;
+  }
+
+  constructor() {
+    // Without names and methods of their own, as those of ioredis are: commands get printed.
+    this.resolve = (value) => {
+      const call = this.#call!;
+      const command = this.#command!;
+      const resolve = this.#originalResolve!;
+      this.#giveBack(command);
+      if (call.blocking && isOwnLimit(command, value) === true) call.forgo();
+      else call.succeed();
+      return resolve.call(command, value);
+    };
+    this.reject = (error) => {
+      const call = this.#call!;
+      const command = this.#command!;
+      const reject = this.#originalReject!;
+      this.#giveBack(command);
+      endMulti(call.client, command);
+      call.fail(error);
+      reject.call(command, error);
+    };
+  }
+
+  #giveBack(command: Command): void {
+    try {
+      const isWrapped = command.resolve !== this.resolve || command.reject !== this.reject;
+      if (command.resolve === this.resolve) command.resolve = this.#originalResolve!;
+      if (command.reject === this.reject) command.reject = this.#originalReject!;
+      // Whoever has wrapped ours keeps them inside: settled, they only hand on.
+      if (isWrapped || Ends.#freeCount === MAX_FREE_ENDS) return;
+      this.#call = this.#command = this.#originalResolve = this.#originalReject = undefined;
+      this.#next = Ends.#free;
+      Ends.#free = this;
+      Ends.#freeCount++;
+    } catch (error) {
+      reportOnce('Giving the ends of a Redis command back failed', error);
+    }
+  }
+}
 
 /** Whether an error only repeats what is known: that the client cannot connect, or that its server was restarted. */
 function isToldAlready(client: Client, breaker: object, error: unknown): boolean {

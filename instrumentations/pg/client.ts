@@ -1,9 +1,11 @@
+/* eslint-disable prefer-rest-params -- Handed on by Reflect.apply and nothing else, `arguments` is never made; a rest array is. */
+import { reportOnce } from '../../src/breaker/diagnostics.js';
 import { deferRejection } from '../../src/breaker/pacing.js';
 import { CircuitOpenError } from '../../src/guard/guard.js';
 import type { Attachment } from '../attachment.js';
 import type { Entry } from '../client-call.js';
 import { harmless } from '../harmless.js';
-import { hiddenProperty } from '../hidden-property.js';
+import { OnAnother } from '../hidden-property.js';
 import { Patches } from '../patches.js';
 import { noteAnswer } from '../restart-episodes.js';
 import { ConnectionCall, StatementCall } from './pg-call.js';
@@ -60,20 +62,45 @@ export function isClientClass(exports: unknown): exports is ClientClass {
   );
 }
 
-// The connection, or the checkout, that the next statement of a client takes over, so that the two count once.
-const carried = hiddenProperty<ConnectionCall | undefined>();
-// Until pg has made a query of it.
-const submitting = hiddenProperty<StatementCall | undefined>();
-const statements = hiddenProperty<StatementCall>();
-// Of versions that do not keep it themselves.
-const statuses = hiddenProperty<string | undefined>();
-// A BEGIN was rejected, and its caller cannot know yet.
-const refusedBegins = hiddenProperty<CircuitOpenError | undefined>();
+/** What is to be known of a client between its calls. */
+class Notes extends OnAnother {
+  #notes: ClientNotes | undefined;
+
+  static of(client: object): ClientNotes {
+    if (!(#notes in client)) new Notes(client).#notes = new ClientNotes();
+    return (client as Notes).#notes!;
+  }
+}
+
+class ClientNotes {
+  /** The connection, or the checkout, that the next statement of a client takes over, so that the two count once. */
+  carried: ConnectionCall | undefined = undefined;
+  /** Until pg has made a query of it. */
+  submitting: StatementCall | undefined = undefined;
+  /** Of versions that do not keep it themselves. */
+  status: string | undefined = undefined;
+  /** A BEGIN was rejected, and its caller cannot know yet. */
+  refusedBegin: CircuitOpenError | undefined = undefined;
+}
+
+/** The call that a query is. */
+class StatementOf extends OnAnother {
+  #call: StatementCall | undefined;
+
+  static get(query: object): StatementCall | undefined {
+    return #call in query ? query.#call : undefined;
+  }
+
+  static set(query: object, call: StatementCall): void {
+    if (!(#call in query)) new StatementOf(query);
+    (query as StatementOf).#call = call;
+  }
+}
 
 /** The first statement on this client takes this call over; a client that is yet to connect does so on its behalf. */
 export function carry(client: Client, call: ConnectionCall): void {
   giveBack(client);
-  carried.set(client, call);
+  Notes.of(client).carried = call;
 }
 
 /** Given back, or gone: a call that no statement has taken over was for nothing. */
@@ -85,8 +112,9 @@ export function giveBack(client: Client): void {
 }
 
 function takeCarried(client: Client): ConnectionCall | undefined {
-  const call = carried.get(client);
-  if (call !== undefined) carried.set(client, undefined);
+  const notes = Notes.of(client);
+  const call = notes.carried;
+  if (call !== undefined) notes.carried = undefined;
   return call;
 }
 
@@ -132,15 +160,22 @@ export function patchClient(patches: Patches, { prototype, Query }: ClientClass,
     prototype,
     'query',
     (query) =>
-      function (this: Client, ...args: unknown[]) {
-        const admission = admitStatement(attachment, this, args, standard);
-        if (admission === undefined) return Reflect.apply(query, this, args);
+      // Neither an array of the arguments nor a list of three where there were fewer: pg may count them.
+      function (this: Client, statement: unknown) {
+        const admission = admitStatement(attachment, this, statement, standard);
+        if (admission === undefined) return Reflect.apply(query, this, arguments) as unknown;
         if (admission instanceof CircuitOpenError) {
-          const refusal = refuse(this, args, admission);
-          return refusal === undefined ? Reflect.apply(query, this, args) : refusal.result;
+          const args = Array.from(arguments) as unknown[];
+          const refusal = isRefusable(args) === true ? refuse(this, args, admission) : undefined;
+          if (refusal !== undefined) return refusal.result;
+          return Reflect.apply(query, this, args);
         }
         try {
-          return Reflect.apply(query, this, hearingTimeout(this, args, admission) ?? args);
+          if (hasTimeout(this, statement) === true) {
+            const args = Array.from(arguments) as unknown[];
+            return Reflect.apply(query, this, hearingTimeout(args, admission) ?? args);
+          }
+          return Reflect.apply(query, this, arguments) as unknown;
         } finally {
           statementSent(this, admission);
         }
@@ -153,7 +188,7 @@ export function patchClient(patches: Patches, { prototype, Query }: ClientClass,
     '_pulseQueryQueue',
     (pulse) =>
       function (this: Client) {
-        const call = submitting.get(this);
+        const call = Notes.of(this).submitting;
         if (call !== undefined) watchQueued(this, call, standard);
         pulse.call(this);
       },
@@ -174,7 +209,7 @@ export function patchClient(patches: Patches, { prototype, Query }: ClientClass,
     'handleReadyForQuery',
     (handleReadyForQuery) =>
       function (this: Submittable, connection) {
-        statements.get(this)?.succeed();
+        StatementOf.get(this)?.succeed();
         handleReadyForQuery.call(this, connection);
       },
   );
@@ -198,13 +233,13 @@ const admitConnection = harmless(
       if (!client._connecting) giveBack(client);
       return undefined;
     }
-    const given = carried.get(client);
+    const given = Notes.of(client).carried;
     if (given !== undefined) return given;
     const call = new ConnectionCall(attachment, 'pg.connect');
     const rejection = call.enter(targetOf(client));
     if (rejection !== undefined) return rejection;
     if (call.isOver) return undefined;
-    carried.set(client, call);
+    Notes.of(client).carried = call;
     return call;
   },
 );
@@ -215,7 +250,7 @@ const forgoCarried = (client: Client): void => takeCarried(client)?.forgo();
 const connectionFailed = harmless(
   WATCHING_FAILED,
   (client: Client, error: unknown) => {
-    carried.get(client)?.onFailed(client, error);
+    Notes.of(client).carried?.onFailed(client, error);
     takeCarried(client);
   },
   forgoCarried,
@@ -232,49 +267,62 @@ const connectionSettled = harmless(
 );
 
 /** The server has answered: the end of a handshake, or of a statement. */
-const readyForQuery = harmless(
-  WATCHING_FAILED,
-  (attachment: Attachment, client: Client, status: string | undefined) => {
+function readyForQuery(attachment: Attachment, client: Client, status: string | undefined): void {
+  try {
     noteAnswer(client);
-    if (client.getTransactionStatus === undefined) statuses.set(client, status);
+    if (client.getTransactionStatus === undefined) Notes.of(client).status = status;
     if (client._connecting) attachment.signOfLife(targetOf(client));
-  },
-);
+  } catch (error) {
+    reportOnce(WATCHING_FAILED, error);
+  }
+}
 
 const connectionEnded = harmless(WATCHING_FAILED, (client: Client, error: unknown) => {
   if (client._ending) giveBack(client);
   else if (client._connecting) connectionFailed(client, error);
   else takeCarried(client)?.onLost(client, error);
   // A pool tells their callers before pg tells them.
-  for (const query of pending(client)) statements.get(query)?.onError(error);
+  for (const query of pending(client)) StatementOf.get(query)?.onError(error);
 });
 
 /** @returns the call to watch, or why it must not be made; nothing where it goes ahead unwatched */
-const admitStatement = harmless(
-  'Guarding a pg statement failed',
-  (
-    attachment: Attachment,
-    client: Client,
-    args: readonly unknown[],
-    standard: Submittable,
-  ): StatementCall | CircuitOpenError | undefined => {
-    const [statement] = args;
+function admitStatement(
+  attachment: Attachment,
+  client: Client,
+  statement: unknown,
+  standard: Submittable,
+): StatementCall | CircuitOpenError | undefined {
+  try {
     // Where pg answers itself, or has to connect first, its answer is the right one.
     if (statement === undefined || statement === null) return undefined;
     if (!client._connected || !client._queryable || client._ending) return undefined;
+    const notes = Notes.of(client);
     const call = new StatementCall(attachment, client, statement);
-    const given = takeCarried(client);
+    const given = notes.carried;
+    notes.carried = undefined;
     if (given !== undefined && !given.isOver) {
       call.begin();
       call.takeOver(given);
     } else {
       const rejection = enter(call, attachment, client, statement, standard);
-      if (rejection !== undefined) return isCallable(args) ? rejection : undefined;
+      if (rejection !== undefined) return rejection;
       if (call.isOver) return undefined;
     }
-    submitting.set(client, call);
+    notes.submitting = call;
     return call;
-  },
+  } catch (error) {
+    reportOnce('Guarding a pg statement failed', error);
+    return undefined;
+  }
+}
+
+const isRefusable = harmless('Guarding a pg statement failed', isCallable);
+
+/** Whether pg itself ends a statement that takes too long. */
+const hasTimeout = harmless('Watching a pg statement failed', (client: Client, statement: unknown): boolean =>
+  Boolean(
+    (statement as { readonly query_timeout?: unknown }).query_timeout || client.connectionParameters?.query_timeout,
+  ),
 );
 
 /**
@@ -285,10 +333,7 @@ const admitStatement = harmless(
  */
 const hearingTimeout = harmless(
   'Watching a pg statement failed',
-  (client: Client, args: readonly unknown[], call: StatementCall): unknown[] | undefined => {
-    const timeout =
-      (args[0] as { readonly query_timeout?: unknown }).query_timeout || client.connectionParameters?.query_timeout;
-    if (!timeout) return undefined;
+  (args: readonly unknown[], call: StatementCall): unknown[] | undefined => {
     const at = args[2] ? 2 : 1;
     const callback = args[at];
     if (typeof callback !== 'function') return undefined;
@@ -306,9 +351,10 @@ const statementTimedOut = harmless('Watching a pg statement failed', (call: Stat
 );
 
 const statementSent = harmless('Watching a pg statement failed', (client: Client, call: StatementCall) => {
-  if (submitting.get(client) === call) {
+  const notes = Notes.of(client);
+  if (notes.submitting === call) {
     // pg did not take it: an argument was wrong.
-    submitting.set(client, undefined);
+    notes.submitting = undefined;
     call.forgo();
   }
   call.sent();
@@ -316,19 +362,20 @@ const statementSent = harmless('Watching a pg statement failed', (client: Client
 
 const statementFailed = harmless(
   'Watching a pg statement failed',
-  (query: Submittable, error: unknown) => statements.get(query)?.onError(error),
-  (query) => statements.get(query)?.forgo(),
+  (query: Submittable, error: unknown) => StatementOf.get(query)?.onError(error),
+  (query) => StatementOf.get(query)?.forgo(),
 );
 
-const watchQueued = harmless(
-  'Watching a pg statement failed',
-  (client: Client, call: StatementCall, standard: Submittable) => {
+function watchQueued(client: Client, call: StatementCall, standard: Submittable): void {
+  try {
     const query = queued(client).at(-1);
     if (query === undefined) return;
     watch(query, call, standard);
-    submitting.set(client, undefined);
-  },
-);
+    Notes.of(client).submitting = undefined;
+  } catch (error) {
+    reportOnce('Watching a pg statement failed', error);
+  }
+}
 
 const MUST: Entry = { must: true };
 const MUST_AND_LONG: Entry = { must: true, longRunning: true };
@@ -352,7 +399,7 @@ function enter(
   const rejection = call.enter(target, isCursor && closed ? LONG : undefined);
   // The slow-call rule opens a circuit at the very moment of asking.
   if (rejection !== undefined && closed && mustPass(client, statement)) return call.enter(target, anyway);
-  const refused = refusedBegins.get(client);
+  const refused = Notes.of(client).refusedBegin;
   if (refused === undefined) return rejection;
   // What follows a rejected BEGIN before its caller knows is rejected as well: with a slot free again just then, it would
   // run outside of any transaction, and for good.
@@ -362,7 +409,7 @@ function enter(
 
 /** As the server said last. */
 function isInTransaction(client: Client): boolean {
-  const status = client._txStatus === undefined ? statuses.get(client) : client._txStatus;
+  const status = client._txStatus === undefined ? Notes.of(client).status : client._txStatus;
   // Not known where an older pg had connected before we came: then nothing is rejected.
   return status === 'T' || status === 'E' || status === undefined;
 }
@@ -392,7 +439,7 @@ function isStandard(query: Submittable, standard: Submittable): boolean {
 
 /** Tells the call when the query ends, on the query's own way to tell. */
 function watch(query: Submittable, call: StatementCall, standard: Submittable): void {
-  if (isStandard(query, standard)) return statements.set(query, call);
+  if (isStandard(query, standard)) return StatementOf.set(query, call);
   const own = new Patches();
   own.replace(
     query,
@@ -433,7 +480,7 @@ const refuse = harmless(
   'Refusing a pg statement failed',
   (client: Client, args: readonly unknown[], error: CircuitOpenError): { readonly result: unknown } => {
     const [statement, values, callback] = args;
-    if (begins(textOf(statement))) refusedBegins.set(client, error);
+    if (begins(textOf(statement))) Notes.of(client).refusedBegin = error;
     if (isSubmittable(statement)) {
       if (!statement.callback)
         statement.callback = typeof values === 'function' ? values : callback || statement.callback;
@@ -453,15 +500,16 @@ const refuse = harmless(
     return { result };
   },
   (client) => {
-    refusedBegins.set(client, undefined);
+    Notes.of(client).refusedBegin = undefined;
     return undefined;
   },
 );
 
 function deliverLater(client: Client, error: CircuitOpenError, deliver: () => void): void {
+  const notes = Notes.of(client);
   deferRejection(() => {
     // From here on its caller knows.
-    if (refusedBegins.get(client) === error) refusedBegins.set(client, undefined);
+    if (notes.refusedBegin === error) notes.refusedBegin = undefined;
     deliver();
   });
 }

@@ -1,5 +1,5 @@
-import type { Target } from '../../src/target.js';
-import { hiddenProperty } from '../hidden-property.js';
+import { LastingTarget, type Target } from '../../src/target.js';
+import { OnAnother } from '../hidden-property.js';
 
 /** Where a client connects to, as pg makes it of options, connection strings and the environment. */
 export interface Address {
@@ -8,13 +8,18 @@ export interface Address {
   readonly database: string | undefined;
 }
 
-const targets = hiddenProperty<Target>();
+class TargetOf extends OnAnother {
+  #target: LastingTarget | undefined;
+
+  static client(client: Address): LastingTarget {
+    if (!(#target in client)) new TargetOf(client).#target = LastingTarget.of(toTarget(client));
+    return (client as unknown as TargetOf).#target!;
+  }
+}
 
 /** Where a client connects to. */
 export function targetOf(client: Address): Target {
-  let target = targets.get(client);
-  if (target === undefined) targets.set(client, (target = toTarget(client)));
-  return target;
+  return TargetOf.client(client);
 }
 
 export function toTarget({ host, port, database }: Address): Target {

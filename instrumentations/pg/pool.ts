@@ -1,10 +1,11 @@
 import { deferRejection } from '../../src/breaker/pacing.js';
 import { CircuitOpenError } from '../../src/guard/guard.js';
-import type { Target } from '../../src/target.js';
+import { LastingTarget } from '../../src/target.js';
+import { keepsContexts } from '../../src/telemetry/registered.js';
 import type { Attachment } from '../attachment.js';
 import type { Entry } from '../client-call.js';
 import { harmless } from '../harmless.js';
-import { hiddenProperty } from '../hidden-property.js';
+import { hiddenProperty, OnAnother } from '../hidden-property.js';
 import type { Patches } from '../patches.js';
 import { carry, giveBack, type Client } from './client.js';
 import { ConnectionCall } from './pg-call.js';
@@ -49,12 +50,24 @@ export function isPoolClass(exports: unknown): exports is PoolClass {
 
 // What a checkout has come to, until its client carries it: asked already, or yet to ask.
 const checkouts = hiddenProperty<ConnectionCall>();
-// On pools: the checkout whose `connect` runs.
-const arriving = hiddenProperty<ConnectionCall | undefined>();
-const targets = hiddenProperty<Target | undefined>();
+/** What is to be known of a pool. */
+class Notes extends OnAnother {
+  #notes: PoolNotes | undefined;
+
+  static of(pool: object): PoolNotes {
+    if (!(#notes in pool)) new Notes(pool).#notes = new PoolNotes();
+    return (pool as Notes).#notes!;
+  }
+}
+
+class PoolNotes {
+  /** The checkout whose `connect` runs. */
+  arriving: ConnectionCall | undefined = undefined;
+  target: LastingTarget | undefined = undefined;
+}
 
 // The target of a pool whose clients are not guarded, such as those of pg-native.
-const UNGUARDED_TARGET: Target = { system: 'postgresql', scheme: '', host: '', port: 0 };
+const UNGUARDED_TARGET = new LastingTarget('postgresql', '', '', 0);
 
 const BEGUN: Entry = { begun: true };
 
@@ -76,14 +89,13 @@ export function patchPool(
   attachment: Attachment,
   resolve: (pool: Pool) => Address | undefined,
 ): void {
-  function targetOf(pool: Pool): Target {
-    let target = targets.get(pool);
-    if (target === undefined) {
+  function targetOf(pool: Pool): LastingTarget {
+    const notes = Notes.of(pool);
+    if (notes.target === undefined) {
       const parameters = resolve(pool);
-      target = parameters === undefined ? UNGUARDED_TARGET : toTarget(parameters);
-      targets.set(pool, target);
+      notes.target = parameters === undefined ? UNGUARDED_TARGET : LastingTarget.of(toTarget(parameters));
     }
-    return target;
+    return notes.target;
   }
 
   const admitCheckout = harmless(
@@ -91,6 +103,7 @@ export function patchPool(
     (pool: Pool): ConnectionCall | CircuitOpenError | undefined => {
       const target = targetOf(pool);
       if (pool.ending || target === UNGUARDED_TARGET) return undefined;
+      if (isServedAtOnce(pool) && attachment.isClosed(target)) return undefined;
       const checkout = new ConnectionCall(attachment, 'pg-pool.connect');
       checkout.begin();
       return attachment.isClosed(target) ? checkout : (checkout.enter(target, BEGUN) ?? checkout);
@@ -149,10 +162,11 @@ export function patchPool(
   const admitConnection = harmless(
     'Guarding a connection of pg-pool failed',
     (pool: Pool, item: PendingItem): ConnectionCall | CircuitOpenError | undefined => {
-      const checkout = arriving.get(pool) ?? checkouts.get(item);
-      arriving.set(pool, undefined);
+      const notes = Notes.of(pool);
+      const checkout = notes.arriving ?? checkouts.get(item);
+      notes.arriving = undefined;
       // Its options may have changed since the last one.
-      targets.set(pool, undefined);
+      notes.target = undefined;
       const target = targetOf(pool);
       if (target === UNGUARDED_TARGET) return undefined;
       const connection = new ConnectionCall(attachment, 'pg-pool.connect');
@@ -216,9 +230,14 @@ export function patchPool(
   );
 }
 
+/** Whether a checkout gets an idle client with the next tick, and nobody has a span that would be taken for its statement's. */
+function isServedAtOnce({ _idle: idle, _pendingQueue: queue }: Pool): boolean {
+  return idle.length > queue.length && !keepsContexts();
+}
+
 /** @returns how many checkouts wait before this one */
 const arrive = harmless('Guarding a checkout of pg-pool failed', (pool: Pool, checkout: ConnectionCall) => {
-  arriving.set(pool, checkout);
+  Notes.of(pool).arriving = checkout;
   return pool._pendingQueue.length;
 });
 
@@ -240,10 +259,11 @@ const checkedOut = harmless(
   'Watching a checkout of pg-pool failed',
   (pool: Pool, checkout: ConnectionCall, waiting: number) => {
     const item = pool._pendingQueue.at(-1);
-    if (arriving.get(pool) === checkout && item !== undefined && pool._pendingQueue.length > waiting) {
+    const notes = Notes.of(pool);
+    if (notes.arriving === checkout && item !== undefined && pool._pendingQueue.length > waiting) {
       checkouts.set(item, checkout);
     }
-    arriving.set(pool, undefined);
+    notes.arriving = undefined;
     checkout.sent();
   },
 );

@@ -1,24 +1,25 @@
 import { channel, type Channel } from 'node:diagnostics_channel';
 import { EventEmitter } from 'node:events';
-import { isNonCallable } from '../../src/breaker/values.js';
+import { reportOnce } from '../../src/breaker/diagnostics.js';
+import { isNonCallable, ownerOf } from '../../src/breaker/values.js';
 import type { Guard } from '../../src/guard/guard.js';
-import { targetName, targetOfUrl, type Target } from '../../src/target.js';
+import { LastingTarget, targetName, targetOfUrl, type Target } from '../../src/target.js';
 import { Attachment } from '../attachment.js';
 import { harmless } from '../harmless.js';
-import { hiddenProperty } from '../hidden-property.js';
+import { hiddenProperty, OnAnother } from '../hidden-property.js';
 import { isIntercepted } from '../mocks.js';
 import type { Patches } from '../patches.js';
 import {
   CALL,
+  callOfWatch,
   hearOfLeaving,
-  isWatched,
   UndiciCall,
   watch,
   WATCHING_FAILED,
   type DispatchOptions,
   type Handler,
 } from './handler.js';
-import { refuse } from './refusal.js';
+import type * as Refusals from './refusal.js';
 
 // Captured at load: the fake timers of an application's tests must not keep the door ajar.
 const { queueMicrotask } = globalThis;
@@ -34,6 +35,11 @@ interface Dispatcher {
 class UndiciCopy {
   #url: symbol | undefined;
   #socket: symbol | undefined;
+  #factory: symbol | undefined;
+  #clientsArePlain: boolean | undefined;
+
+  /** @param base where `dispatch` is guarded */
+  constructor(private readonly base: object) {}
 
   /** The origin that a dispatcher is for; those that serve several have none. */
   urlOf(dispatcher: object): URL | undefined {
@@ -44,6 +50,28 @@ class UndiciCopy {
   /** What a client writes to at the moment. */
   readonly socketOf = (dispatcher: object): object | undefined =>
     this.#read(dispatcher, (this.#socket ??= ownSymbol(dispatcher, 'socket'))) as object | undefined;
+
+  /**
+   * Whether a dispatcher hands a request and its handler on as they are, or sends it itself. Not one with a factory of the
+   * application or with interceptors of its own (undici 5 and 6), which may put something in between.
+   */
+  isPlain(dispatcher: object): boolean {
+    const { name } = dispatcher.constructor;
+    if (name === 'Client') {
+      // Somebody may have wrapped the `dispatch` of clients, and hand on what they like.
+      const isPlain = ownerOf(dispatcher, 'dispatch' as never) === this.base;
+      this.#clientsArePlain = isPlain && this.#clientsArePlain !== false;
+      return isPlain;
+    }
+    if (name !== 'Pool' || (dispatcher as { interceptors?: ArrayLike<unknown> }).interceptors?.length) return false;
+    const factory = this.#read(dispatcher, (this.#factory ??= ownSymbol(dispatcher, 'factory')));
+    return typeof factory === 'function' && factory.name === 'defaultFactory';
+  }
+
+  /** Whether all its clients are such, as far as there have been any. */
+  get clientsArePlain(): boolean {
+    return this.#clientsArePlain === true;
+  }
 
   #read(dispatcher: object, key: symbol | undefined): unknown {
     return key === undefined ? undefined : ((dispatcher as Record<symbol, unknown>)[key] ?? undefined);
@@ -58,7 +86,26 @@ function ownSymbol(object: object, description: string): symbol | undefined {
 const GLOBAL_DISPATCHERS = [Symbol.for('undici.globalDispatcher.1'), Symbol.for('undici.globalDispatcher.2')];
 
 const globals = globalThis as Record<symbol, unknown>;
-const targets = hiddenProperty<Target>();
+
+/** What there is to know of a dispatcher for one origin. */
+class Known extends OnAnother {
+  #target: LastingTarget | undefined;
+  #isPlain = false;
+
+  static targetOf(dispatcher: object): LastingTarget | undefined {
+    return #target in dispatcher ? dispatcher.#target : undefined;
+  }
+
+  static isPlain(dispatcher: object): boolean {
+    return #isPlain in dispatcher && dispatcher.#isPlain;
+  }
+
+  static set(dispatcher: object, target: LastingTarget, isPlain: boolean): void {
+    const known = new Known(dispatcher);
+    known.#target = target;
+    known.#isPlain = isPlain;
+  }
+}
 
 /** These serve several origins, so the request names its own, and hand it to clients for the proxy, or in a way not seen here. */
 const PLAIN_PROXY = 'Http1ProxyWrapper';
@@ -89,7 +136,7 @@ export class UndiciAttachment extends Attachment {
     const guardCopy = (base: Dispatcher) => {
       if (guarded.has(base)) return;
       guarded.add(base);
-      const copy = new UndiciCopy();
+      const copy = new UndiciCopy(base);
       patches.replace(base, 'dispatch', (dispatch) => guardedDispatch(copy, door, dispatch));
     };
     const guardCopyOf = (object: unknown) => {
@@ -206,39 +253,49 @@ function watchChannel(
   );
 }
 
-/** What goes down in the place of a request: the same, with its call. */
-interface Handed {
-  readonly options: DispatchOptions;
-  readonly handler: Handler;
-}
-
 function guardedDispatch(copy: UndiciCopy, door: Door, dispatch: Dispatcher['dispatch']): Dispatcher['dispatch'] {
-  const ask = harmless(GUARDING_FAILED, (dispatcher: Dispatcher, options: DispatchOptions, handler: Handler) =>
-    admit(copy, door, dispatcher, options, handler),
+  const ask = (dispatcher: Dispatcher, options: DispatchOptions, handler: Handler) => {
+    try {
+      return admit(copy, door, dispatcher, options, handler);
+    } catch (error) {
+      reportOnce(GUARDING_FAILED, error);
+      return undefined;
+    }
+  };
+  /**
+   * The options of a request carry its call down; where nothing can come in between, the watch does that alone. undici 7 puts
+   * handlers of the new generation into one of its own.
+   */
+  const carry = harmless(
+    GUARDING_FAILED,
+    (dispatcher: Dispatcher, call: UndiciCall, options: DispatchOptions, handler: Handler): DispatchOptions =>
+      options[CALL] === call || (isCarriedBy(handler, call) && copy.clientsArePlain && Known.isPlain(dispatcher))
+        ? options
+        : withCall(options, call),
   );
-  const prepare = harmless(GUARDING_FAILED, (call: UndiciCall, options: DispatchOptions, handler: Handler): Handed => {
-    const handed = options[CALL] === call ? options : withCall(options, call);
-    if (call.isOver || isWatched(handler)) return { options: handed, handler };
+  const watchFor = harmless(GUARDING_FAILED, (call: UndiciCall, handler: Handler): Handler => {
+    if (call.isOver || callOfWatch(handler) === call) return handler;
     const watched = watch(handler, call);
     // undici will say what is wrong with it.
     if (watched === handler) call.forgo();
-    return { options: handed, handler: watched };
+    return watched;
   });
 
   return function (options, handler) {
     const call = ask(this, options, handler);
     if (call === undefined) return dispatch.call(this, options, handler);
     if (call === 'refused') return true;
-    const handed = prepare(call, options, handler);
-    if (handed === undefined) {
+    const watched = watchFor(call, handler);
+    const handed = watched && carry(this, call, options, watched);
+    if (watched === undefined || handed === undefined) {
       call.forgo();
       return dispatch.call(this, options, handler);
     }
     const before = door.going;
     door.going = call;
     try {
-      const taken = dispatch.call(this, handed.options, handed.handler);
-      if (handed.handler !== handler) hearOfLeaving(handler, call);
+      const taken = dispatch.call(this, handed, watched);
+      if (watched !== handler) hearOfLeaving(handler, call);
       return taken;
     } catch (error) {
       // Arguments that undici does not take, and a handler that it cannot tell.
@@ -248,6 +305,10 @@ function guardedDispatch(copy: UndiciCopy, door: Door, dispatch: Dispatcher['dis
       door.going = before;
     }
   };
+}
+
+function isCarriedBy(handler: Handler, call: UndiciCall): boolean {
+  return callOfWatch(handler) === call && handler.onRequestStart === undefined;
 }
 
 /** @returns the call that a request belongs to, which may be that of a dispatcher above; `undefined` where we have no say */
@@ -260,7 +321,7 @@ function admit(
 ): UndiciCall | 'refused' | undefined {
   // undici has an error of its own for these.
   if (!isNonCallable(options) || !isNonCallable(handler) || dispatcher.closed || dispatcher.destroyed) return undefined;
-  const inherited = options[CALL];
+  const inherited = options[CALL] ?? callOfWatch(handler);
   if (inherited === NOBODYS || isIntercepted()) return undefined;
   const target = targetOf(copy, door, dispatcher, options);
   if (target === undefined) return undefined;
@@ -270,10 +331,12 @@ function admit(
   }
   if (isTunnelOfProxyAgent(options)) return NOBODYS;
 
-  const anyTargetBelow = targets.get(dispatcher) === undefined;
+  const anyTargetBelow = Known.targetOf(dispatcher) === undefined;
   const call = new UndiciCall(door.attachment, anyTargetBelow ? undefined : target, options, copy.socketOf);
   const rejection = call.enter(target);
   if (rejection !== undefined) {
+    // Loaded with the first of them.
+    const { refuse } = require('./refusal.js') as typeof Refusals;
     refuse(handler, options, rejection, door.attachment.responds(target, call));
     return 'refused';
   }
@@ -288,7 +351,7 @@ function targetOf(
   dispatcher: Dispatcher,
   { origin, servername }: DispatchOptions,
 ): Target | undefined {
-  let target = targets.get(dispatcher);
+  let target = Known.targetOf(dispatcher);
   if (target === undefined) {
     const url = copy.urlOf(dispatcher);
     if (url === undefined) {
@@ -297,7 +360,8 @@ function targetOf(
       const behind = targetOfUrl(new URL(String(origin)));
       return name === PLAIN_PROXY ? { ...behind, via: proxy } : behind;
     }
-    targets.set(dispatcher, (target = targetOfUrl(url)));
+    target = LastingTarget.of(targetOfUrl(url));
+    Known.set(dispatcher, target, copy.isPlain(dispatcher));
   }
   // The dns interceptor has put an address in the place of the name.
   if (typeof servername === 'string' && servername !== '' && isAddress(target.host)) {

@@ -3,7 +3,7 @@ import type { CircuitBreakerRegistry } from '../breaker/registry.js';
 import { firstForCall, type Endpoint } from '../rules/match.js';
 import type { Explanation, PartialRule, Resolution, RuleSet } from '../rules/rule-set.js';
 import { isTelemetryRequest } from '../rules/telemetry-endpoints.js';
-import { canExist, normalizePath, type Target } from '../target.js';
+import { canExist, LastingTarget, normalizePath, type Target } from '../target.js';
 import type { CallContext } from '../telemetry/events/call-context.js';
 import { log } from '../telemetry/log.js';
 import { BreakerUnderRule } from './breaker-under-rule.js';
@@ -51,6 +51,8 @@ export class BreakerCache {
   // Two generations: when one is full it becomes the previous one, and what is still in use moves over when it is asked for.
   #byHost = new Map<string, Entry[]>();
   #previous = new Map<string, Entry[]>();
+  // Another one whenever what is known of a target may not hold any more.
+  #epoch = {};
   readonly #made: Eviction;
   readonly #through = new Map<string, Eviction>();
   /** Those of which a request has shown that it is one of an agent. */
@@ -119,6 +121,17 @@ export class BreakerCache {
 
   #find(target: Target): Entry | undefined {
     if (this.#removals !== this.registry.removals) this.#forget();
+    if (!(target instanceof LastingTarget)) return this.#lookUp(target);
+    if (target.foundBy === this.#epoch) return target.found as Entry;
+    const entry = this.#lookUp(target);
+    if (entry !== undefined) {
+      target.found = entry;
+      target.foundBy = this.#epoch;
+    }
+    return entry;
+  }
+
+  #lookUp(target: Target): Entry | undefined {
     const entries = this.#byHost.get(target.host) ?? this.#promote(target.host);
     if (entries === undefined) return undefined;
     for (const entry of entries) {
@@ -246,10 +259,13 @@ export class BreakerCache {
       entries.push(entry);
       return;
     }
-    if (this.#byHost.size >= MAX_CACHED_HOSTS) {
+    const isFull = entries === undefined && this.#byHost.size >= MAX_CACHED_HOSTS;
+    if (isFull) {
       this.#previous = this.#byHost;
       this.#byHost = new Map();
     }
+    // Those in use ask again, and so are known here.
+    if (isFull || entries !== undefined) this.#epoch = {};
     this.#byHost.set(host, [entry]);
   }
 
@@ -263,11 +279,13 @@ export class BreakerCache {
     this.#removals = this.registry.removals;
     this.#byHost.clear();
     this.#previous.clear();
+    this.#epoch = {};
   }
 
   #forgetHost(host: string): void {
     this.#byHost.delete(host);
     this.#previous.delete(host);
+    this.#epoch = {};
   }
 
   /** The breakers that were made here and that are still there, each with what it is known to be for. */

@@ -9,6 +9,7 @@ import { CLOSED } from '../breaker/state.js';
 import { letsWaitWhenOpen } from '../outcomes/when-open.js';
 import type { Explanation, RuleSet } from '../rules/rule-set.js';
 import type { Target } from '../target.js';
+import { keepsContexts } from '../telemetry/registered.js';
 import { BreakerCache } from './breaker-cache.js';
 import type { EvictionSeams } from './eviction.js';
 
@@ -85,7 +86,13 @@ export class Guard {
    * @returns the permit, which whoever makes the call settles; or why it must not be made
    */
   enter(target: Target, context?: unknown, longRunning = false): Admission {
-    return this.#ask(mayEnter, UNGUARDED, target, context, longRunning);
+    // As `#ask`, written out: every call comes by here.
+    try {
+      return mayEnter(this.#breakers, target, context, longRunning);
+    } catch (error) {
+      reportOnce('The guard failed', error);
+      return UNGUARDED;
+    }
   }
 
   /**
@@ -98,7 +105,12 @@ export class Guard {
 
   /** Whether calls to a target need no asking, since its circuit is closed. Counts and changes nothing. */
   isClosed(target: Target, context?: unknown): boolean {
-    return this.#ask(isClosed, true, target, context);
+    try {
+      return isClosed(this.#breakers, target, context, false);
+    } catch (error) {
+      reportOnce('The guard failed', error);
+      return true;
+    }
   }
 
   /**
@@ -170,7 +182,7 @@ export class Guard {
     this.#breakers.useRules(rules);
   }
 
-  /** The one place where a fault of ours is kept from whoever asks. */
+  /** Where a fault of ours is kept from whoever asks. */
   #ask<Answer>(
     question: Question<Answer>,
     otherwise: Answer,
@@ -191,5 +203,5 @@ export class Guard {
 const SUPPRESS_TRACING = createContextKey('OpenTelemetry SDK Context Key SUPPRESS_TRACING');
 
 function isSuppressed(): boolean {
-  return contexts.active().getValue(SUPPRESS_TRACING) === true;
+  return keepsContexts() && contexts.active().getValue(SUPPRESS_TRACING) === true;
 }

@@ -21,6 +21,7 @@ export type HeaderReader = (name: string) => string | undefined;
 
 const TOO_MANY_REQUESTS = 429;
 const UNAVAILABLE = 503;
+const LOWEST_OF_ERRORS = 400;
 // 408 says that our side was too slow to send, 429 that our side sends too much: neither is a word on the target's health.
 const NEUTRAL: ReadonlySet<number> = new Set([408, TOO_MANY_REQUESTS]);
 
@@ -89,11 +90,23 @@ function isUnreachableThroughProxy(code: string, message: string): boolean {
 }
 
 const compiled = new WeakMap<BreakerConfig['failureStatuses'], ReadonlySet<number>>();
+// Most breakers of a process have one list, and a WeakMap costs more than all the rest of judging a status.
+let lastList: BreakerConfig['failureStatuses'] | undefined;
+let lastSet: ReadonlySet<number>;
 
 export function isFailureStatus({ failureStatuses }: BreakerConfig, status: number): boolean {
-  let set = compiled.get(failureStatuses);
-  if (set === undefined) compiled.set(failureStatuses, (set = expand(failureStatuses)));
-  return set.has(status);
+  if (failureStatuses !== lastList) {
+    let set = compiled.get(failureStatuses);
+    if (set === undefined) compiled.set(failureStatuses, (set = expand(failureStatuses)));
+    lastList = failureStatuses;
+    lastSet = set;
+  }
+  return lastSet.has(status);
+}
+
+/** Whether a status is a good one, whatever the headers beside it say. */
+export function isGoodStatus(config: BreakerConfig, status: number): boolean {
+  return status < LOWEST_OF_ERRORS && !isFailureStatus(config, status);
 }
 
 /** All statuses of a list of numbers, classes (`5xx`) and exceptions (`!501`). */

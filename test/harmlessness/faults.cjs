@@ -67,6 +67,9 @@ function isFallible(node) {
   if (ts.isGetAccessor(node) || ts.isSetAccessor(node)) return false;
   // A name that a module hands on.
   if (ts.isPropertyAssignment(node.parent) && node.parent.name.getText() === 'get') return false;
+  // A field of ours on an object of the client, written out where a call passes.
+  if (ts.isClassDeclaration(node.parent) && /^extends .*\bOnAnother$/.test(node.parent.heritageClauses?.[0]?.getText()))
+    return false;
   return !isReplacement(node);
 }
 

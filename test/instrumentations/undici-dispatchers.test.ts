@@ -17,6 +17,12 @@ const { WebSocketServer } = require('ws') as {
   WebSocketServer: new (options: { server: unknown }) => { clients: Set<{ terminate(): void }>; close(): void };
 };
 
+const HANDLER_METHODS = [
+  ...['onConnect', 'onUpgrade', 'onHeaders', 'onData', 'onComplete', 'onError', 'onBodySent', 'onRequestSent'],
+  ...['onRequestStart', 'onRequestUpgrade', 'onResponseStart', 'onResponseData', 'onResponseEnd', 'onResponseError'],
+  'onResponseStarted',
+];
+
 describe('UndiciBreakerInstrumentation', () => {
   let guard: TestGuard;
   let instrumentation: UndiciBreakerInstrumentation;
@@ -64,6 +70,27 @@ describe('UndiciBreakerInstrumentation', () => {
         const dispatcher = new undici.RetryAgent(new undici.Agent(), retryOptions);
         expect(isCircuitOpenError(await errorOf(waysOf(undici).request!(origin, dispatcher)))).to.be.true;
         expect(guard.calls(origin)).to.deep.equal(counts({ failure: 2, rejected: 1 }));
+      });
+
+      it('counts a request once where somebody has wrapped the dispatch of clients', async () => {
+        const { origin } = await serveStatuses(200);
+        const client = undici.Client.prototype as unknown as UndiciDispatcher;
+        const { dispatch } = client;
+        client.dispatch = function (this: UndiciDispatcher, options: never, handler: Record<string, unknown>) {
+          const forwarding: Record<string, unknown> = {};
+          for (const name of HANDLER_METHODS) {
+            const method = handler[name];
+            if (typeof method === 'function') forwarding[name] = method.bind(handler);
+          }
+          return (dispatch as unknown as (...args: unknown[]) => boolean).call(this, options, forwarding);
+        };
+        try {
+          const dispatcher = new undici.Pool(origin);
+          for (let call = 0; call < 3; call++) await waysOf(undici).request!(origin, dispatcher);
+        } finally {
+          delete (client as { dispatch?: unknown }).dispatch;
+        }
+        expect(guard.calls(origin)).to.deep.equal(counts({ success: 3 }));
       });
 
       it('counts each attempt of a retry interceptor, above a pool and within it', async () => {

@@ -233,8 +233,8 @@ export const NOTHING_YET: ProcessNumbers = { panic: undefined, rulesReloaded: un
  */
 export class BreakerMetrics {
   readonly #durations = new Map<CircuitBreaker, Durations>();
-  /** Of breakers that were taken out as well: one that comes back under another name has made its calls. */
-  readonly #known = new WeakMap<CircuitBreaker, Durations>();
+  /** Of breakers that were taken out: one that comes back under another name has made its calls. */
+  readonly #removed = new WeakMap<CircuitBreaker, Durations>();
   #attachment: Attachment | undefined;
   #saidFull = false;
 
@@ -248,9 +248,9 @@ export class BreakerMetrics {
   ) {}
 
   add(breaker: CircuitBreaker): void {
-    const known = this.#known.get(breaker);
+    const known = this.#durations.get(breaker) ?? this.#removed.get(breaker);
     const durations = known ?? new Durations(breaker, this.#handOver);
-    this.#known.set(breaker, durations);
+    this.#removed.delete(breaker);
     this.#durations.set(breaker, durations);
     // A provider has heard of them under the name that the breaker had.
     if (this.#attachment !== undefined) known?.replay();
@@ -259,7 +259,10 @@ export class BreakerMetrics {
 
   remove(breaker: CircuitBreaker): void {
     const durations = this.#durations.get(breaker);
-    if (durations !== undefined) this.#handOver(durations);
+    if (durations !== undefined) {
+      this.#handOver(durations);
+      this.#removed.set(breaker, durations);
+    }
     this.#durations.delete(breaker);
     breaker.recordDurations(undefined);
   }
