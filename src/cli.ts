@@ -4,7 +4,8 @@ import { dirname, join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { ConfigError } from './breaker/errors.js';
 import { drawProblems } from './rules/code-frame.js';
-import { CONFIG_VARIABLE, readConfigPath, readMode } from './environment.js';
+import { CONFIG_VARIABLE, readConfigPath, readFleet, readMode } from './environment.js';
+import type { FleetConfig } from './rules/fleet.js';
 import { findRulesFile, loadRulesFile, RULES_FILES } from './rules/load.js';
 import { oneOf } from './breaker/options.js';
 import { RuleSet, withBases, type RulesSection } from './rules/rule-set.js';
@@ -102,7 +103,15 @@ function explain(args: readonly string[]): void {
   const sections: RulesSection[] = path === undefined ? [] : [loadRulesFile(path)];
   const endpoint = endpointOf(target, method, url);
   const explanation = new RuleSet(sections, readMode()).explain(target, undefined, endpoint);
-  print(formatExplanation(target, explanation, sections[0]?.origin, endpoint));
+  const fleet = fleetOf(explanation.fleet);
+  print(formatExplanation(target, { ...explanation, fleet }, sections[0]?.origin, endpoint));
+}
+
+/** A URL in the environment starts a fleet that no file has, and a mode there beats that of the file. */
+function fleetOf(configured: FleetConfig | undefined): FleetConfig | undefined {
+  const { url, mode } = readFleet();
+  if (configured === undefined && url === undefined) return undefined;
+  return mode === undefined ? (configured ?? {}) : { ...configured, mode };
 }
 
 /** A word in capital letters is no rules file. */

@@ -10,6 +10,8 @@ export const STRICT_VARIABLE = 'OTEL_BREAKER_CONFIG_STRICT';
 export const EVENTS_VARIABLE = 'OTEL_BREAKER_EVENTS';
 /** The variable that asks for traces which the console shows and nobody else gets. */
 export const TRACES_VARIABLE = 'OTEL_BREAKER_TRACES';
+const FLEET_VARIABLE = 'OTEL_BREAKER_FLEET';
+const FLEET_URL_VARIABLE = 'OTEL_BREAKER_FLEET_URL';
 const EXPORTER_VARIABLE = 'OTEL_TRACES_EXPORTER';
 const LOGS_EXPORTER_VARIABLE = 'OTEL_LOGS_EXPORTER';
 
@@ -34,8 +36,8 @@ export const VARIABLES: readonly string[] = [
   'OTEL_BREAKER_CONSOLE_PORT',
   'OTEL_BREAKER_ADMIN_TOKEN',
   'OTEL_BREAKER_HEALTH',
-  'OTEL_BREAKER_FLEET',
-  'OTEL_BREAKER_FLEET_URL',
+  FLEET_VARIABLE,
+  FLEET_URL_VARIABLE,
   'OTEL_BREAKER_FLEET_DOMAIN',
 ];
 
@@ -171,8 +173,8 @@ export function readEnvironment(env = variables()): Environment {
     consoleHosts: list(env.OTEL_BREAKER_CONSOLE_HOSTS),
     adminToken: token('OTEL_BREAKER_ADMIN_TOKEN'),
     health: choice('OTEL_BREAKER_HEALTH', HEALTH, 'it would not be known when the service is unhealthy') ?? 'any_open',
-    fleetMode: choice('OTEL_BREAKER_FLEET', MODES, 'it would not be known whether to do what the fleet says'),
-    fleetUrl: fleetUrl('OTEL_BREAKER_FLEET_URL'),
+    fleetMode: choice(FLEET_VARIABLE, MODES, 'it would not be known whether to do what the fleet says'),
+    fleetUrl: fleetUrl(FLEET_URL_VARIABLE),
     fleetDomain: env.OTEL_BREAKER_FLEET_DOMAIN?.trim() || undefined,
     underNext:
       env.NEXT_RUNTIME !== undefined || /[\\/]next(?:[\\/]dist[\\/]bin[\\/]next)?$/.test(process.argv[1] ?? ''),
@@ -248,6 +250,13 @@ export function readConfigPath(env = variables()): string | undefined {
 export function readMode(env = variables()): Mode | undefined {
   const mode = env[MODE_VARIABLE]?.trim().toLowerCase();
   return MODES.find((known) => known === mode);
+}
+
+/** Where the replicas of a fleet meet, and its mode, as far as the environment has valid ones. */
+export function readFleet(env = variables()): { readonly url: string | undefined; readonly mode: Mode | undefined } {
+  const url = env[FLEET_URL_VARIABLE]?.trim();
+  const mode = env[FLEET_VARIABLE]?.trim().toLowerCase();
+  return { url: isFleetUrl(url) ? url : undefined, mode: MODES.find((known) => known === mode) };
 }
 
 /** What the service is called, where the environment says so. */

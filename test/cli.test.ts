@@ -149,6 +149,17 @@ error: rules[0].minimumCalls
         .and.not.contain('secret');
     });
 
+    it('says whether a fleet shares the breaker, also where only the environment names one', async () => {
+      const OTEL_BREAKER_FLEET_URL = 'redis://cache:6379';
+      const explain = async (env: NodeJS.ProcessEnv) =>
+        /^fleet .*$/m.exec((await run(['explain', 'https://api.example.com'], env)).stdout)?.[0];
+      expect(await explain({})).to.equal(undefined);
+      expect(await explain({ OTEL_BREAKER_FLEET_URL })).to.match(/shared, mode observe/);
+      expect(await explain({ OTEL_BREAKER_FLEET_URL, OTEL_BREAKER_FLEET: 'off' })).to.match(/ off$/);
+      write('otel-breaker.yaml', 'fleet: { url: local }\n');
+      expect(await explain({ OTEL_BREAKER_FLEET: 'enforce' })).to.match(/shared, mode enforce/);
+    });
+
     it('is as the documentation shows it', async () => {
       const documentation = readFileSync(join(ROOT, 'docs/configuration.md'), 'utf8');
       write('otel-breaker.yaml', readFileSync(join(ROOT, 'examples/otel-breaker.yaml'), 'utf8'));
