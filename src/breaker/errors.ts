@@ -71,7 +71,7 @@ export class CircuitOpenError extends Error {
   readonly state: Exclude<CircuitState, 'closed'>;
   /**
    * Milliseconds until the next probe may go through; 0 where that depends on probes under way. In the time of `recoveryDuration`:
-   * until all calls are let through.
+   * until all calls are let through. Of a circuit that was opened by hand, which waits for `reset()`: `openDuration`.
    */
   readonly retryAfterMs: number;
 
