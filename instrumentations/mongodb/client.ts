@@ -131,12 +131,12 @@ export function nameOf({ commandName, command, constructor }: Operation): string
   return given ?? commandName ?? constructor.name;
 }
 
-/** Whether an operation ends something or gives something back: it is never asked for. */
+/** Whether an operation ends something or gives something back: it goes ahead without asking. */
 export function cleansUp(name: string): boolean {
   return CLEANS_UP.has(name);
 }
 
-/** The same of one that waits for a server; the connecting of a client is none, nor what belongs to a transaction. */
+/** Whether an operation that waits for a server may be rejected: one that cleans up, connects, or goes on with a transaction may not. */
 export function mayBeRejected({ operationName = 'handshake', transaction }: WaitingOperation): boolean {
   const isOwn = operationName === 'handshake' || operationName === 'getMore' || CLEANS_UP.has(operationName);
   return !isOwn && !isUnderWay(transaction);

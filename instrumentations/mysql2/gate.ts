@@ -1,3 +1,4 @@
+// Where the connections, checkouts and statements of mysql2 ask, each once, and where what becomes of them is heard.
 import { deferRejection } from '../../src/breaker/pacing.js';
 import { CircuitOpenError } from '../../src/guard/guard.js';
 import type { Attachment } from '../attachment.js';
@@ -81,7 +82,7 @@ export const ask = harmless(
   },
 );
 
-/** `execute()` is about to run. @returns for `executed` */
+/** `execute()` is about to run. @returns for `afterExecute` */
 export const beforeExecute = harmless('Guarding a mysql2 command failed', (connection: Connection) => {
   const outer = executing.get(connection);
   executing.set(connection, NOT_YET);
@@ -141,7 +142,7 @@ export const askForCheckout = harmless(
   },
 );
 
-/** The checkout has had what it asked for, or waits. */
+/** The pool has taken the checkout in: where it made no connection at once, the checkout is nobody's call. */
 export const checkedOut = harmless('Guarding a checkout of mysql2 failed', () => {
   arriving?.forgo();
   arriving = undefined;

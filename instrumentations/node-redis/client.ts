@@ -124,11 +124,6 @@ const KINDS = commandKinds<Exclude<CommandKind, LongKind>>({
   'end-of-multi': 'exec discard reset',
 });
 
-/** The name of a command as OpenTelemetry has it. */
-export function nameOf(args: readonly unknown[]): string {
-  return String(args[0]);
-}
-
 export function kindOf(name: string): CommandKind | undefined {
   return KINDS.get(name.toLowerCase());
 }

@@ -51,7 +51,7 @@ export class NodeRedisCall extends ClientCall {
     return verdictOfNodeRedisError(error, this.blocking);
   }
 
-  /** Takes over the ends of a command that the client puts into its queue for this call. */
+  /** Replaces `resolve` and `reject` of a command that the client puts into its queue for this call. */
   watch(command: QueuedCommand): void {
     const { resolve, reject } = command;
     const connection = connectionOf(this.client);

@@ -425,7 +425,7 @@ export class Circuit<Breaker extends Owner<Breaker>> {
     this.#tellOf(from, to, this.changedAt, reason, cause, context, rate, by);
   }
 
-  /** Tells of a change. */
+  /** Makes nothing where nobody listens: most breakers change unheard. */
   #tellOf(
     from: StateCode,
     to: StateCode,

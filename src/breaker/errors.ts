@@ -143,16 +143,6 @@ function limitStacks(frames: number): boolean {
 /** How far a chain of causes is followed: nothing stops an error from being its own cause. */
 export const MAX_CAUSES = 8;
 
-/** The first of an error and its chain of causes that satisfies the predicate. */
-export function findCause<T>(error: unknown, predicate: (error: unknown) => error is T): T | undefined {
-  let current = error;
-  for (let depth = 0; depth < MAX_CAUSES && current !== null && typeof current === 'object'; depth++) {
-    if (predicate(current)) return current;
-    current = (current as { cause?: unknown }).cause;
-  }
-  return undefined;
-}
-
 /**
  * Whether an error is a `CircuitOpenError`, has one among its causes, or among the errors that an `AggregateError` stands
  * for. Knows those of another copy of this package too.

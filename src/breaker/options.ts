@@ -88,8 +88,8 @@ export interface BreakerOptions {
   /** Number of probes that may run at the same time while half-open. Whole number of 1 or more; default 3. */
   halfOpenMaxCalls?: number | undefined;
   /**
-   * Number of consecutive successful probes that closes the circuit; or `'3 of 5'`: so many of so many, and the circuit opens again
-   * once that can no longer be. Whole number of 1 or more; default 2.
+   * Number of consecutive successful probes that closes the circuit; or `'3 of 5'`: three of five close it, and the circuit opens
+   * again once that is out of reach. Whole number of 1 or more; default 2.
    */
   successThreshold?: number | string | undefined;
   /** A probe without an answer gives its slot back after this time; its outcome still counts. Duration; default the larger of `openDuration` and 30 s. */
@@ -296,7 +296,7 @@ export const OPTIONS: Readonly<Record<OptionKey, OptionSpec>> = {
     kind: 'quorum',
     below: 'the circuit would close before any probe has succeeded',
     describe:
-      'Number of consecutive successful probes that closes the circuit; or 3 of 5: so many of so many, and it opens again once that can no longer be.',
+      'Number of consecutive successful probes that closes the circuit; or 3 of 5: three of five close it, and it opens again once that is out of reach.',
   },
   halfOpenTimeout: {
     kind: 'duration',
@@ -390,7 +390,7 @@ export function parseWindow(value: unknown): number | CallCount | undefined {
     : undefined;
 }
 
-/** So many of so many. No flags: it is also a pattern of the JSON schema. */
+/** `3 of 5`. No flags: it is also a pattern of the JSON schema. */
 export const QUORUM_PATTERN = /^\s*([1-9]\d*) +of +([1-9]\d*)\s*$/;
 
 /** How many probes must succeed, of how many; a number alone is of as many. `undefined` where the value is neither. */
@@ -467,8 +467,8 @@ export function checkOption(key: OptionKey, value: unknown): Omit<ConfigProblem,
       if (isCount || (typeof value === 'string' && parseQuorum(value) !== undefined)) return undefined;
       if (typeof value === 'string' && value.includes('of')) {
         return {
-          consequence: 'no probes are so many of so many',
-          allowed: 'Use so many of as many or more: "3 of 5".',
+          consequence: 'it does not say how many of how many probes must succeed',
+          allowed: 'Use two whole numbers, the second as large as the first or larger: "3 of 5".',
         };
       }
       return {

@@ -1,6 +1,7 @@
 import type { Advisor, Evidence } from '../breaker/advice.js';
 import type { CircuitBreaker } from '../breaker/circuit-breaker.js';
 import type { Transition } from '../breaker/observer.js';
+import { parseQuorum } from '../breaker/options.js';
 import { CLOSED, HALF_OPEN, OPEN } from '../breaker/state.js';
 import { windowMs } from '../breaker/window.js';
 import type { Engine, EngineListener } from './engine.js';
@@ -53,11 +54,11 @@ export interface FleetView {
   readonly trace: string;
 }
 
-// No more often than this is one breaker's trouble told.
+// The trouble of one breaker is told once in this time at most.
 const ACCUSE_EVERY_MS = 50;
 // Whoever has no answer by then goes on as without a fleet.
 const PATIENCE_MS = 1_000;
-// And by then the connection is one that must be made anew.
+// Without an answer for this long, the connection counts as dead and is made anew.
 const DEAD_MS = 3_000;
 // Spread of the moments at which replicas ask for a ticket, for each of them; who has just failed waits longer.
 const ASK_SPREAD_MS = 2;
@@ -68,7 +69,7 @@ const MAX_ACTS = 50;
 /** What is known of one breaker of the fleet. */
 class Member {
   verdict: Verdict | undefined;
-  /** The verdict's times by our own clock. */
+  /** The verdict's times, which are the engine's, by our own clock. */
   since = 0;
   from = 0;
   until = 0;
@@ -317,7 +318,7 @@ export class Link implements Advisor<CircuitBreaker>, EngineListener {
     return now - until > this.#longestWait(verdict!) * patience;
   }
 
-  /** For so long after an opening somebody is expected to probe. */
+  /** How long after the end of an opening somebody is expected to probe. */
   #longestWait({ openFor }: Verdict): number {
     return Math.max(2 * this.#settings.lease, openFor);
   }
@@ -615,7 +616,7 @@ export class Link implements Advisor<CircuitBreaker>, EngineListener {
     this.#wakeAt(this.#seams.now());
   }
 
-  /** What stands is said again, so that it stands on. */
+  /** Says again what still holds: the engine forgets what nobody repeats. */
   #beat(now: number): void {
     const { heartbeat, lease } = this.#settings;
     let next = heartbeat * (0.9 + 0.2 * this.#seams.random());
@@ -750,8 +751,8 @@ function stepsOf({ config }: CircuitBreaker): Steps {
   };
 }
 
-/** How many successes close, and how many failures on the way are borne: `'3 of 5'`. */
+/** `'3 of 5'`: three successes close the circuit, and two failures on the way are tolerated. */
 function proofOf({ config }: CircuitBreaker): { readonly needed: number; readonly tolerated: number } {
-  const [needed = 1, of = needed] = String(config.successThreshold).split(' of ').map(Number);
+  const { needed, of } = parseQuorum(config.successThreshold)!;
   return { needed, tolerated: of - needed };
 }

@@ -1,6 +1,6 @@
 import { expect } from 'chai';
 import { inspect } from 'node:util';
-import { CircuitOpenError, findCause, findCircuitOpenError, isCircuitOpenError } from '../../../src/breaker/errors.js';
+import { CircuitOpenError, findCircuitOpenError, isCircuitOpenError } from '../../../src/breaker/errors.js';
 import { breakerWithClock, rejectionOf, startProbe } from '../../support/breakers.js';
 
 describe('CircuitOpenError', () => {
@@ -99,14 +99,5 @@ describe('isCircuitOpenError', () => {
     for (const other of [new Error('other'), loop, null, undefined, 'ERR_CIRCUIT_OPEN', 5, {}]) {
       expect(isCircuitOpenError(other)).to.equal(false);
     }
-  });
-});
-
-describe('findCause', () => {
-  it('gives the nearest that fits', () => {
-    const inner = new RangeError('inner');
-    const outer = new RangeError('outer', { cause: inner });
-    const isRangeError = (error: unknown) => error instanceof RangeError;
-    expect(findCause(new Error('wrapper', { cause: outer }), isRangeError)).to.equal(outer);
   });
 });
