@@ -14,7 +14,6 @@ import { realSeams, type BreakerSeams } from './seams.js';
 import { SharedErrors } from './shared-errors.js';
 import { CLOSED, HALF_OPEN, OPEN, STATE_NAMES, type CircuitState, type StateCode } from './state.js';
 import { callsOf, Tally, type BreakerStats } from './tally.js';
-import type { Verdict } from './verdict.js';
 import { windowMs } from './window.js';
 
 export type { BreakerSeams } from './seams.js';
@@ -92,6 +91,11 @@ export class CircuitBreaker implements PermitIssuer {
   /** @internal Whether its last calls failed. */
   get isFailing(): boolean {
     return this.#circuit.record.consecutiveFailures > 0;
+  }
+
+  /** @internal Whether calls go to the target as a matter of course: all, or the share of a circuit that recovers. */
+  get isInUse(): boolean {
+    return this.#circuit.isInUse;
   }
 
   /** Its options, complete; durations in milliseconds. */
@@ -218,17 +222,14 @@ export class CircuitBreaker implements PermitIssuer {
   }
 
   /**
-   * A target has shown without being called that it could not be reached: a connection that could not be made. One event
-   * and one failure; while the circuit is not closed it says nothing new.
+   * The permit of what a target has shown without being called: a connection that could not be made. One event and one
+   * failure; while the circuit is open or tried by probes it says nothing new.
    *
    * @internal
    */
-  recordEvidence(verdict: Verdict, cause: unknown): void {
-    if (this.#config.mode === 'off' || this.#circuit.state !== CLOSED) return;
-    this.#admit(this.#seams.now(), this.#circuit.generation, undefined, true, EVIDENCE | SHARES_ERRORS).settle(
-      verdict,
-      cause,
-    );
+  acquireEvidence(): Permit {
+    if (this.#config.mode === 'off' || !this.#circuit.isInUse) return UNGUARDED;
+    return this.#admit(this.#seams.now(), this.#circuit.generation, undefined, true, EVIDENCE | SHARES_ERRORS);
   }
 
   /**
@@ -280,7 +281,7 @@ export class CircuitBreaker implements PermitIssuer {
 
   /**
    * The fleet says that the target is dead: opens for that long, or moves the end of an opening that calls have brought
-   * about. Half-open, or opened by hand, it does nothing.
+   * about. While probes try the target, or opened by hand, it does nothing.
    *
    * @internal
    */

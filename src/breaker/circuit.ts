@@ -269,12 +269,12 @@ export class Circuit<Breaker extends Owner<Breaker>> {
 
   /**
    * The fleet says that the target is dead: opens for that long, or moves the end of an opening that calls have brought
-   * about. Half-open, or opened by hand, it does nothing.
+   * about. While probes try the target, or opened by hand, it does nothing.
    */
   openAdvised(openFor: number, reason: string): void {
-    if (this.state === HALF_OPEN) return;
     const now = this.#seams.now();
     if (this.state === OPEN) return this.#opening!.moveEnd(now + openFor);
+    if (!this.isInUse) return;
     const opening = (this.#opening ??= new Opening());
     opening.isBySlowness = opening.isUnreachable = false;
     this.#open(now, openFor, reason, undefined, undefined, undefined, 'fleet');

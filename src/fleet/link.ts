@@ -368,7 +368,7 @@ export class Link implements Advisor<CircuitBreaker>, EngineListener {
       if (member.stance !== 'accuses') member.stance = 'none';
       return;
     }
-    if (breaker.stateCode === CLOSED) return void (member.stance = 'none');
+    if (breaker.isInUse) return void (member.stance = 'none');
     const ramp = breaker.stateCode === HALF_OPEN ? 0 : (rampUp ?? Math.min(openFor * SHARE_OF_RAMP_UP, MAX_RAMP_UP_MS));
     member.closeAt = now + ramp * this.#seams.random();
     this.#restless.add(member);
@@ -436,23 +436,18 @@ export class Link implements Advisor<CircuitBreaker>, EngineListener {
     }
     if (member.stance === 'accuses' && !breaker.isTripped) {
       const { streak } = breaker.evidence();
-      if (streak === 0 && breaker.stateCode === CLOSED) this.#withdraw(member);
+      if (streak === 0 && breaker.isInUse) this.#withdraw(member);
       // By then the fleet has forgotten it, too.
       else if (now - member.accusedAt > OLDEST_MS) member.stance = 'none';
       else next = Math.min(next, now + ACCUSE_EVERY_MS);
     }
-    if (
-      member.verdict !== undefined &&
-      member.stance !== 'obeys' &&
-      member.stance !== 'objects' &&
-      breaker.stateCode === CLOSED
-    ) {
+    if (member.verdict !== undefined && member.stance !== 'obeys' && member.stance !== 'objects' && breaker.isInUse) {
       next = Math.min(next, this.#hear(member, now));
     }
     return next;
   }
 
-  /** The fleet says that the target is dead, and our circuit is closed. */
+  /** The fleet says that the target is dead, and our circuit lets calls through. */
   #hear(member: Member, now: number): number {
     if (this.#knowsBetter(member)) {
       member.stance = 'objects';
@@ -478,7 +473,7 @@ export class Link implements Advisor<CircuitBreaker>, EngineListener {
     if (this.#isHeldTooLong(member, now)) return;
     const votes = `${failing} of ${hosts} replicas saw it fail`;
     if (this.#settings.mode !== 'enforce') {
-      if (!member.advised && breaker.stateCode === CLOSED) this.#listener.onAdvice(breaker, votes);
+      if (!member.advised && breaker.isInUse) this.#listener.onAdvice(breaker, votes);
       member.advised = true;
       // It did not open: nothing of this verdict is to be looked at any more.
       if (member.stance === 'none') member.stance = 'obeys';
@@ -498,7 +493,7 @@ export class Link implements Advisor<CircuitBreaker>, EngineListener {
     // Open by a verdict that the engine has forgotten: what a probe has shown makes the next one.
     const isAlone = !breaker.isAdvised || member.verdict === undefined;
     if (breaker.stateCode === OPEN && isAlone) return this.#accuseOpen(member, evidence, now);
-    if (breaker.stateCode !== CLOSED || evidence.streak === 0) return;
+    if (!breaker.isInUse || evidence.streak === 0) return;
     // It stayed closed, by its objection or by hand, and now it fails here as well.
     if (member.verdict !== undefined && member.stance !== 'obeys' && now >= member.from) {
       this.#accuse(member, evidence, evidence.streak, 0, now);

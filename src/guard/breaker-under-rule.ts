@@ -51,6 +51,10 @@ export class BreakerUnderRule implements PermitIssuer {
     return this.#own(this.breaker.acquireAnyway(context, longRunning));
   }
 
+  acquireEvidence(): Permit {
+    return this.config.mode === 'off' ? UNGUARDED : this.#own(this.breaker.acquireEvidence());
+  }
+
   tryProbe(context?: unknown): Permit | undefined {
     const permit = this.breaker.tryProbe(context);
     return permit && this.#own(permit);

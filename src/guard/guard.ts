@@ -3,7 +3,7 @@ import type { CircuitBreaker } from '../breaker/circuit-breaker.js';
 import type { BreakerConfig } from '../breaker/config.js';
 import { reportOnce } from '../breaker/diagnostics.js';
 import { CircuitOpenError } from '../breaker/errors.js';
-import { EVIDENCE, SHARES_ERRORS, UNGUARDED, type Permit } from '../breaker/permit.js';
+import { SHARES_ERRORS, UNGUARDED, type Permit } from '../breaker/permit.js';
 import type { CircuitBreakerRegistry } from '../breaker/registry.js';
 import { CLOSED } from '../breaker/state.js';
 import { letsWaitWhenOpen } from '../outcomes/when-open.js';
@@ -33,12 +33,7 @@ const passes: Question<Permit> = (breakers, target, context, longRunning) =>
 const isClosed: Question<boolean> = (breakers, target, context) =>
   (breakers.of(target, context)?.stateCode ?? CLOSED) === CLOSED;
 
-const takesEvidence: Question<Permit> = (breakers, target) => {
-  const breaker = breakers.of(target);
-  if (breaker?.stateCode !== CLOSED) return UNGUARDED;
-  const admission = breaker.tryAcquire(undefined, true, SHARES_ERRORS | EVIDENCE);
-  return admission instanceof CircuitOpenError ? UNGUARDED : admission;
-};
+const takesEvidence: Question<Permit> = (breakers, target) => breakers.of(target)?.acquireEvidence() ?? UNGUARDED;
 
 // A sign of life makes no breaker: of a target without one there is nothing to find out.
 const seesLife: Question<void> = (breakers, target) => {
@@ -115,7 +110,7 @@ export class Guard {
 
   /**
    * A permit for what a target has shown without being called: a connection that could not be made. While the circuit is
-   * not closed it says nothing new, and is not a rejected call.
+   * open or tried by probes it says nothing new, and is not a rejected call.
    */
   evidence(target: Target): Permit {
     return this.#ask(takesEvidence, UNGUARDED, target);

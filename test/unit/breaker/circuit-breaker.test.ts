@@ -667,11 +667,11 @@ describe('CircuitBreaker', () => {
 
     it('takes connections that could not be made for failures, while it is closed', () => {
       const { breaker } = breakerWithClock({ failureThreshold: 2 });
-      breaker.recordEvidence('ignored', new Error('the password is wrong'));
-      breaker.recordEvidence('failure', new Error('Connection is closed.'));
+      breaker.acquireEvidence().settle('ignored', new Error('the password is wrong'));
+      breaker.acquireEvidence().settle('failure', new Error('Connection is closed.'));
       const second = new Error('Connection is closed.');
-      breaker.recordEvidence('failure', second);
-      breaker.recordEvidence('failure', second);
+      breaker.acquireEvidence().settle('failure', second);
+      breaker.acquireEvidence().settle('failure', second);
       expect(breaker.stats()).to.deep.include({ state: 'open', consecutiveFailures: 2 });
       expect(breaker.stats().calls).to.deep.include({ failure: 2, ignored: 1, inFlight: 0, rejected: 0 });
       breaker.closeBySignOfLife();

@@ -1,6 +1,7 @@
 import { expect } from 'chai';
 import { CircuitOpenError } from '../../../src/breaker/errors.js';
 import { resolveConfig } from '../../../src/breaker/config.js';
+import { UNGUARDED } from '../../../src/breaker/permit.js';
 import {
   breakerWithClock,
   fail,
@@ -124,6 +125,20 @@ describe('A circuit that recovers', () => {
       breaker[end]();
       expect([breaker.state, breaker.admittedShare]).to.deep.equal([state, undefined]);
     }
+  });
+
+  it('opens again by connections that cannot be made, which take no share of the calls', () => {
+    const { breaker } = recovering();
+    for (let lost = 0; lost < 3; lost++) breaker.acquireEvidence().settle('failure', new Error('refused'));
+    expect([breaker.state, breaker.tally.rejectedHalfOpen]).to.deep.equal(['open', 0]);
+    expect(breaker.acquireEvidence()).to.equal(UNGUARDED);
+  });
+
+  it('opens again where the fleet says that the target is dead', () => {
+    const { breaker, transitions } = recovering();
+    breaker.openAdvised(5_000, 'the fleet opened it');
+    expect([breaker.state, breaker.isAdvised, breaker.openLeft]).to.deep.equal(['open', true, 5_000]);
+    expect(transitions.at(-1)).to.include({ from: 'half_open', to: 'open', by: 'fleet' });
   });
 
   it('rejects nothing in mode observe', () => {

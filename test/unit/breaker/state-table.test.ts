@@ -81,7 +81,7 @@ const STATES: Readonly<Record<string, () => Scene>> = {
     const { options, breaker, clock } = timedBreaker(OPTIONS);
     const late = breaker.acquire();
     const call = breaker.acquire();
-    for (let failure = 0; failure < 3; failure++) breaker.recordEvidence('failure', new Error('refused'));
+    for (let failure = 0; failure < 3; failure++) breaker.acquireEvidence().settle('failure', new Error('refused'));
     return { options, breaker, clock, late, call };
   },
   'open, time is up': () => after(open(), ({ breaker, clock }) => waitUntilProbe(breaker, clock)),
@@ -152,7 +152,7 @@ const EVENTS: Readonly<Record<string, (scene: Scene) => Answer | void>> = {
     late.abandon();
   },
   'late answered': ({ late }) => late.answered(),
-  'no connection': ({ breaker }) => breaker.recordEvidence('failure', new Error('refused')),
+  'no connection': ({ breaker }) => breaker.acquireEvidence().settle('failure', new Error('refused')),
   'sign of life': ({ breaker }) => breaker.signOfLife(),
   'closing sign of life': ({ breaker }) => breaker.closeBySignOfLife(),
   acquire: ({ breaker }) => breaker.tryAcquire(),
@@ -456,7 +456,7 @@ recovering                  | given up at last       | half_open | -            
 recovering                  | answered and given up  | half_open | -                  |  1  0  0  0 -1 | 0 3 | -
 recovering                  | late given up at last  | half_open | -                  |  0  1  0  0 -1 | 0 2 | -
 recovering                  | late answered          | half_open | -                  |  0  0  0  0  0 | 0 2 | -
-recovering                  | no connection          | half_open | -                  |  0  0  0  0  0 | 0 2 | -
+recovering                  | no connection          | half_open | -                  |  0  1  0  0  0 | 1 0 | -
 recovering                  | sign of life           | half_open | -                  |  0  0  0  0  0 | 0 2 | -
 recovering                  | closing sign of life   | half_open | -                  |  0  0  0  0  0 | 0 2 | -
 recovering                  | acquire                | half_open | permit             |  0  0  0  0  1 | 0 2 | -
@@ -485,7 +485,7 @@ recovering, no share left   | given up at last       | half_open | -            
 recovering, no share left   | answered and given up  | half_open | -                  |  1  0  0  0 -1 | 0 3 | -
 recovering, no share left   | late given up at last  | half_open | -                  |  0  1  0  0 -1 | 0 2 | -
 recovering, no share left   | late answered          | half_open | -                  |  0  0  0  0  0 | 0 2 | -
-recovering, no share left   | no connection          | half_open | -                  |  0  0  0  0  0 | 0 2 | -
+recovering, no share left   | no connection          | half_open | -                  |  0  1  0  0  0 | 1 0 | -
 recovering, no share left   | sign of life           | half_open | -                  |  0  0  0  0  0 | 0 2 | -
 recovering, no share left   | closing sign of life   | half_open | -                  |  0  0  0  0  0 | 0 2 | -
 recovering, no share left   | acquire                | half_open | rejected half_open |  0  0  0  1  0 | 0 2 | -
@@ -514,7 +514,7 @@ recovering, time is up      | given up at last       | half_open | -            
 recovering, time is up      | answered and given up  | half_open | -                  |  1  0  0  0 -1 | 0 3 | -
 recovering, time is up      | late given up at last  | half_open | -                  |  0  1  0  0 -1 | 0 2 | -
 recovering, time is up      | late answered          | half_open | -                  |  0  0  0  0  0 | 0 2 | -
-recovering, time is up      | no connection          | half_open | -                  |  0  0  0  0  0 | 0 2 | -
+recovering, time is up      | no connection          | half_open | -                  |  0  1  0  0  0 | 1 0 | -
 recovering, time is up      | sign of life           | half_open | -                  |  0  0  0  0  0 | 0 2 | -
 recovering, time is up      | closing sign of life   | half_open | -                  |  0  0  0  0  0 | 0 2 | -
 recovering, time is up      | acquire                | closed    | permit             |  0  0  0  0  1 | 0 0 | -

@@ -146,6 +146,33 @@ describe('Link', () => {
     expect(breaker.state).equal('open');
   });
 
+  it('opens a circuit again that recovers once the others have seen the target fail anew', () => {
+    const fleet = new FleetUnderTest(3, 'enforce', { recoveryDuration: 600_000 });
+    fleet.die();
+    fleet.time.pass(4_500);
+    for (let round = 0; round < 3; round++) {
+      fleet.call(2);
+      fleet.time.pass(100);
+      const probe = fleet.call(2);
+      if (!(probe instanceof CircuitOpenError)) probe.success();
+      fleet.time.pass(100);
+    }
+    fleet.time.pass(8_000);
+    const recovering = () => fleet.replicas.map(({ breaker }) => breaker.admittedShare !== undefined);
+    expect(recovering()).deep.equal([true, true, true]);
+    for (let round = 0; round < 3; round++) {
+      for (const index of [0, 1]) {
+        let permit = fleet.call(index);
+        while (permit instanceof CircuitOpenError) permit = fleet.call(index);
+        permit.failure(REFUSED);
+      }
+      fleet.time.pass(60);
+    }
+    fleet.time.pass(1_000);
+    expect(fleet.states()).deep.equal(['open', 'open', 'open']);
+    expect(fleet.replicas[2]!.breaker.isAdvised).equal(true);
+  });
+
   it('opens all again by the failure of one probe', () => {
     const fleet = new FleetUnderTest(3);
     fleet.die();
