@@ -14,13 +14,20 @@ const METHODS = `
   const { Client, Query, Pool } = require('pg');
   const { Agent } = require('undici');
   const http2 = require('node:http2');
+  const wrapper = require('http2-wrapper');
   // Nobody has to be there: the classes are.
   const session = http2.connect('http://127.0.0.1:1').on('error', () => {});
   const stream = session.request().on('error', () => {});
   const ofGrpc = (file) => require('@grpc/grpc-js/build/src/' + file);
   const clients = {
     http: { Agent: http.Agent, ClientRequest: http.ClientRequest, IncomingMessage: http.IncomingMessage },
-    http2: { http2, ClientHttp2Session: session.constructor, ClientHttp2Stream: stream.constructor },
+    http2: {
+      http2,
+      ClientHttp2Session: session.constructor,
+      ClientHttp2Stream: stream.constructor,
+      'http2-wrapper/Agent': wrapper.globalAgent.constructor,
+      'http2-wrapper/ClientRequest': require(dirname(require.resolve('http2-wrapper')) + '/client-request.js'),
+    },
     undici: { DispatcherBase: Object.getPrototypeOf(Agent) },
     ioredis: { Redis, Cluster },
     'node-redis': {

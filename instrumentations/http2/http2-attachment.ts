@@ -2,13 +2,15 @@ import type { ClientHttp2Session } from 'node:http2';
 import { syncBuiltinESMExports } from 'node:module';
 import type { Socket } from 'node:net';
 import type { Guard } from '../../src/guard/guard.js';
+import { verdictOfHttp2Error } from '../../src/outcomes/http2.js';
 import { defaultPort, targetOfUrl, type Target } from '../../src/target.js';
 import { Attachment } from '../attachment.js';
 import { harmless } from '../harmless.js';
 import { hiddenProperty } from '../hidden-property.js';
-import { openAnswer } from '../open-answer.js';
+import { openAnswer, type OpenAnswer } from '../open-answer.js';
 import type { Patches } from '../patches.js';
-import { headerOf, Http2Call, type Headers, type Stream } from './http2-call.js';
+import { headerOf, Http2Call, isTunnel, type Connection, type Headers, type Stream } from './http2-call.js';
+import { agentOf, guardAgent, guardWaitingRequests, handedOn, requestOf, type Ask } from './http2-wrapper.js';
 import { RefusedStream } from './refused-stream.js';
 
 type RequestOptions = { readonly signal?: AbortSignal } | undefined;
@@ -23,10 +25,9 @@ interface Http2 {
 }
 
 /** What is known of a session. */
-interface Route {
+interface Route extends Connection {
   readonly target: Target;
-  readonly socket: Socket | undefined;
-  /** Whether its connection was there, or a request waits for it that will tell. */
+  /** Whether its connection was there, or somebody else tells that it could not be made: a request that waits for it. */
   tells: boolean;
   /** Whether undici made the session; known with its first request. */
   isOfUndici?: boolean;
@@ -36,6 +37,7 @@ const routes = hiddenProperty<Route>();
 const calls = hiddenProperty<Http2Call>();
 
 const GUARDING_FAILED = 'Guarding a request of HTTP/2 failed';
+const FOLLOWING_FAILED = 'Following a session of HTTP/2 failed';
 
 /**
  * Guards `node:http2` as a client.
@@ -57,9 +59,9 @@ export class Http2Attachment extends Attachment {
       const http2 = exports as Http2;
       if (guarded.has(http2)) return;
       guarded.add(http2);
-      const learn = harmless('Following a session of HTTP/2 failed', (session: Session, args: readonly unknown[]) => {
-        const target = targetOf(args);
-        if (target !== undefined) routes.set(session, { target, socket: socketOf(session), tells: false });
+      const learn = harmless(FOLLOWING_FAILED, (session: Session, args: readonly unknown[]) => {
+        const route = routeOf(session, args);
+        if (route !== undefined) routes.set(session, route);
         const prototype = Object.getPrototypeOf(session) as Session;
         if (guarded.has(prototype)) return;
         guarded.add(prototype);
@@ -79,6 +81,14 @@ export class Http2Attachment extends Attachment {
       syncBuiltinESMExports();
       patches.onUndo(syncBuiltinESMExports);
     });
+    const ask: Ask = (headers, origin) => {
+      const call = new Http2Call(this, headers);
+      return this.#refusalOf(call, targetOfUrl(origin)) ?? call;
+    };
+    this.onEachCopy(patches, '/http2-wrapper/source/agent.js', agentOf, (agent) => guardAgent(patches, agent, ask));
+    this.onEachCopy(patches, '/http2-wrapper/source/client-request.js', requestOf, (request) =>
+      guardWaitingRequests(patches, request),
+    );
   }
 
   #guardSessions(patches: Patches, prototype: Session): void {
@@ -87,17 +97,20 @@ export class Http2Attachment extends Attachment {
       GUARDING_FAILED,
       (session: Session, headers: Headers, options: RequestOptions): Http2Call | RefusedStream | undefined => {
         const route = routes.get(session);
+        const waited = handedOn(headers);
+        if (waited !== undefined) {
+          waited.connection = route;
+          return waited.isOver ? undefined : waited;
+        }
         if (route === undefined || session.closed || session.destroyed || isOfOthers(route, session, headers)) {
           return undefined;
         }
         route.tells = true;
-        const { target, socket } = route;
-        const call = new Http2Call(this, headers, socket);
-        const rejection = call.enter(target);
-        if (rejection === undefined) return call.isOver ? undefined : call;
-        const config = this.responds(target, call);
-        const outcome = config === undefined ? rejection : openAnswer(rejection, config, call.method);
-        return new RefusedStream(session, headers, outcome, options?.signal);
+        const call = new Http2Call(this, headers);
+        call.connection = route;
+        const refusal = this.#refusalOf(call, route.target);
+        if (refusal === undefined) return call.isOver ? undefined : call;
+        return new RefusedStream(session, headers, refusal, options?.signal);
       },
     );
 
@@ -106,6 +119,7 @@ export class Http2Attachment extends Attachment {
       GUARDING_FAILED,
       (call: Http2Call, stream: Stream) => {
         calls.set(stream, call);
+        call.isSent = true;
         const streams = Object.getPrototypeOf(stream) as Stream;
         if (guarded.has(streams)) return;
         guarded.add(streams);
@@ -132,22 +146,31 @@ export class Http2Attachment extends Attachment {
         },
     );
 
-    const watchSession = harmless(
-      'Following a session of HTTP/2 failed',
-      (session: Session, event: string | symbol, argument: unknown) => {
+    replaceEmit(
+      patches,
+      prototype,
+      harmless(FOLLOWING_FAILED, (session: Session, event: string | symbol, argument: unknown) => {
         const route = routes.get(session);
         if (route === undefined) return;
-        if (event === 'remoteSettings') {
+        if (event === 'timeout') {
+          route.timedOut = true;
+        } else if (event === 'remoteSettings') {
           route.tells = true;
           this.signOfLife(route.target);
         } else if (event === 'error' && !route.tells) {
           route.tells = true;
           // Nobody has asked for anything yet, and nobody will on this session.
-          this.evidence(route.target).failure(argument);
+          this.evidence(route.target).settle(verdictOfHttp2Error(argument) ?? 'ignored', argument);
         }
-      },
+      }),
     );
-    replaceEmit(patches, prototype, watchSession);
+  }
+
+  /** Asks for a call. @returns what its caller gets where it must not be made: an error, or an answer */
+  #refusalOf(call: Http2Call, target: Target): Error | OpenAnswer | undefined {
+    const rejection = call.enter(target);
+    const config = rejection && this.responds(target, call);
+    return config === undefined ? rejection : openAnswer(rejection!, config, call.method);
   }
 }
 
@@ -191,30 +214,45 @@ function replaceEmit<Emitter extends { emit(event: string | symbol, ...args: nev
 
 /** Requests that another attachment has guarded already, and tunnels: calls inside them are guarded. */
 function isOfOthers(route: Route, session: Session, headers: Headers): boolean {
-  if (headerOf(headers, ':method') === 'CONNECT') return true;
-  if (String(headerOf(headers, 'content-type')).startsWith('application/grpc')) return true;
   // undici puts its own client on the sessions that it makes.
-  return (route.isOfUndici ??= symbolOf(session, 'client') !== undefined);
+  route.isOfUndici ??= symbolOf(session, 'client') !== undefined;
+  return route.isOfUndici || isTunnel(headers) || isOfGrpc(headers);
 }
 
-function socketOf(session: Session): Socket | undefined {
-  const symbol = symbolOf(session, 'socket');
-  return symbol && (session as unknown as Record<symbol, Socket | undefined>)[symbol];
+/** grpc-js names itself, between what applications add. Other clients of gRPC, such as connect-node, are guarded here. */
+function isOfGrpc(headers: Headers): boolean {
+  const type = headerOf(headers, 'content-type');
+  return (
+    typeof type === 'string' &&
+    type.startsWith('application/grpc') &&
+    String(headerOf(headers, 'user-agent')).includes('grpc-node-js/')
+  );
 }
 
 function symbolOf(object: object, description: string): symbol | undefined {
   return Object.getOwnPropertySymbols(object).find((symbol) => symbol.description === description);
 }
 
-/** Where `connect` goes: its authority is a URL, or anything that has the parts of one. */
-function targetOf([authority, options]: readonly unknown[]): Target | undefined {
-  const { path, socketPath = path } = (typeof options === 'object' ? (options ?? {}) : {}) as Record<string, unknown>;
-  if (typeof socketPath === 'string') return { system: 'http', scheme: 'unix', host: socketPath, port: 0 };
+function routeOf(session: Session, [authority, options]: readonly unknown[]): Route | undefined {
+  const given = (typeof options === 'object' ? (options ?? {}) : {}) as Readonly<Record<string, unknown>>;
+  // Whoever brings a connection knows better than we what its errors mean.
+  const isBrought = typeof given.createConnection === 'function';
+  const socketPath = isBrought ? undefined : given.path;
+  const target =
+    typeof socketPath === 'string'
+      ? ({ system: 'http', scheme: 'unix', host: socketPath, port: 0 } as const)
+      : targetOf(authority, given.protocol);
+  const symbol = symbolOf(session, 'socket');
+  const socket = symbol && (session as unknown as Readonly<Record<symbol, Socket | undefined>>)[symbol];
+  return target && { target, socket, timedOut: false, tells: isBrought };
+}
+
+/** Where a session goes: an authority is a URL, or anything that has the parts of one. */
+function targetOf(authority: unknown, protocol: unknown): Target | undefined {
   if (typeof authority === 'string') return URL.canParse(authority) ? targetOfUrl(new URL(authority)) : undefined;
   if (authority instanceof URL) return targetOfUrl(authority);
   const parts = (authority ?? {}) as Partial<Record<keyof URL, string>>;
-  const { protocol = 'https:' } = (options ?? {}) as Partial<Record<keyof URL, string>>;
-  const scheme = (parts.protocol ?? protocol).slice(0, -1);
+  const scheme = (parts.protocol ?? (typeof protocol === 'string' ? protocol : 'https:')).slice(0, -1);
   const host = (parts.hostname || parts.host || 'localhost').toLowerCase();
   return { system: 'http', scheme, host, port: Number(parts.port) || (defaultPort(scheme) ?? 443) };
 }

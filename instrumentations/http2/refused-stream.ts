@@ -18,7 +18,7 @@ export class RefusedStream extends Duplex {
   rstCode = 0;
 
   constructor(
-    readonly session: object,
+    readonly session: object | undefined,
     headers: Headers,
     outcome: Error | OpenAnswer,
     signal: AbortSignal | undefined,

@@ -5,6 +5,7 @@ import { streams } from '../breaker/run.js';
 import { isObject, read, readText } from '../breaker/values.js';
 import type { Verdict } from '../breaker/verdict.js';
 import { verdictOfGrpcError } from './grpc.js';
+import { knownVerdictOfHttp2Error } from './http2.js';
 import { askedWaitMs, meantStatus, verdictOfStatus, type HeaderReader } from './http.js';
 import { knownVerdictOfMongoError } from './mongodb.js';
 import { knownVerdictOfMysqlError } from './mysql.js';
@@ -32,6 +33,7 @@ export function classify(error: unknown, config: BreakerConfig, signal?: AbortSi
     error,
     (part) =>
       verdictOfGrpcError(part) ??
+      knownVerdictOfHttp2Error(part) ??
       knownVerdictOfRedisError(part) ??
       knownVerdictOfMysqlError(part) ??
       knownVerdictOfMongoError(part) ??

@@ -32,6 +32,7 @@ const CODES: ReadonlyMap<unknown, CodeMeaning> = new Map<unknown, CodeMeaning>([
   ['HOSTNAME_MISMATCH', 'failure'],
   ['ERR_HTTP2_STREAM_ERROR', 'failure'],
   ['ERR_HTTP2_SESSION_ERROR', 'failure'],
+  ['HTTP2WRAPPER_NOSETTINGS', 'failure'],
   ['ERR_STREAM_PREMATURE_CLOSE', 'failure'],
   ['UND_ERR_SOCKET', 'failure'],
   ['UND_ERR_PRX_TLS', 'failure'],

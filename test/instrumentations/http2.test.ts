@@ -1,11 +1,13 @@
 import { expect } from 'chai';
 import { once } from 'node:events';
 import net from 'node:net';
-import http2, { type ClientHttp2Session } from 'node:http2';
+import http2, { type ClientHttp2Session, type ClientHttp2Stream } from 'node:http2';
 import { Http2BreakerInstrumentation } from '../../instrumentations/http2/http2-instrumentation.js';
+import { GrpcBreakerInstrumentation } from '../../instrumentations/grpc/grpc-instrumentation.js';
 import { UndiciBreakerInstrumentation } from '../../instrumentations/undici/undici-instrumentation.js';
 import { isCircuitOpenError } from '../../src/breaker/errors.js';
 import type { BreakerOptions } from '../../src/breaker/options.js';
+import { echo } from '../support/grpc.js';
 import { counts, TestGuard } from '../support/guarded.js';
 import { request, serveHttp2, type Http2Upstream } from '../support/http2.js';
 import { rejectionOf } from '../support/rejections.js';
@@ -70,6 +72,36 @@ describe('Http2BreakerInstrumentation', () => {
       expect(calls()).to.deep.equal(counts({ failure: 1, ignored: 3 }));
     });
 
+    it('takes a session that its server ends with an error for a failure, and lets one end in peace', async () => {
+      const answers: unknown[] = [];
+      for (const path of ['/goaway-internal-error', '/goaway-calm', '/goaway-after-this']) {
+        answers.push(await request(connect(server.origin), path).catch(({ code }: { code: string }) => code));
+      }
+      expect(answers).to.deep.equal(['ERR_HTTP2_SESSION_ERROR', 'ERR_HTTP2_SESSION_ERROR', '200 ok']);
+      expect(calls()).to.deep.equal(counts({ failure: 1, ignored: 1, success: 1 }));
+    });
+
+    it('takes what a server pushes for no call', async () => {
+      const pushed = once(session, 'stream');
+      expect(await request(session, '/pushes')).to.equal('200 ok');
+      const [stream] = (await pushed) as [ClientHttp2Stream];
+      await once(stream.resume(), 'close');
+      expect(calls()).to.deep.equal(counts({ success: 1 }));
+    });
+
+    it('takes a WebSocket for a call that is over once it is open, and a tunnel for none', async () => {
+      await once(session, 'remoteSettings');
+      const headers = { ':method': 'CONNECT', ':protocol': 'websocket', ':path': '/half' };
+      const socket = session.request(headers, { endStream: false });
+      await once(socket, 'response');
+      expect(calls()).to.deep.equal(counts({ success: 1 }));
+      const tunnel = session.request({ ':method': 'CONNECT', ':authority': 'elsewhere:443' });
+      tunnel.on('error', () => {}).close();
+      socket.on('error', () => {}).close();
+      await Promise.all([once(socket, 'close'), once(tunnel, 'close')]);
+      expect(calls()).to.deep.equal(counts({ success: 1 }));
+    });
+
     it('takes a connection that cannot be made for one failure, however many requests wait for it', async () => {
       const lost = connect(`http://127.0.0.1:${await findDeadPort()}`);
       const waiting = Array.from({ length: 5 }, () => rejectionOf(request(lost)));
@@ -123,6 +155,13 @@ describe('Http2BreakerInstrumentation', () => {
       stream.on('timeout', () => stream.close(http2.constants.NGHTTP2_CANCEL));
       await once(stream, 'close');
       expect(calls()).to.deep.equal(counts({ failure: 1 }));
+    });
+
+    it('takes a session that is ended for its timeout for a timeout of all that it carries', async () => {
+      await request(session);
+      session.setTimeout(30, () => session.destroy());
+      await request(session, '/silence');
+      expect(calls()).to.deep.equal(counts({ success: 1, failure: 1 }));
     });
 
     it('does not count what cannot be requested', () => {
@@ -194,7 +233,7 @@ describe('Http2BreakerInstrumentation', () => {
       expect(calls().success).to.equal(3);
     });
 
-    it('leaves what undici and gRPC send to those who guard it', async () => {
+    it('leaves what undici sends to those who guard it', async () => {
       const undici = new UndiciBreakerInstrumentation({}, guard);
       try {
         const secure = await serveHttp2(true);
@@ -205,10 +244,29 @@ describe('Http2BreakerInstrumentation', () => {
         expect(secure.paths).to.deep.equal(['/']);
         await dispatcher.close();
         expect(calls()).to.deep.equal(counts({ success: 1 }));
-        await request(session, '/', { 'content-type': 'application/grpc' });
-        expect(calls()).to.deep.equal(counts({ success: 1 }));
       } finally {
         undici.disable();
+      }
+    });
+
+    it('leaves what grpc-js sends to those who guard it, and guards other clients of gRPC', async () => {
+      const grpc = new GrpcBreakerInstrumentation({}, guard);
+      const service = await echo.serve();
+      const client = echo.connect(`127.0.0.1:${service.port}`);
+      const lost = echo.connect(`127.0.0.1:${await findDeadPort()}`);
+      try {
+        expect(await echo.ask(client)).to.equal('ok');
+        await rejectionOf(echo.ask(lost));
+        const names = guard.breakers.listNames();
+        expect(names).to.have.length(2);
+        for (const name of names) expect(name).to.match(/^grpc:/);
+        await request(session, '/', { 'content-type': 'application/grpc', 'user-agent': 'connect-es/2' });
+        expect(guard.calls(server.origin)).to.deep.equal(counts({ success: 1 }));
+      } finally {
+        client.close();
+        lost.close();
+        service.stop();
+        grpc.disable();
       }
     });
 
@@ -227,6 +285,41 @@ describe('Http2BreakerInstrumentation', () => {
       const error = await rejectionOf(client(url));
       expect(isCircuitOpenError(error)).to.equal(true);
       expect(secure.paths).to.have.length(2);
+    });
+
+    it('guards got while it has no session, from the moment at which it asks for one', async () => {
+      attach({ failureThreshold: 2, initialOpenDuration: 60_000, openDuration: 60_000 });
+      const secure = await serveHttp2(true);
+      const { got } = await import('got');
+      const client = got.extend({
+        http2: true,
+        retry: { limit: 0 },
+        https: { certificateAuthority: CERTIFICATE.cert },
+      });
+      const url = `https://localhost:${secure.port}`;
+      // got finds out which protocol a server speaks by a connection of its own, and remembers that.
+      await client(url).text();
+      await secure.stop();
+      const ended = async (options = {}) => ((await rejectionOf(client(url, options))) as { code?: string }).code;
+      for (let call = 0; call < 2; call++) {
+        expect(await ended()).to.equal('ECONNREFUSED');
+        // What comes within 50 ms of the last one is the same failure.
+        await new Promise((resolve) => setTimeout(resolve, 60));
+      }
+      expect(await ended()).to.equal('ERR_CIRCUIT_OPEN');
+      expect(guard.calls(url)).to.deep.equal(counts({ success: 1, failure: 2, rejected: 1 }));
+
+      const silent = net.createServer(() => {}).listen(secure.port, '127.0.0.1');
+      await once(silent, 'listening');
+      guard.breaker(url).reset();
+      const requests = Array.from({ length: 2 }, () => client(url, { timeout: { request: 30 } }));
+      while (guard.calls(url).inFlight > 0 || guard.breaker(url).state !== 'open') {
+        await new Promise((resolve) => setTimeout(resolve, 5));
+      }
+      expect(await ended()).to.equal('ERR_CIRCUIT_OPEN');
+      // got itself waits for the end of a connection that it has given up.
+      for (const each of requests) each.catch(() => {});
+      silent.close();
     });
   });
 

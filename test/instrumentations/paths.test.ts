@@ -1,8 +1,10 @@
 import { expect } from 'chai';
 import { once } from 'node:events';
 import http = require('node:http');
+import http2 = require('node:http2');
 import { text } from 'node:stream/consumers';
 import { GrpcBreakerInstrumentation } from '../../instrumentations/grpc/grpc-instrumentation.js';
+import { Http2BreakerInstrumentation } from '../../instrumentations/http2/http2-instrumentation.js';
 import { HttpBreakerInstrumentation } from '../../instrumentations/http/http-instrumentation.js';
 import { UndiciBreakerInstrumentation } from '../../instrumentations/undici/undici-instrumentation.js';
 import { CircuitBreakerRegistry } from '../../src/breaker/registry.js';
@@ -11,7 +13,7 @@ import { checkedSection } from '../../src/rules/live-rules.js';
 import type { RulesConfig } from '../../src/rules/rule.js';
 import { RuleSet } from '../../src/rules/rule-set.js';
 import { echo } from '../support/grpc.js';
-import { serve, stopServers, type Upstream } from '../support/servers.js';
+import { serve, start, stopServers, type Upstream } from '../support/servers.js';
 import { COPIES } from '../support/undici-ways.js';
 
 const [undici] = Object.values(COPIES) as [(typeof COPIES)[string]];
@@ -40,6 +42,18 @@ const CLIENTS: Readonly<Record<string, (url: string, method: string) => Promise<
     const header = (name: string) => response.headers.get(name) ?? undefined;
     return { status: response.status, body: await response.text(), header };
   },
+  async http2(url, method) {
+    const { origin, pathname, search } = new URL(url);
+    const session = http2.connect(origin);
+    try {
+      const stream = session.request({ ':path': `${pathname}${search}`, ':method': method });
+      const [headers] = (await once(stream, 'response')) as [http2.IncomingHttpHeaders];
+      const header = (name: string) => headers[name] as string | undefined;
+      return { status: Number(headers[':status']), body: await text(stream), header };
+    } finally {
+      session.destroy();
+    }
+  },
 };
 
 describe('Rules for some calls of a host', () => {
@@ -62,17 +76,33 @@ describe('Rules for some calls of a host', () => {
   function under(config: RulesConfig): Guard {
     registry = new CircuitBreakerRegistry();
     const guard = new Guard(registry, new RuleSet([checkedSection('rules', config)]));
-    instrumentations = [HttpBreakerInstrumentation, UndiciBreakerInstrumentation, GrpcBreakerInstrumentation].map(
-      (Class) => new Class({}, guard),
-    );
+    instrumentations = [
+      HttpBreakerInstrumentation,
+      Http2BreakerInstrumentation,
+      UndiciBreakerInstrumentation,
+      GrpcBreakerInstrumentation,
+    ].map((Class) => new Class({}, guard));
     return guard;
   }
 
   const calls = () => Object.fromEntries(Array.from(registry, ({ name, state }) => [name, state]));
   const HOST = '127.0.0.1';
 
+  const serveHttp2 = () =>
+    start(
+      http2.createServer((req, res) => {
+        res.statusCode = req.url.startsWith('/dead') ? 500 : 200;
+        res.end(req.url);
+      }),
+      'http',
+    );
+
   for (const [client, request] of Object.entries(CLIENTS)) {
     describe(client, () => {
+      beforeEach(async () => {
+        if (client === 'http2') server = await serveHttp2();
+      });
+
       const outcome = (path: string, method = 'GET') =>
         request(`${server.origin}${path}`, method).then(
           ({ status }) => status,
@@ -120,7 +150,7 @@ describe('Rules for some calls of a host', () => {
         under({
           rules: [
             { match: { host: HOST, path: '/dead' }, respondWith },
-            { match: { host: HOST }, failureThreshold: 1 },
+            { match: { host: HOST }, failureThreshold: 1, initialOpenDuration: '30s' },
           ],
         });
         await outcome('/dead');

@@ -20,6 +20,18 @@ const ANSWERS: Readonly<Record<string, Answer>> = {
   '/cancelled': (stream) => stream.close(http2.constants.NGHTTP2_CANCEL),
   '/broken': (stream) => stream.close(http2.constants.NGHTTP2_INTERNAL_ERROR),
   '/gone': (stream) => stream.session!.destroy(),
+  '/goaway-internal-error': (stream) => stream.session!.goaway(http2.constants.NGHTTP2_INTERNAL_ERROR),
+  '/goaway-calm': (stream) => stream.session!.goaway(http2.constants.NGHTTP2_ENHANCE_YOUR_CALM),
+  '/goaway-after-this': (stream) => {
+    stream.session!.close();
+    setTimeout(() => ok(stream), 20);
+  },
+  '/pushes': (stream) =>
+    stream.pushStream({ ':path': '/pushed' }, (_, pushed) => {
+      pushed.respond({ ':status': 500 });
+      pushed.end('pushed');
+      ok(stream);
+    }),
 };
 
 export interface Http2Upstream extends Upstream<http2.Http2Server> {
@@ -30,7 +42,9 @@ export interface Http2Upstream extends Upstream<http2.Http2Server> {
 /** A server of HTTP/2 without TLS, or with it. */
 export async function serveHttp2(tls = false): Promise<Http2Upstream> {
   const paths: string[] = [];
-  const server = tls ? http2.createSecureServer({ ...CERTIFICATE, allowHTTP1: true }) : http2.createServer();
+  const server = tls
+    ? http2.createSecureServer({ ...CERTIFICATE, allowHTTP1: true })
+    : http2.createServer({ settings: { enableConnectProtocol: true } });
   server.on('session', (session) => session.on('error', () => {}));
   server.on('stream', (stream, headers) => {
     const path = headers[':path']!;

@@ -1,6 +1,8 @@
 'use strict';
 const { setTimeout: delay } = require('node:timers/promises');
 const http2 = require('node:http2');
+const net = require('node:net');
+const wrapper = require('http2-wrapper');
 const serve = require('../../fixtures/http2-server.cjs');
 
 module.exports = async () => {
@@ -33,6 +35,20 @@ module.exports = async () => {
     }
   };
 
+  /** As got does it: the request waits for a session. */
+  const getWaiting = (to, timeoutMs) =>
+    new Promise((resolve, reject) => {
+      const agent = new wrapper.Agent();
+      agent.createConnection = async () => net.connect(to, '127.0.0.1');
+      const request = wrapper.request(`https://127.0.0.1:${to}/`, { agent });
+      request.on('error', reject).on('response', (response) => {
+        response.resume().on('end', () => resolve(response.statusCode));
+      });
+      request.on('close', () => agent.destroy());
+      request.end();
+      if (timeoutMs) setTimeout(() => request.destroy(new Error('given up')), timeoutMs);
+    });
+
   return {
     calls: [
       { name: 'a good answer', call: () => get(session) },
@@ -40,6 +56,8 @@ module.exports = async () => {
       // What comes within 50 ms of the last one is the same failure.
       { name: 'nobody there', call: () => delay(60).then(() => getAlone(dead.port)) },
       { name: 'a connection of its own', call: () => getAlone(port) },
+      { name: 'waiting for a session', call: () => getWaiting(port) },
+      { name: 'waiting for nobody', call: () => delay(60).then(() => getWaiting(dead.port)) },
       { name: 'given up', call: () => get(session, '/silence', { signal: AbortSignal.timeout(20) }) },
       { name: 'an open circuit', call: () => get(session), open: true },
     ],

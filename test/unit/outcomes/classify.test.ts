@@ -22,6 +22,8 @@ describe('classify', () => {
       error({ response: { status: 502 } }),
       error({ $metadata: { httpStatusCode: 500 } }),
       error({ code: 'ECONNREFUSED' }),
+      error({ code: 'ERR_HTTP2_STREAM_ERROR' }, 'Stream closed with error code NGHTTP2_INTERNAL_ERROR'),
+      error({ code: 'ERR_HTTP2_SESSION_ERROR' }, 'Session closed with error code 2'),
       new TypeError('fetch failed', { cause: error({ code: 'ECONNRESET' }) }),
       new Error('anything else'),
       'a string',
@@ -57,6 +59,9 @@ describe('classify', () => {
       new CircuitOpenError('elsewhere', 'open', 0, 'down', error({ code: 'ECONNREFUSED' })),
       error({ name: 'ReplyError' }, 'READONLY a replica'),
       error({ code: 'ER_LOCK_DEADLOCK', errno: 1213 }),
+      error({ code: 'ERR_HTTP2_STREAM_ERROR' }, 'Stream closed with error code NGHTTP2_REFUSED_STREAM'),
+      error({ code: 'ERR_HTTP2_SESSION_ERROR' }, 'Session closed with error code 11'),
+      new Error('x', { cause: error({ code: 'ERR_HTTP2_GOAWAY_SESSION' }) }),
     ],
     success: [
       error({ status: 400 }),
