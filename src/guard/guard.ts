@@ -2,7 +2,7 @@ import { context as contexts, createContextKey } from '@opentelemetry/api';
 import type { CircuitBreaker } from '../breaker/circuit-breaker.js';
 import type { BreakerConfig } from '../breaker/config.js';
 import { reportOnce } from '../breaker/diagnostics.js';
-import { CircuitOpenError } from '../breaker/errors.js';
+import type { CircuitOpenError } from '../breaker/errors.js';
 import { SHARES_ERRORS, UNGUARDED, type Permit } from '../breaker/permit.js';
 import type { CircuitBreakerRegistry } from '../breaker/registry.js';
 import { CLOSED } from '../breaker/state.js';
