@@ -1,5 +1,6 @@
 import { expect } from 'chai';
 import { readFileSync } from 'node:fs';
+import http2 from 'node:http2';
 import { join } from 'node:path';
 import { PRELOAD, ROOT, runNode } from '../support/child.js';
 import { echo } from '../support/grpc.js';
@@ -7,7 +8,7 @@ import { MariadbServer } from '../support/mariadb-server.js';
 import { MongoServer } from '../support/mongo-server.js';
 import { PostgresServer } from '../support/postgres-server.js';
 import { RedisServer } from '../support/redis-server.js';
-import { serve, stopServers } from '../support/servers.js';
+import { serve, start, stopServers } from '../support/servers.js';
 import { Document } from './documents.js';
 
 /** One line that `refusals.cjs` prints. */
@@ -63,6 +64,10 @@ describe('docs/integrations.md', () => {
 
   before(async () => {
     const web = await serve((_, res) => res.setHeader('content-type', 'application/json').end('{"data":[]}'));
+    const web2 = await start(
+      http2.createServer((_, res) => res.end('ok')),
+      'http',
+    );
     const [redis, postgres, mariadb, mongo, grpc] = await Promise.all([
       RedisServer.start(),
       PostgresServer.start(),
@@ -73,6 +78,7 @@ describe('docs/integrations.md', () => {
     try {
       const SERVERS = JSON.stringify({
         http: web.origin,
+        http2: web2.origin,
         redis: redis.url,
         postgresql: postgres.url,
         mysql: mariadb.url,
@@ -111,7 +117,7 @@ describe('docs/integrations.md', () => {
 
   it('names the versions that are tried', () => {
     for (const [library = '', versions = ''] of table) {
-      if (BY_HAND.includes(library) || library === 'fetch') continue;
+      if (BY_HAND.includes(library) || versions === "Node's") continue;
       const actual = [...new Set(installed(library).map(versionOf))];
       versions.split(', ').forEach((version, index) => expect(`${actual[index]}.`, library).to.contain(`${version}.`));
     }

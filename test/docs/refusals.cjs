@@ -4,7 +4,7 @@
 const net = require('node:net');
 const { CircuitOpenError, configure, globalRegistry, isCircuitOpenError } = require('otel-breaker');
 
-const { http, redis, postgresql, mysql, mongodb, grpc } = JSON.parse(process.env.SERVERS);
+const { http, http2, redis, postgresql, mysql, mongodb, grpc } = JSON.parse(process.env.SERVERS);
 
 const quiet = (client) => client.on('error', () => {});
 
@@ -97,6 +97,12 @@ const libraries = {
     const credentials = { accessKeyId: 'none', secretAccessKey: 'none' };
     const client = new S3Client({ endpoint: http, region: 'eu-central-1', forcePathStyle: true, credentials });
     return { call: () => client.send(new HeadBucketCommand({ Bucket: 'orders' })) };
+  },
+  'node:http2': () => {
+    const session = quiet(require('node:http2').connect(http2));
+    const call = () =>
+      new Promise((resolve, reject) => session.request().on('error', reject).on('end', resolve).resume());
+    return { call, end: () => session.close() };
   },
   pg: async () => {
     const { Client } = require('pg');
