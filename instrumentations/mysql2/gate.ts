@@ -2,10 +2,10 @@
 import { deferRejection } from '../../src/breaker/pacing.js';
 import { CircuitOpenError } from '../../src/guard/guard.js';
 import type { Attachment } from '../attachment.js';
-import type { Entry } from '../client-call.js';
 import { harmless } from '../harmless.js';
 import { hiddenProperty } from '../hidden-property.js';
 import { noteAnswer } from '../restart-episodes.js';
+import { enterStatement, type Sessions } from '../sql-session.js';
 import {
   beginSession,
   carried,
@@ -25,10 +25,6 @@ import {
 } from './connection.js';
 import { CheckoutCall, ConnectionCall, StatementCall } from './mysql2-call.js';
 import { begins, cleansUp, mayBegin } from './statement.js';
-
-const MUST: Entry = { must: true };
-const MUST_AND_LONG: Entry = { must: true, longRunning: true };
-const LONG: Entry = { longRunning: true };
 
 /** What asks; everything else, such as QUIT and the reset of a connection, passes. */
 const STATEMENTS: ReadonlySet<string> = new Set(['Query', 'Prepare', 'Execute', 'Ping']);
@@ -185,40 +181,24 @@ function askForStatement(
     call.begin();
     call.takeOver(given);
   } else {
-    const rejection = enter(call, attachment, connection, command);
+    // Without a callback its rows are read one by one.
+    const isStream = typeof command.onResult !== 'function';
+    const rejection = enterStatement(call, attachment, sessions, connection, command, isStream);
     if (rejection !== undefined) return rejection;
   }
   return call.isOver ? undefined : call;
 }
 
-/** Asks for one statement. What belongs to an open transaction, or ends one, is counted and never rejected. */
-function enter(
-  call: StatementCall,
-  attachment: Attachment,
-  connection: Connection,
-  command: Command,
-): CircuitOpenError | undefined {
-  const target = targetOf(connection);
-  // Without a callback its rows are read one by one: its length is up to whoever reads them.
-  const isStream = typeof command.onResult !== 'function';
-  const anyway = isStream ? MUST_AND_LONG : MUST;
-  if (isInTransaction(connection)) return call.enter(target, anyway);
-  const closed = attachment.isClosed(target);
-  if (!closed && mustPass(connection, command)) return call.enter(target, anyway);
-  const rejection = call.enter(target, isStream && closed ? LONG : undefined);
-  // The slow-call rule opens a circuit at the very moment of asking.
-  if (rejection !== undefined && closed && mustPass(connection, command)) return call.enter(target, anyway);
-  const refused = refusedBegins.get(connection);
-  if (refused === undefined) return rejection;
-  // What follows a rejected BEGIN before its caller knows is rejected as well: with a slot free again just then, it would
-  // run outside of any transaction, and for good.
-  call.forgo();
-  return rejection ?? refused;
-}
-
 function mustPass(connection: Connection, command: Command): boolean {
   return cleansUp(textOf(command)) || pending(connection).some((other) => mayBegin(textOf(other)));
 }
+
+const sessions: Sessions<Connection, Command> = {
+  targetOf,
+  isInTransaction,
+  mustPass,
+  refusedBegin: (connection) => refusedBegins.get(connection),
+};
 
 /** Takes over the callback of a command, by which errors come. `isWhole`: its end is the end of the call. */
 const watch = harmless(

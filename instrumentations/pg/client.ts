@@ -3,11 +3,11 @@ import { reportOnce } from '../../src/breaker/diagnostics.js';
 import { deferRejection } from '../../src/breaker/pacing.js';
 import { CircuitOpenError } from '../../src/guard/guard.js';
 import type { Attachment } from '../attachment.js';
-import type { Entry } from '../client-call.js';
 import { harmless } from '../harmless.js';
 import { OnAnother } from '../hidden-property.js';
 import { Patches } from '../patches.js';
 import { noteAnswer } from '../restart-episodes.js';
+import { enterStatement, type Sessions } from '../sql-session.js';
 import { ConnectionCall, StatementCall } from './pg-call.js';
 import { targetOf, type Address } from './pg-target.js';
 import { begins, cleansUp, mayBegin, textOf } from './statement.js';
@@ -304,7 +304,8 @@ function admitStatement(
       call.begin();
       call.takeOver(given);
     } else {
-      const rejection = enter(call, attachment, client, statement, standard);
+      const isCursor = isSubmittable(statement) && !isStandard(statement, standard);
+      const rejection = enterStatement(call, attachment, sessions, client, statement, isCursor);
       if (rejection !== undefined) return rejection;
       if (call.isOver) return undefined;
     }
@@ -377,36 +378,6 @@ function watchQueued(client: Client, call: StatementCall, standard: Submittable)
   }
 }
 
-const MUST: Entry = { must: true };
-const MUST_AND_LONG: Entry = { must: true, longRunning: true };
-const LONG: Entry = { longRunning: true };
-
-/** Asks for one statement. What belongs to an open transaction, or ends one, is counted and never rejected. */
-function enter(
-  call: StatementCall,
-  attachment: Attachment,
-  client: Client,
-  statement: unknown,
-  standard: Submittable,
-): CircuitOpenError | undefined {
-  const target = targetOf(client);
-  // Its length is up to whoever reads it; as a probe it is as good as any.
-  const isCursor = isSubmittable(statement) && !isStandard(statement, standard);
-  const anyway = isCursor ? MUST_AND_LONG : MUST;
-  if (isInTransaction(client)) return call.enter(target, anyway);
-  const closed = attachment.isClosed(target);
-  if (!closed && mustPass(client, statement)) return call.enter(target, anyway);
-  const rejection = call.enter(target, isCursor && closed ? LONG : undefined);
-  // The slow-call rule opens a circuit at the very moment of asking.
-  if (rejection !== undefined && closed && mustPass(client, statement)) return call.enter(target, anyway);
-  const refused = Notes.of(client).refusedBegin;
-  if (refused === undefined) return rejection;
-  // What follows a rejected BEGIN before its caller knows is rejected as well: with a slot free again just then, it would
-  // run outside of any transaction, and for good.
-  call.forgo();
-  return rejection ?? refused;
-}
-
 /** As the server said last. */
 function isInTransaction(client: Client): boolean {
   const status = client._txStatus === undefined ? Notes.of(client).status : client._txStatus;
@@ -417,6 +388,13 @@ function isInTransaction(client: Client): boolean {
 function mustPass(client: Client, statement: unknown): boolean {
   return cleansUp(textOf(statement)) || pending(client).some((query) => mayBegin(textOf(query)));
 }
+
+const sessions: Sessions<Client, unknown> = {
+  targetOf,
+  isInTransaction,
+  mustPass,
+  refusedBegin: (client) => Notes.of(client).refusedBegin,
+};
 
 function pending(client: Client): Submittable[] {
   const active = '_activeQuery' in client ? client._activeQuery : client.activeQuery;
