@@ -1,14 +1,14 @@
 import { expect } from 'chai';
 import { readFileSync } from 'node:fs';
-import http2 from 'node:http2';
 import { join } from 'node:path';
 import { PRELOAD, ROOT, runNode } from '../support/child.js';
 import { echo } from '../support/grpc.js';
+import { serveHttp2 } from '../support/http2.js';
 import { MariadbServer } from '../support/mariadb-server.js';
 import { MongoServer } from '../support/mongo-server.js';
 import { PostgresServer } from '../support/postgres-server.js';
 import { RedisServer } from '../support/redis-server.js';
-import { serve, start, stopServers } from '../support/servers.js';
+import { serve, stopServers } from '../support/servers.js';
 import { Document } from './documents.js';
 
 /** One line that `refusals.cjs` prints. */
@@ -50,8 +50,10 @@ const BY_HAND = ['@elastic/elasticsearch', 'Prisma, @prisma/adapter-pg'];
 
 const installed = (library: string) => INSTALLED[library] ?? [library];
 
+/** @param name of a package, and after a comma, how it is used */
 function versionOf(name: string): string {
-  const { version } = JSON.parse(readFileSync(join(ROOT, 'node_modules', name, 'package.json'), 'utf8')) as {
+  const folder = name.split(',')[0]!;
+  const { version } = JSON.parse(readFileSync(join(ROOT, 'node_modules', folder, 'package.json'), 'utf8')) as {
     version: string;
   };
   return version;
@@ -64,10 +66,7 @@ describe('docs/integrations.md', () => {
 
   before(async () => {
     const web = await serve((_, res) => res.setHeader('content-type', 'application/json').end('{"data":[]}'));
-    const web2 = await start(
-      http2.createServer((_, res) => res.end('ok')),
-      'http',
-    );
+    const web2 = await serveHttp2(true);
     const [redis, postgres, mariadb, mongo, grpc] = await Promise.all([
       RedisServer.start(),
       PostgresServer.start(),
@@ -78,7 +77,7 @@ describe('docs/integrations.md', () => {
     try {
       const SERVERS = JSON.stringify({
         http: web.origin,
-        http2: web2.origin,
+        http2: web2.origin.replace('127.0.0.1', 'localhost'),
         redis: redis.url,
         postgresql: postgres.url,
         mysql: mariadb.url,

@@ -1,10 +1,15 @@
 'use strict';
 // A service under the preload that calls a server through each library of docs/integrations.md: first while all is well, then
 // while its circuit is open; through clients that keep calls also while there is no connection. Prints what each call got.
+const { once } = require('node:events');
+const { readFileSync } = require('node:fs');
 const net = require('node:net');
+const { join } = require('node:path');
 const { CircuitOpenError, configure, globalRegistry, isCircuitOpenError } = require('otel-breaker');
 
 const { http, http2, redis, postgresql, mysql, mongodb, grpc } = JSON.parse(process.env.SERVERS);
+
+const certificateAuthority = readFileSync(join(__dirname, '../fixtures/localhost.cert.pem'));
 
 const quiet = (client) => client.on('error', () => {});
 
@@ -71,6 +76,14 @@ const libraries = {
     const { got } = await import('got');
     return { call: () => got(http) };
   },
+  'got, http2: true': async () => {
+    const { got } = await import('got');
+    return { call: () => got(http2, { http2: true, https: { certificateAuthority } }) };
+  },
+  'node:http2': () => {
+    const session = quiet(require('node:http2').connect(http2, { ca: certificateAuthority }));
+    return { call: () => once(session.request().resume(), 'end'), end: () => session.close() };
+  },
   ky: async () => {
     const { default: ky } = await import('ky');
     return { call: () => ky(http).text() };
@@ -97,12 +110,6 @@ const libraries = {
     const credentials = { accessKeyId: 'none', secretAccessKey: 'none' };
     const client = new S3Client({ endpoint: http, region: 'eu-central-1', forcePathStyle: true, credentials });
     return { call: () => client.send(new HeadBucketCommand({ Bucket: 'orders' })) };
-  },
-  'node:http2': () => {
-    const session = quiet(require('node:http2').connect(http2));
-    const call = () =>
-      new Promise((resolve, reject) => session.request().on('error', reject).on('end', resolve).resume());
-    return { call, end: () => session.close() };
   },
   pg: async () => {
     const { Client } = require('pg');

@@ -8,7 +8,7 @@ export const NODES: Readonly<Record<string, string>> = { ...OLDEST.nodes, ...LAT
 
 export interface Client {
   readonly title: string;
-  readonly family: 'http' | 'fetch' | 'undici' | 'ioredis' | 'redis' | 'mysql2' | 'mongodb' | 'pg' | 'grpc';
+  readonly family: 'http' | 'fetch' | 'undici' | 'ioredis' | 'redis' | 'mysql2' | 'mongodb' | 'pg' | 'grpc' | 'http2';
   /** Where it is installed; what is within Node has no place. */
   readonly folder?: string;
   /** The oldest Node that it runs on itself. */
@@ -42,7 +42,12 @@ export function clients(): Client[] {
     const since = /^>=\s*([\d.]+)/.exec(engines?.node ?? '')?.[1];
     return { title: `${family} ${version}`, family, folder, ...(since !== undefined && { since }) };
   });
-  return [{ title: 'http', family: 'http' }, { title: 'fetch', family: 'fetch' }, ...packages];
+  return [
+    { title: 'http', family: 'http' },
+    { title: 'fetch', family: 'fetch' },
+    { title: 'http2', family: 'http2' },
+    ...packages,
+  ];
 }
 
 /** Whether a client runs on a Node at all, by its own word. */

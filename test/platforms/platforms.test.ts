@@ -5,6 +5,7 @@ import { PRELOAD, runNode } from '../support/child.js';
 import { removeTemporaryDirectories, temporaryDirectory } from '../support/files.js';
 import { between, golden } from '../support/golden.js';
 import { echo } from '../support/grpc.js';
+import { serveHttp2 } from '../support/http2.js';
 import { installLaterLines, installPlatforms } from '../support/node-lines.js';
 import { MariadbServer } from '../support/mariadb-server.js';
 import { MongoServer } from '../support/mongo-server.js';
@@ -46,6 +47,7 @@ describe('platforms', function () {
       mongodb,
       pg: postgres,
       grpc: rpc,
+      http2: await serveHttp2(),
     });
   });
 

@@ -4,6 +4,7 @@
 
 const { once } = require('node:events');
 const http = require('node:http');
+const http2 = require('node:http2');
 const net = require('node:net');
 const { CircuitOpenError, globalRegistry, isCircuitOpenError } = require('otel-breaker');
 
@@ -88,6 +89,19 @@ const CLIENTS = {
     const pool = new Pool({ host, port, user: process.env.PGUSER, database: process.env.PGDATABASE });
     pool.on('error', () => {});
     return { name: `postgresql://${host}:${port}/${process.env.PGDATABASE}`, call: () => pool.query('SELECT 1') };
+  },
+  http2: (_, port) => {
+    let session;
+    const call = () => {
+      if (session?.destroyed !== false) session = http2.connect(`http://${host}:${port}`).on('error', () => {});
+      return new Promise((resolve, reject) => {
+        let answered = false;
+        const stream = session.request({ ':path': '/' }).resume().on('error', reject);
+        stream.on('response', () => (answered = true));
+        stream.on('close', () => (answered ? resolve() : reject(new Error('lost'))));
+      });
+    };
+    return { name: `http://${host}:${port}`, call };
   },
   grpc: (grpc, port) => {
     const { connect, ask } = require('../../fixtures/grpc/echo.cjs')(grpc);
