@@ -114,7 +114,7 @@ export interface BreakerOptions {
   /** What becomes of a rejected call. Default `throw`, `respond` for undici in `llmService`, `wait` for redis, mongodb, and calls of gRPC that ask to. */
   whenOpen?: WhenOpen | undefined;
   /**
-   * What `whenOpen: respond` answers, for http, undici and fetch: a fallback without code. Implies `whenOpen: respond`. Default: a
+   * What `whenOpen: respond` answers, for http, http2, undici and fetch: a fallback without code. Implies `whenOpen: respond`. Default: a
    * `503` with `Retry-After` and `x-should-retry: false`, which answers from 400 on get too.
    */
   respondWith?: RespondWith | undefined;
@@ -338,7 +338,7 @@ export const OPTIONS: Readonly<Record<OptionKey, OptionSpec>> = {
   respondWith: {
     kind: 'answer',
     describe:
-      'What whenOpen: respond answers, for http, undici and fetch: status (default 200), headers, and a body (a text, or a value sent as JSON) or the file that holds it. At most 64 KB; implies whenOpen: respond.',
+      'What whenOpen: respond answers, for http, http2, undici and fetch: status (default 200), headers, and a body (a text, or a value sent as JSON) or the file that holds it. At most 64 KB; implies whenOpen: respond.',
   },
   fleet: {
     kind: 'flag',

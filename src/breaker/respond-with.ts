@@ -1,4 +1,4 @@
-/** What a rejected call is answered with in the place of a `503`: http, undici and fetch. */
+/** What a rejected call is answered with in the place of a `503`: http, http2, undici and fetch. */
 export interface RespondWith {
   /** From 200 to 599; default 200. */
   readonly status?: number | undefined;

@@ -44,7 +44,7 @@ function outcomeOfMysql(code: string): Outcome {
 }
 
 const JUDGES: Readonly<Record<string, (code: string) => Outcome>> = {
-  'http, undici: an answer': outcomeOfStatus,
+  'http, http2, undici: an answer': outcomeOfStatus,
   'Redis: a reply': outcomeOfReply,
   'MongoDB: a code': outcomeOfMongo,
   'MySQL: an error': outcomeOfMysql,
