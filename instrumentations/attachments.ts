@@ -7,6 +7,7 @@ import type * as Http2 from './http2/http2-attachment.js';
 import type * as Ioredis from './ioredis/ioredis-attachment.js';
 import type * as Mongodb from './mongodb/mongodb-attachment.js';
 import type * as Mysql2 from './mysql2/mysql2-attachment.js';
+import type * as Nodemailer from './nodemailer/nodemailer-attachment.js';
 import type * as NodeRedis from './node-redis/node-redis-attachment.js';
 import { Patches } from './patches.js';
 import type * as Pg from './pg/pg-attachment.js';
@@ -21,6 +22,8 @@ interface Later {
   readonly files?: readonly string[];
   /** The module of Node's own that the client is. */
   readonly builtin?: string;
+  /** What it begins to ask `util.format` with, where it may be made of ES modules. */
+  readonly format?: readonly string[];
   readonly load: () => AttachmentClass;
 }
 
@@ -53,6 +56,11 @@ const ONCE_LOADED: readonly Later[] = [
     files: ['/build/src/resolving-call.js', '/build/src/client-interceptors.js', '/build/src/internal-channel.js'],
     load: () => (require('./grpc/grpc-attachment.js') as typeof Grpc).GrpcAttachment,
   },
+  {
+    files: ['/smtp-transport/index.js', '/smtp-pool/index.js', '/smtp-connection/index.js'],
+    format: ['%s (%s; +%s; %s/%s)', 'nodemailer'],
+    load: () => (require('./nodemailer/nodemailer-attachment.js') as typeof Nodemailer).NodemailerAttachment,
+  },
 ];
 
 /** Attaches to every client library there is, and to those that come later once they are there. */
@@ -61,7 +69,7 @@ export function attachAll(guard: Guard): void {
   for (const client of ONCE_LOADED) attachOnceThere(guard, client);
 }
 
-function attachOnceThere(guard: Guard, { files = [], builtin, load }: Later): void {
+function attachOnceThere(guard: Guard, { files = [], builtin, format, load }: Later): void {
   const wait = new Patches();
   let isThere = false;
   const attach = harmless('Attaching to a client failed', () => {
@@ -74,5 +82,6 @@ function attachOnceThere(guard: Guard, { files = [], builtin, load }: Later): vo
   });
   for (const file of files) wait.onModule(file, attach);
   if (builtin !== undefined) wait.onBuiltin(builtin, attach);
+  if (format !== undefined) wait.onFormat(format, attach);
   if (isThere) wait.undo();
 }

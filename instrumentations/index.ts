@@ -6,6 +6,7 @@ import type { BreakerInstrumentation, BreakerInstrumentationConfig } from './ins
 import { IoredisBreakerInstrumentation } from './ioredis/ioredis-instrumentation.js';
 import { MongodbBreakerInstrumentation } from './mongodb/mongodb-instrumentation.js';
 import { Mysql2BreakerInstrumentation } from './mysql2/mysql2-instrumentation.js';
+import { NodemailerBreakerInstrumentation } from './nodemailer/nodemailer-instrumentation.js';
 import { NodeRedisBreakerInstrumentation } from './node-redis/node-redis-instrumentation.js';
 import { PgBreakerInstrumentation } from './pg/pg-instrumentation.js';
 import { UndiciBreakerInstrumentation } from './undici/undici-instrumentation.js';
@@ -18,6 +19,7 @@ export { BreakerInstrumentation, type BreakerInstrumentationConfig } from './ins
 export { IoredisBreakerInstrumentation } from './ioredis/ioredis-instrumentation.js';
 export { MongodbBreakerInstrumentation } from './mongodb/mongodb-instrumentation.js';
 export { Mysql2BreakerInstrumentation } from './mysql2/mysql2-instrumentation.js';
+export { NodemailerBreakerInstrumentation } from './nodemailer/nodemailer-instrumentation.js';
 export { NodeRedisBreakerInstrumentation } from './node-redis/node-redis-instrumentation.js';
 export { PgBreakerInstrumentation } from './pg/pg-instrumentation.js';
 export { UndiciBreakerInstrumentation } from './undici/undici-instrumentation.js';
@@ -32,6 +34,7 @@ const INSTRUMENTATIONS = [
   PgBreakerInstrumentation,
   GrpcBreakerInstrumentation,
   Http2BreakerInstrumentation,
+  NodemailerBreakerInstrumentation,
 ];
 
 /** One of each instrumentation there is, for `instrumentations` of an OpenTelemetry SDK; they share the rules given here. */

@@ -1,6 +1,7 @@
 import { channel, type Channel, type ChannelListener } from 'node:diagnostics_channel';
 import { closeSync, openSync, readSync } from 'node:fs';
 import Module = require('node:module');
+import util = require('node:util');
 
 import { harmless } from './harmless.js';
 
@@ -110,6 +111,27 @@ export class Patches {
       loadHooks.delete(hook);
       clearTimeout(timer);
     });
+  }
+
+  /**
+   * Calls back while a client asks `util.format` for a text. No hook of ours sees ES modules, so one that is made of these is
+   * met by what it asks of Node.
+   *
+   * @param begin what its arguments begin with
+   */
+  onFormat(begin: readonly string[], callback: () => void): void {
+    const tell = harmless(WATCHING_FAILED, callback);
+    const watch = new Patches();
+    watch.replace(
+      util,
+      'format',
+      (format) =>
+        function (this: unknown, ...args) {
+          if (args[0] === begin[0] && begin.every((part, at) => args[at] === part)) tell();
+          return Reflect.apply(format, this, args);
+        },
+    );
+    this.onUndo(() => watch.undo());
   }
 
   onUndo(undo: () => void): void {

@@ -48,6 +48,12 @@ const METHODS = `
       Topology: require('mongodb/lib/sdam/topology').Topology,
     },
     pg: { Client, Query, Pool: Object.getPrototypeOf(Pool) },
+    nodemailer: {
+      SMTPTransport: require('nodemailer/lib/smtp-transport'),
+      SMTPPool: require('nodemailer/lib/smtp-pool'),
+      PoolResource: require('nodemailer/lib/smtp-pool/pool-resource'),
+      SMTPConnection: require('nodemailer/lib/smtp-connection'),
+    },
     grpc: {
       ResolvingCall: ofGrpc('resolving-call').ResolvingCall,
       InternalChannel: ofGrpc('internal-channel').InternalChannel,

@@ -1,7 +1,7 @@
-import type { PresetName } from './breaker/options.js';
+import type { BreakerOptions, PresetName } from './breaker/options.js';
 
 /** What kind of thing a call goes to; a label of its metrics and a match of rules. */
-export type System = 'http' | 'grpc' | 'redis' | 'postgresql' | 'mysql' | 'mongodb';
+export type System = 'http' | 'grpc' | 'redis' | 'postgresql' | 'mysql' | 'mongodb' | 'smtp';
 
 /** What a call asks its target for, as far as rules look at it. */
 export type CallPart = 'method' | 'path';
@@ -10,6 +10,8 @@ export type CallPart = 'method' | 'path';
 interface SystemRow {
   /** The preset of its breakers where no rule says otherwise. */
   readonly preset: PresetName;
+  /** What its breakers have beside that. */
+  readonly options?: Pick<BreakerOptions, 'countTimeouts'>;
   /** What of its calls rules can tell apart. */
   readonly calls?: readonly CallPart[];
   /** A rejected call can get an answer that rules have made. */
@@ -78,6 +80,13 @@ const TABLE: Readonly<Record<System, SystemRow>> = {
     schemes: { mongodb: { port: 27017 }, 'mongodb+srv': { port: 27017, as: 'mongodb' } },
     instrumentations: { mongodb: ['@opentelemetry/instrumentation-mongodb', 'MongoDBInstrumentation'] },
   },
+  smtp: {
+    preset: 'notifications',
+    // A mail server that hangs is in trouble, other than one of the push services that the preset is made for.
+    options: { countTimeouts: true },
+    schemes: { smtp: { port: 587 }, smtps: { port: 465, as: 'smtp' } },
+    instrumentations: {},
+  },
 };
 
 const ROWS: readonly (readonly [System, SystemRow])[] = Object.entries(TABLE) as [System, SystemRow][];
@@ -87,6 +96,11 @@ export const SYSTEMS: readonly System[] = ROWS.map(([system]) => system);
 /** The preset of a system's breakers where no rule says otherwise. */
 export function presetOf(system: System): PresetName {
   return TABLE[system].preset;
+}
+
+/** What a system's breakers have beside that preset where no rule says otherwise. */
+export function ownOptionsOf(system: System): BreakerOptions {
+  return TABLE[system].options ?? {};
 }
 
 /** Whether rejected calls to a system can get an answer that rules have made. */
@@ -121,7 +135,7 @@ export const INSTRUMENTATION_SCOPES: ReadonlyMap<string, readonly [packageName: 
 /** Where a call goes. */
 export interface Target {
   readonly system: System;
-  /** First part of the name: `http`, `https`, `grpc`, `redis`, `redis+cluster`, `postgresql`, `mysql`, `mongodb`, or `unix` for a socket. */
+  /** First part of the name: `http`, `https`, `grpc`, `redis`, `redis+cluster`, `postgresql`, `mysql`, `mongodb`, `smtp`, or `unix` for a socket. */
   readonly scheme: string;
   /** Host name or address, without brackets; the path of a unix socket. */
   readonly host: string;

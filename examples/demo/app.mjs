@@ -12,6 +12,7 @@ const {
   PG_UPSTREAM,
   GRPC_UPSTREAM,
   HTTP2_UPSTREAM,
+  NODEMAILER_UPSTREAM,
   PORT = '0',
 } = process.env;
 
@@ -31,6 +32,9 @@ const mongo =
   (await new (await import('mongodb')).MongoClient(MONGODB_UPSTREAM, { serverSelectionTimeoutMS: 1_000 }).connect());
 const pool = PG_UPSTREAM && new (await import('pg')).default.Pool({ connectionString: PG_UPSTREAM, max: 5 });
 pool?.on('error', () => {});
+const mail =
+  NODEMAILER_UPSTREAM &&
+  (await import('nodemailer')).createTransport({ url: NODEMAILER_UPSTREAM, pool: true, maxConnections: 5 });
 const stock = GRPC_UPSTREAM && (await connectToStock(new URL(GRPC_UPSTREAM).host));
 
 async function connectToStock(address) {
@@ -61,6 +65,8 @@ const lookUp = {
   'node-redis': () => nodeRedis.incr('calls'),
   mysql2: async () => (await mysql.query('SELECT 1 AS one'))[0][0].one,
   mongodb: () => mongo.db('shop').collection('orders').countDocuments(),
+  nodemailer: async () =>
+    (await mail.sendMail({ from: 'shop@example.com', to: 'you@example.com', text: 'Sent' })).response,
   pg: async () => (await pool.query('SELECT 1 AS one')).rows[0].one,
   http2: () => {
     if (session?.destroyed !== false) session = http2.connect(HTTP2_UPSTREAM).on('error', () => {});
@@ -79,7 +85,7 @@ const lookUp = {
 
 // Of gRPC, a code is a number; a rejected call has ours as its cause.
 const codeOf = ({ code, cause, message }) =>
-  (typeof code === 'number' ? cause?.code : undefined) ?? code ?? cause?.code ?? message;
+  (typeof code === 'number' || code === 'ECONNECTION' ? cause?.code : undefined) ?? code ?? cause?.code ?? message;
 
 const server = http.createServer(async (incoming, outgoing) => {
   const call = lookUp[incoming.url.slice(1)];

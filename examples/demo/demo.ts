@@ -2,7 +2,7 @@
  * The main job in half a minute: a plain app under the preload, whose dependencies die and come back.
  *
  *     npm run demo                       http; the server dies again and again until Ctrl-C, to be seen in a browser
- *     npm run demo -- --client fetch     through fetch; also http2, ioredis, node-redis, mysql2, mongodb, pg and grpc, against real servers
+ *     npm run demo -- --client fetch     through fetch; also http2, ioredis, node-redis, mysql2, mongodb, pg, grpc and nodemailer, against real servers
  *     npm run demo -- --client all       all of them in one app
  *     npm run demo -- --once             ends by itself, with exit code 0 if all went as told
  *     npm run demo -- --fleet 5          five replicas that agree over a real Redis; ends by itself
@@ -20,7 +20,18 @@ import { PostgresServer } from '../../test/support/postgres-server.js';
 import { RedisServer } from '../../test/support/redis-server.js';
 import { needFreePort, takenPort } from './port.js';
 
-const CLIENTS = ['http', 'fetch', 'ioredis', 'node-redis', 'mysql2', 'mongodb', 'pg', 'grpc', 'http2'] as const;
+const CLIENTS = [
+  'http',
+  'fetch',
+  'ioredis',
+  'node-redis',
+  'mysql2',
+  'mongodb',
+  'pg',
+  'grpc',
+  'http2',
+  'nodemailer',
+] as const;
 type Client = (typeof CLIENTS)[number];
 
 const REQUESTS_PER_SECOND = 20;
@@ -269,6 +280,7 @@ const START: Readonly<Record<Client, (client: Client) => Promise<Dependency>>> =
   fetch: startUpstream,
   grpc: startUpstream,
   http2: startUpstream,
+  nodemailer: startUpstream,
   ioredis: startRedis,
   'node-redis': startRedis,
   mysql2: async (client) => {
@@ -306,11 +318,17 @@ async function startRedis(client: Client): Promise<Dependency> {
   });
 }
 
-const UPSTREAMS: Partial<Record<Client, string>> = { grpc: 'upstream-grpc.mjs', http2: 'upstream-http2.mjs' };
+const UPSTREAMS: Partial<Record<Client, string>> = {
+  grpc: 'upstream-grpc.mjs',
+  http2: 'upstream-http2.mjs',
+  nodemailer: 'upstream-smtp.mjs',
+};
+
+const SCHEMES: Partial<Record<Client, string>> = { grpc: 'grpc', nodemailer: 'smtp' };
 
 async function startUpstream(client: Client): Promise<Dependency> {
   const file = UPSTREAMS[client] ?? 'upstream.mjs';
-  const scheme = client === 'grpc' ? 'grpc' : 'http';
+  const scheme = SCHEMES[client] ?? 'http';
   let server = start(file, [], {});
   const port = await firstLine(server.stdout!);
   return dependencyOf(client, Number(port), `${scheme}://127.0.0.1:${port}/`, {

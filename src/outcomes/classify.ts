@@ -12,6 +12,7 @@ import { knownVerdictOfMysqlError } from './mysql.js';
 import { isBadInput, isOwnTrouble, isUnreachable } from './network-codes.js';
 import { verdictOfDatabaseError } from './postgresql.js';
 import { knownVerdictOfRedisError } from './redis.js';
+import { knownVerdictOfSmtpError } from './smtp.js';
 import { settleIfStream } from './stream-outcome.js';
 import { endOf, isAbort } from './timeouts.js';
 
@@ -37,6 +38,7 @@ export function classify(error: unknown, config: BreakerConfig, signal?: AbortSi
       knownVerdictOfRedisError(part) ??
       knownVerdictOfMysqlError(part) ??
       knownVerdictOfMongoError(part) ??
+      knownVerdictOfSmtpError(part) ??
       verdictOfDatabaseError(part, isOfDatabase),
   );
   if (said !== undefined) return said;

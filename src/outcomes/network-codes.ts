@@ -21,9 +21,11 @@ const CODES: ReadonlyMap<unknown, CodeMeaning> = new Map<unknown, CodeMeaning>([
   ['ENETDOWN', 'unreachable'],
   ['ENETUNREACH', 'unreachable'],
   ['UND_ERR_PRX_CONN', 'unreachable'],
+  ['EDNS', 'unreachable'], // nodemailer
 
   ['ECONNRESET', 'failure'],
   ['ENETRESET', 'failure'],
+  ['ESOCKET', 'failure'], // nodemailer
   ['ENOTCONN', 'failure'],
   ['EPIPE', 'failure'],
   ['EPROTO', 'failure'],

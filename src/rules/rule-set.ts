@@ -2,7 +2,16 @@ import { resolveConfig, type BreakerConfig } from '../breaker/config.js';
 import type { BreakerOptions, Mode, OptionKey, PresetName } from '../breaker/options.js';
 import { ownNumbers, presets } from '../breaker/presets.js';
 import { MODE_VARIABLE } from '../environment.js';
-import { presetOf, takesAnswers, targetLabels, targetName, throughProxy, type System, type Target } from '../target.js';
+import {
+  ownOptionsOf,
+  presetOf,
+  takesAnswers,
+  targetLabels,
+  targetName,
+  throughProxy,
+  type System,
+  type Target,
+} from '../target.js';
 import { firstForCall, Matcher, MatchIndex, normalizeHost, type Endpoint, type Found } from './match.js';
 import { isTelemetryEndpoint } from './telemetry-endpoints.js';
 import {
@@ -223,8 +232,10 @@ function layersOf(
   const weakestFirst = sections.toReversed();
   const named = rule?.rule.preset;
   const byDefault = sections.find(({ config }) => config.defaults?.preset !== undefined)?.config.defaults?.preset;
-  const preset = builtInOf(sections, named ?? byDefault) ?? presetOf(system);
+  const asked = builtInOf(sections, named ?? byDefault);
+  const preset = asked ?? presetOf(system);
   const layers: Layer[] = [{ source: `preset ${preset}`, options: presets[preset] }];
+  if (asked === undefined) layers.push({ source: `system ${system}`, options: ownOptionsOf(system) });
   if (named === undefined) layers.push(...ownPreset(sections, byDefault));
   for (const { origin, config } of weakestFirst) {
     if (config.mode !== undefined) layers.push({ source: `mode of ${origin}`, options: { mode: config.mode } });

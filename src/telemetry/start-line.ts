@@ -79,7 +79,7 @@ export class StartLine {
     if (!underNext) return;
     log.warn(
       `Next.js bundles packages, and a bundled client cannot be guarded. So far we have found ${clients}. ` +
-        "Name the others in next.config.js: serverExternalPackages: ['ioredis', 'redis', '@redis/client', 'mysql2', 'mongodb', 'pg', 'undici', '@grpc/grpc-js']",
+        "Name the others in next.config.js: serverExternalPackages: ['ioredis', 'redis', '@redis/client', 'mysql2', 'mongodb', 'pg', 'undici', '@grpc/grpc-js', 'nodemailer']",
     );
   }
 }

@@ -56,6 +56,12 @@ describe('A fault in any function of ours', function () {
     });
   }
 
+  it('does not reach the application through nodemailer', async () => {
+    const { tried, problems } = await find('nodemailer', { DEAD_PORT: String(await findDeadPort()) });
+    expect(problems).to.deep.equal([]);
+    expect(tried).to.be.above(200);
+  });
+
   it('does not reach the application through mysql2', async () => {
     const server = await MariadbServer.start();
     try {

@@ -70,6 +70,8 @@ describe('The table of systems', () => {
       'mysql://host:3306',
       'mongodb://host:27017',
       'mongodb://host:27017',
+      'smtp://host:587',
+      'smtp://host:465',
       'unix:/run/x.sock',
     ]);
   });
@@ -80,8 +82,9 @@ describe('The table of systems', () => {
     }
   });
 
-  it('has a preset for each system, and a package of OpenTelemetry for each client', () => {
-    expect(SYSTEMS.map(presetOf)).to.deep.equal(['httpApi', 'httpApi', 'cache', 'database', 'database', 'database']);
+  it('has a preset for each system, and a package of OpenTelemetry for each client that has one', () => {
+    const presets = ['httpApi', 'httpApi', 'cache', 'database', 'database', 'database', 'notifications'];
+    expect(SYSTEMS.map(presetOf)).to.deep.equal(presets);
     const clients = ['http', 'undici', 'ioredis', 'node-redis', 'pg', 'mysql2', 'mongodb', 'grpc'];
     expect([...INSTRUMENTATION_SCOPES.keys()]).to.have.members(clients);
   });
