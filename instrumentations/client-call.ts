@@ -1,7 +1,7 @@
 import { reportOnce } from '../src/breaker/diagnostics.js';
 import { CLOSED } from '../src/breaker/state.js';
 import type { Span } from '@opentelemetry/api';
-import { CircuitOpenError, UNGUARDED, type Admission, type Guard, type Permit } from '../src/guard/guard.js';
+import { CircuitOpenError, Permit, UNGUARDED, type Admission, type Guard } from '../src/guard/guard.js';
 import type { Verdict } from '../src/breaker/verdict.js';
 import type { Target } from '../src/target.js';
 import type { CallContext } from '../src/telemetry/events/call-context.js';
@@ -23,18 +23,23 @@ export interface Entry {
 const ORDINARY: Entry = {};
 
 /**
- * One attempt of a client: it enters, is sent, and ends once. The only way to a permit.
+ * One attempt of a client: it enters, is sent, and ends once. The only way to a permit, which it is itself from the moment
+ * it is let through: an object of its own for that would be one too many for each call.
  *
  * No method throws, whatever is wrong on our side: the client's call then goes through unguarded. A client adds what it
  * knows: the name of OpenTelemetry's span, and what its errors say of the target.
  */
-export abstract class ClientCall implements CallContext {
+export abstract class ClientCall extends Permit implements CallContext {
   /** The client span that another instrumentation made for the call, else the span that was active when it began. */
   span: Span | undefined = undefined;
   target: Target | undefined = undefined;
-  #permit: Permit = UNGUARDED;
 
-  constructor(protected readonly attachment: Attachment) {}
+  constructor(protected readonly attachment: Attachment) {
+    super(UNGUARDED.breaker, UNGUARDED.generation, NaN, undefined);
+    this.context = this;
+    // As long as no circuit has a say in it.
+    this.settled = true;
+  }
 
   /** What OpenTelemetry's instrumentation of the client names its spans. Asked only where nothing else records the call. */
   abstract spanName(): string;
@@ -44,12 +49,12 @@ export abstract class ClientCall implements CallContext {
 
   /** Whether it needs no outcome any more: it has ended, or no circuit counts it. */
   get isOver(): boolean {
-    return this.#permit.settled;
+    return this.settled;
   }
 
   /** For those that judge by more than an error: its permit, settled already where it is over. */
   protected get permit(): Permit {
-    return this.#permit;
+    return this;
   }
 
   /** It has come, and asks later or takes another one over: its span is the one of now. */
@@ -69,8 +74,8 @@ export abstract class ClientCall implements CallContext {
     try {
       if (!entry.begun) this.span = attachment.callSpan();
       const admission = ask(attachment.guard, target, this, entry);
-      if (admission instanceof CircuitOpenError) return admission;
-      this.#permit = admission;
+      // Let through it is its own permit; where no circuit has a say, it stays over.
+      if (admission !== this && admission instanceof CircuitOpenError) return admission;
     } catch (error) {
       this.#stepAside(error);
     }
@@ -84,11 +89,11 @@ export abstract class ClientCall implements CallContext {
     this.target = target;
     try {
       this.span = attachment.callSpan();
-      this.#permit = attachment.guard.probe(target, this);
+      attachment.guard.probe(target, this);
     } catch (error) {
       this.#stepAside(error);
     }
-    return !this.#permit.settled;
+    return !this.settled;
   }
 
   /**
@@ -100,7 +105,7 @@ export abstract class ClientCall implements CallContext {
       const span = this.attachment.innerSpan();
       if (span === undefined) return;
       this.span = span;
-      if (!this.#permit.settled) mark(this.#permit.breaker, span);
+      if (!this.settled) mark(this.breaker, span);
     } catch (error) {
       reportOnce('Finding the span of a call failed', error);
     }
@@ -108,9 +113,9 @@ export abstract class ClientCall implements CallContext {
 
   /** Its caller got what it asked for. */
   succeed(): void {
-    if (this.#permit.settled) return;
+    if (this.settled) return;
     try {
-      this.#permit.success();
+      this.success();
     } catch (fault) {
       this.#stepAside(fault);
     }
@@ -118,19 +123,19 @@ export abstract class ClientCall implements CallContext {
 
   /** It ended with this error: `verdictOf` says what that means. */
   fail(error: unknown): void {
-    if (this.#permit.settled) return;
+    if (this.settled) return;
     try {
-      this.#permit.settle(this.verdictOf(error), error);
+      this.settle(this.verdictOf(error), error);
     } catch (fault) {
       this.#stepAside(fault);
     }
   }
 
   /** The first good answer has come, such as headers with a good status. The call goes on; its end is still to be told. */
-  answered(): void {
-    if (this.#permit.settled) return;
+  override answered(): void {
+    if (this.settled) return;
     try {
-      this.#permit.answered();
+      super.answered();
     } catch (fault) {
       this.#stepAside(fault);
     }
@@ -140,10 +145,10 @@ export abstract class ClientCall implements CallContext {
    * Its caller gave it up before there was a good answer. Whether that is a word on the target depends on how long it
    * waited; a reason that names a timeout is for `fail`.
    */
-  abandon(reason?: unknown): void {
-    if (this.#permit.settled) return;
+  override abandon(reason?: unknown): void {
+    if (this.settled) return;
     try {
-      this.#permit.abandon(reason);
+      super.abandon(reason);
     } catch (fault) {
       this.#stepAside(fault);
     }
@@ -151,9 +156,9 @@ export abstract class ClientCall implements CallContext {
 
   /** It was never made: its arguments were wrong, or nobody needed it. */
   forgo(): void {
-    if (this.#permit.settled) return;
+    if (this.settled) return;
     try {
-      this.#permit.ignore();
+      this.ignore();
     } catch (fault) {
       this.#stepAside(fault);
     }
@@ -161,9 +166,9 @@ export abstract class ClientCall implements CallContext {
 
   /** It waited for its target, and its caller gets this rejection in the place of an answer. */
   refuse(rejection: CircuitOpenError): void {
-    if (this.#permit.settled) return;
+    if (this.settled) return;
     try {
-      this.#permit.reject(rejection);
+      this.reject(rejection);
     } catch (fault) {
       this.#stepAside(fault);
     }
@@ -171,16 +176,15 @@ export abstract class ClientCall implements CallContext {
 
   /** It has finished a handshake with its target. Asked of the circuit only where that is not closed. */
   protected showsLife(target: Target): void {
-    const permit = this.#permit;
-    if (!permit.settled && permit.breaker.stateCode !== CLOSED) this.attachment.signOfLife(target);
+    if (!this.settled && this.breaker.stateCode !== CLOSED) this.attachment.signOfLife(target);
   }
 
   /** Ends it where the client knows the verdict. @param retryAfterMs with a failure: how long the target asks to be left alone */
   protected end(verdict: Verdict, cause?: unknown, retryAfterMs?: number): void {
-    if (this.#permit.settled) return;
+    if (this.settled) return;
     try {
-      if (retryAfterMs !== undefined && verdict === 'failure') this.#permit.failure(cause, retryAfterMs);
-      else this.#permit.settle(verdict, cause);
+      if (retryAfterMs !== undefined && verdict === 'failure') this.failure(cause, retryAfterMs);
+      else this.settle(verdict, cause);
     } catch (fault) {
       this.#stepAside(fault);
     }
@@ -188,21 +192,22 @@ export abstract class ClientCall implements CallContext {
 
   /** This is what the other call has become: it owns its permit from here on, and the other one ends without a word. */
   takeOver(other: ClientCall): void {
-    this.#permit = other.#permit;
     this.target ??= other.target;
-    other.#permit = UNGUARDED;
-    if (this.#permit !== UNGUARDED) this.#permit.context = this;
+    try {
+      this.takeThePlaceOf(other);
+    } catch (fault) {
+      this.#stepAside(fault);
+    }
   }
 
   #stepAside(error: unknown): void {
     reportOnce('Guarding a call failed', error);
-    const permit = this.#permit;
-    this.#permit = UNGUARDED;
     try {
-      permit.ignore();
+      this.ignore();
     } catch {
       // Whatever is broken there has been reported.
     }
+    this.settled = true;
   }
 }
 

@@ -13,9 +13,8 @@ export abstract class HttpClientCall extends ClientCall {
    * @returns whether it says all there is to know; else `judgeHeaders` is for them
    */
   protected judgeStatus(status: number): boolean {
-    const { permit } = this;
-    if (permit.settled) return true;
-    if (!isGoodStatus(permit.breaker.config, status)) return false;
+    if (this.settled) return true;
+    if (!isGoodStatus(this.breaker.config, status)) return false;
     this.answeredWell = true;
     this.answered();
     return true;

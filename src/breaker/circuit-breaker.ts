@@ -35,7 +35,7 @@ export class CircuitBreaker implements PermitIssuer {
   /** @internal */
   observer: BreakerObserver<CircuitBreaker> | undefined;
   /** @internal Asked, where a call is about to be rejected, whether something nearer than the target is broken. */
-  isPanic: ((now: number) => boolean) | undefined;
+  isPanic: ((now: number, breaker: CircuitBreaker) => boolean) | undefined;
   /** @internal Who knows more of the target than this process sees. */
   advisor: Advisor<CircuitBreaker> | undefined;
   /** @internal What a fleet says of the target; `undefined` where none shares the breaker. */
@@ -170,7 +170,7 @@ export class CircuitBreaker implements PermitIssuer {
    * As `acquire`, but returns the error: a throw costs more than the rejection itself.
    *
    * @internal
-   * @param context handed on to observers with whatever this call causes
+   * @param context handed on to observers with whatever this call causes; one that is a permit itself becomes that of the call
    * @param longRunning the call is slow by design: never slow, never a probe, its duration not recorded
    * @param flags `SHARES_ERRORS` for a client that ends several calls with one error object; code uses errors again
    */
@@ -180,7 +180,7 @@ export class CircuitBreaker implements PermitIssuer {
       return this.acquireUnder(this.#config, context, longRunning, flags);
     this.tally.inFlight++;
     const startedAt = this.#timed ? this.#startTime(this.#seams.now(), longRunning) : NaN;
-    return new Permit(this, this.#circuit.generation, startedAt, context, flags);
+    return issue(this, this.#circuit.generation, startedAt, context, flags);
   }
 
   /**
@@ -339,8 +339,6 @@ export class CircuitBreaker implements PermitIssuer {
   /** @internal From now on it is known of each call when it started. */
   timeCalls(): void {
     this.#timed = true;
-    this.#patience ??= new Patience();
-    this.#ages ??= new CallAges();
   }
 
   /** @internal A lower bound of the number of calls in flight that are that old; 0 where calls are not timed. */
@@ -394,6 +392,11 @@ export class CircuitBreaker implements PermitIssuer {
   #ended(permit: Permit): void {
     this.tally.inFlight--;
     this.#ages?.ended(permit.startedAt, (permit.flags & ANSWERED) !== 0);
+  }
+
+  /** @internal A call in flight has another permit from now on. */
+  handOver(from: Permit, to: Permit): void {
+    this.#circuit.handOver(from, to);
   }
 
   /** @internal The first good part of an answer came: good headers, a first reply. */
@@ -530,16 +533,25 @@ export class CircuitBreaker implements PermitIssuer {
 
   #admit(now: number, generation: number, context: unknown, longRunning: boolean, flags: number): Permit {
     this.tally.inFlight++;
-    return new Permit(this, generation, this.#startTime(now, longRunning), context, flags);
+    return issue(this, generation, this.#startTime(now, longRunning), context, flags);
   }
 
   #startTime(now: number, longRunning: boolean): number {
     const { loop } = this.#seams;
-    if (this.#timed && now >= loop.due) loop.callBegins(now);
+    if (this.#timed) {
+      if (now >= loop.due) loop.callBegins(now);
+      if (this.#patience === undefined) this.#beginTiming();
+    }
     // NaN is slower than nothing and older than nothing: every comparison with it is false.
     if (longRunning) return NaN;
     if (this.#ages?.started(now)) this.tellOfHangingCalls(now);
     return now;
+  }
+
+  /** With the first timed call: most breakers of a large registry have had none. */
+  #beginTiming(): void {
+    this.#patience = new Patience();
+    this.#ages ??= new CallAges();
   }
 
   #reject(now: number, context: unknown, longRunning: boolean, mode: Mode): Permit | CircuitOpenError {
@@ -562,7 +574,7 @@ export class CircuitBreaker implements PermitIssuer {
 
   #enforces(now: number, mode = this.#config.mode): boolean {
     if (mode !== 'enforce') return false;
-    return this.#circuit.isOnDemand || this.isPanic?.(now) !== true;
+    return this.#circuit.isOnDemand || this.isPanic?.(now, this) !== true;
   }
 
   #recordDuration(durations: DurationRecorder, ms: number): void {
@@ -573,4 +585,17 @@ export class CircuitBreaker implements PermitIssuer {
   #ageSlowCalls(): void {
     if (this.#config.slowCallDuration !== undefined) this.#ages ??= new CallAges();
   }
+}
+
+/** A record of its own for each call would be one object more where the caller has made one. */
+function issue(
+  breaker: CircuitBreaker,
+  generation: number,
+  startedAt: number,
+  context: unknown,
+  flags: number,
+): Permit {
+  return context instanceof Permit
+    ? context.admittedBy(breaker, generation, startedAt, flags)
+    : new Permit(breaker, generation, startedAt, context, flags);
 }

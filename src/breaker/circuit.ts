@@ -157,6 +157,12 @@ export class Circuit<Breaker extends Owner<Breaker>> {
     if (this.#halfOpen?.isProbing && this.counts(call)) this.#halfOpen.answered(call, this.#seams.now());
   }
 
+  /** A call in flight has another permit from now on. */
+  handOver(from: Permit, to: Permit): void {
+    this.#halfOpen?.handOver(from, to);
+    this.record.slowCalls?.handOver(from, to);
+  }
+
   succeeded(call: Permit, now: number): void {
     this.record.lastSuccessStart = call.startedAt;
     if (!this.counts(call)) return;

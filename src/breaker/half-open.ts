@@ -69,6 +69,14 @@ export class HalfOpen {
     this.#answeredAt.splice(at, 1);
   }
 
+  /** A probe has another permit from now on. */
+  handOver(from: Permit, to: Permit): void {
+    for (const probes of [this.#waiting, this.#answered]) {
+      const at = probes.indexOf(from);
+      if (at !== -1) probes[at] = to;
+    }
+  }
+
   /** Whether a probe with a good answer is as slow as the calls were for which the circuit was opened. */
   isTooSlow(probe: Permit, now: number): boolean {
     return this.slowIsBad && isSlow(probe, now);

@@ -35,9 +35,11 @@ export interface PermitIssuer {
   settleAbandoned(permit: Permit, cause: unknown): void;
   /** @internal */
   settleAnswered(permit: Permit): void;
+  /** @internal */
+  handOver(from: Permit, to: Permit): void;
 }
 
-/** The right to make one call. Settled once; settling again does nothing. */
+/** The right to make one call. Settled once; settling again does nothing. What a client knows of a call may extend it. */
 export class Permit {
   /** @internal */
   settled = false;
@@ -55,6 +57,25 @@ export class Permit {
     /** @internal */
     public flags = 0,
   ) {}
+
+  /** @internal The breaker lets a call go ahead which is its own permit. */
+  admittedBy(breaker: PermitIssuer, generation: number, startedAt: number, flags: number): this {
+    this.breaker = breaker;
+    this.generation = generation;
+    this.startedAt = startedAt;
+    this.flags = flags;
+    this.settled = false;
+    return this;
+  }
+
+  /** @internal From here on this is the permit that another one was, which ends without a word. */
+  takeThePlaceOf(other: Permit): void {
+    this.settled = other.settled;
+    if (other.settled) return;
+    this.admittedBy(other.breaker, other.generation, other.startedAt, other.flags);
+    other.settled = true;
+    this.breaker.handOver(other, this);
+  }
 
   /**
    * @internal A good answer has begun: good headers, a first reply. What the call's outcome is, its end says; a probe gives

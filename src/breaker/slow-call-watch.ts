@@ -20,6 +20,16 @@ export class SlowCallWatch {
     if (!this.#pending.delete(call)) this.#overdue.delete(call);
   }
 
+  /** A call in flight is another object from now on. Rare, so that the order may cost a copy. */
+  handOver(from: Started, to: Started): void {
+    for (const calls of [this.#pending, this.#overdue]) {
+      if (!calls.has(from)) continue;
+      const inOrder = [...calls];
+      calls.clear();
+      for (const call of inOrder) calls.add(call === from ? to : call);
+    }
+  }
+
   /** The number of calls in flight that are slow by now. */
   overdue(now: number): number {
     // A Set keeps the order of insertion, so the first call that is not overdue ends the search.

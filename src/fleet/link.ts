@@ -488,7 +488,7 @@ export class Link implements Advisor<CircuitBreaker>, EngineListener {
   /** Calls have failed, or the circuit has opened. */
   #examine(member: Member, now: number): void {
     const { breaker } = member;
-    if (breaker.isPanic?.(now) === true) return;
+    if (breaker.isPanic?.(now, breaker) === true) return;
     const evidence = breaker.evidence();
     // Open by a verdict that the engine has forgotten: what a probe has shown makes the next one.
     const isAlone = !breaker.isAdvised || member.verdict === undefined;
@@ -617,7 +617,7 @@ export class Link implements Advisor<CircuitBreaker>, EngineListener {
     let next = heartbeat * (0.9 + 0.2 * this.#seams.random());
     for (const member of this.#members.values()) {
       const { breaker, verdict } = member;
-      if (breaker.stateCode === OPEN && breaker.isTripped && breaker.isPanic?.(now) !== true) {
+      if (breaker.stateCode === OPEN && breaker.isTripped && breaker.isPanic?.(now, breaker) !== true) {
         this.#accuseOpen(member, breaker.evidence(), now);
       } else if (verdict !== undefined && member.stance === 'objects') {
         if (this.#knowsBetter(member)) this.#post({ act: 'object', name: breaker.name, epoch: verdict.epoch });

@@ -88,6 +88,10 @@ export class BreakerUnderRule implements PermitIssuer {
     this.breaker.settleAnswered(permit);
   }
 
+  handOver(from: Permit, to: Permit): void {
+    this.breaker.handOver(from, to);
+  }
+
   /** The permit settles through this one, and so by the options of the rule. */
   #own<T extends Permit | CircuitOpenError>(admission: T): T {
     if (!(admission instanceof CircuitOpenError) && admission !== UNGUARDED) admission.breaker = this;

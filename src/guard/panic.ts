@@ -67,7 +67,8 @@ export class Panic {
 
   /** Asks this one for its word, and gives it one, until `isPanic` is taken from it again. */
   watch(breaker: CircuitBreaker): void {
-    breaker.isPanic = (now) => this.#isActive(now, breaker);
+    // One function for all breakers, not one for each.
+    breaker.isPanic = this.#isActive;
   }
 
   forget(breaker: CircuitBreaker): void {
@@ -92,11 +93,11 @@ export class Panic {
     }
   }
 
-  #isActive(now: number, breaker: CircuitBreaker): boolean {
+  readonly #isActive = (now: number, breaker: CircuitBreaker): boolean => {
     if (this.#reason === undefined) return false;
     if (now >= this.#reviewAt) this.#review(now, breaker, undefined);
     return this.#reason !== undefined;
-  }
+  };
 
   #beginIfTooMany(now: number, breaker: CircuitBreaker, context: unknown): void {
     // Before looking at every breaker there is.
