@@ -37,10 +37,11 @@ export function enterStatement<Session, Statement>(
   if (sessions.isInTransaction(session)) return call.enter(target, anyway);
   const closed = attachment.isClosed(target);
   if (!closed && sessions.mustPass(session, statement)) return call.enter(target, anyway);
+  // Asked before there is a permit: a fault in the asking must not leave one behind.
+  const refused = sessions.refusedBegin(session);
   const rejection = call.enter(target, isOpenEnded && closed ? LONG : undefined);
   // The slow-call rule opens a circuit at the very moment of asking.
   if (rejection !== undefined && closed && sessions.mustPass(session, statement)) return call.enter(target, anyway);
-  const refused = sessions.refusedBegin(session);
   if (refused === undefined) return rejection;
   // What follows a rejected BEGIN before its caller knows is rejected as well: with a slot free again just then, it would
   // run outside of any transaction, and for good.
