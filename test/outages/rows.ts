@@ -5,6 +5,7 @@ import { MONGODB } from './mongodb.js';
 import { MYSQL } from './mysql.js';
 import { PG } from './pg.js';
 import { REDIS } from './redis.js';
+import { SMTP } from './smtp.js';
 
 /**
  * All clients that are taken through outages. To add one:
@@ -16,4 +17,4 @@ import { REDIS } from './redis.js';
  * 3. A `Row`, here or in a file beside this one. `inTests` puts it into the short form.
  * 4. `npm run outages -- --only <word of its title>` measures it and writes its part of `docs/outages.md`.
  */
-export const ROWS: readonly Row[] = [...HTTP, ...REDIS, ...MYSQL, ...MONGODB, ...PG, ...GRPC];
+export const ROWS: readonly Row[] = [...HTTP, ...REDIS, ...MYSQL, ...MONGODB, ...PG, ...GRPC, ...SMTP];
