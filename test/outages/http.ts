@@ -43,6 +43,8 @@ async function end(process: ChildProcess): Promise<void> {
 
 const httpService = () => killableService('http-server.cjs', 'http');
 
+const http2Service = () => killableService('http2-server.cjs', 'http');
+
 // No fire-and-forget: an error that nobody catches ends the process of these in any case.
 const PATTERNS = ['awaited', 'tight loop'] as const;
 
@@ -51,5 +53,6 @@ export const HTTP: readonly Row[] = [
   { title: 'http, keep-alive', client: 'http', service: httpService, patterns: PATTERNS, inTests: true },
   { title: 'axios', client: 'axios', service: httpService, patterns: PATTERNS },
   { title: 'undici, request', client: 'undici', service: httpService, patterns: PATTERNS },
+  { title: 'http2, one session', client: 'http2', service: http2Service, patterns: PATTERNS },
   { title: 'fetch', client: 'fetch', service: httpService, patterns: PATTERNS, inTests: true },
 ];
