@@ -8,7 +8,8 @@ export const NODES: Readonly<Record<string, string>> = { ...OLDEST.nodes, ...LAT
 
 export interface Client {
   readonly title: string;
-  readonly family: 'http' | 'fetch' | 'undici' | 'ioredis' | 'redis' | 'mysql2' | 'mongodb' | 'pg' | 'grpc' | 'http2';
+  readonly family:
+    'http' | 'fetch' | 'undici' | 'ioredis' | 'redis' | 'mysql2' | 'mongodb' | 'pg' | 'grpc' | 'nodemailer' | 'http2';
   /** Where it is installed; what is within Node has no place. */
   readonly folder?: string;
   /** The oldest Node that it runs on itself. */
@@ -33,6 +34,7 @@ export function clients(): Client[] {
       ['pg', OLDEST.pg],
       ['pg', installed('pg')],
       ['grpc', installed('@grpc/grpc-js')],
+      ['nodemailer', installed('nodemailer')],
     ] as const
   ).map(([family, folder]) => {
     const { version, engines } = JSON.parse(readFileSync(join(folder, 'package.json'), 'utf8')) as {

@@ -12,6 +12,7 @@ import { MongoServer } from '../support/mongo-server.js';
 import { PostgresServer } from '../support/postgres-server.js';
 import { RedisServer } from '../support/redis-server.js';
 import { serve, stopServers } from '../support/servers.js';
+import { MailServer } from '../support/smtp-server.js';
 import { clients, live, NODES, runsOn, table } from './matrix.js';
 
 describe('platforms', function () {
@@ -29,12 +30,14 @@ describe('platforms', function () {
     const mysql2 = await MariadbServer.start();
     const mongodb = await MongoServer.start();
     const rpc = await echo.serve();
+    const nodemailer = await MailServer.start();
     servers.push(
       { stop: () => redis.remove() },
       postgres,
       mysql2,
       { stop: () => mongodb.kill() },
       { stop: async () => rpc.stop() },
+      nodemailer,
     );
     const web = await serve((_, res) => res.end('ok'));
     Object.assign(upstreams, {
@@ -47,6 +50,7 @@ describe('platforms', function () {
       mongodb,
       pg: postgres,
       grpc: rpc,
+      nodemailer,
       http2: await serveHttp2(),
     });
   });

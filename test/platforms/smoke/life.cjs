@@ -103,6 +103,11 @@ const CLIENTS = {
     };
     return { name: `http://${host}:${port}`, call };
   },
+  nodemailer: ({ createTransport }, port) => {
+    const transport = createTransport({ host, port });
+    const message = { from: 'us@example.com', to: 'you@example.com', text: 'Hello' };
+    return { name: `smtp://${host}:${port}`, call: () => transport.sendMail(message) };
+  },
   grpc: (grpc, port) => {
     const { connect, ask } = require('../../fixtures/grpc/echo.cjs')(grpc);
     const client = connect(`${host}:${port}`, { 'grpc.initial_reconnect_backoff_ms': 100 });
