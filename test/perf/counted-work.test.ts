@@ -53,12 +53,12 @@ describe('The work of one call', () => {
     });
   }
 
-  it('allocates no more than 300 bytes from a target to a settled permit', async () => {
+  it('allocates no more than 200 bytes from a target to a settled permit', async () => {
     const guard = new TestGuard();
     const target = { system: 'http', scheme: 'http', host: 'api', port: 80 } as const;
     const nothing = await bytesPerCall(() => undefined);
     const asked = await bytesPerCall(() => guard.pass(target).success());
-    expect(asked - nothing).to.be.below(300);
+    expect(asked - nothing).to.be.below(200);
   });
 
   it('starts no timer, whatever the state of the circuit', async () => {
@@ -87,7 +87,7 @@ describe('The work of one call', () => {
 });
 
 describe('The memory of an idle breaker', () => {
-  it('is no more than 1,600 bytes, with all its metrics', () => {
+  it('is no more than 900 bytes, with all its metrics', () => {
     const count = 2_000;
     const metrics = new BreakerMetrics();
     const breakers = new Array<unknown>(count).fill(undefined);
@@ -101,7 +101,7 @@ describe('The memory of an idle breaker', () => {
     const before = process.memoryUsage().heapUsed;
     for (let index = 0; index < count; index++) add(index);
     collectGarbage();
-    expect((process.memoryUsage().heapUsed - before) / count).to.be.below(1_600);
+    expect((process.memoryUsage().heapUsed - before) / count).to.be.below(900);
     expect(breakers.length).to.equal(count);
   });
 });
