@@ -45,7 +45,7 @@ export class MailServer {
       ...options,
     });
     this.#server.on('error', () => {});
-    (this.#server.server).on('connection', (socket: Socket) => {
+    this.#server.server.on('connection', (socket: Socket) => {
       this.#sockets.add(socket);
       socket.on('close', () => this.#sockets.delete(socket));
     });
@@ -60,7 +60,7 @@ export class MailServer {
   }
 
   get port(): number {
-    return ((this.#server.server).address() as AddressInfo).port;
+    return (this.#server.server.address() as AddressInfo).port;
   }
 
   /** The name of its breaker. */
