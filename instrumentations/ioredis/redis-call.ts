@@ -6,7 +6,6 @@ import {
   type Circumstances,
 } from '../../src/outcomes/redis.js';
 import { CircuitOpenError } from '../../src/guard/guard.js';
-import { reportOnce } from '../../src/breaker/diagnostics.js';
 import type { Verdict } from '../../src/breaker/verdict.js';
 import type { Attachment } from '../attachment.js';
 import { ClientCall } from '../client-call.js';
@@ -36,9 +35,27 @@ export class RedisCall extends ClientCall {
     return verdictOfRedisError(error, this.#circumstances());
   }
 
-  /** Takes over `resolve` and `reject` of its command until the command settles. */
+  /**
+   * Takes over `resolve` and `reject` of its command until the command settles. By functions of this command alone: used
+   * again for another, they would give a caller the answer of another, should anybody still hold them.
+   */
   watch(command: Command): void {
-    if (!this.isOver) Ends.watch(this, command);
+    if (this.isOver) return;
+    const { resolve, reject } = command;
+    // Without names and methods of their own, as those of ioredis are: commands get printed.
+    command.resolve = (value) => {
+      giveBack(command, ownResolve, ownReject, resolve, reject);
+      if (this.blocking && isOwnLimit(command, value) === true) this.forgo();
+      else this.succeed();
+      return resolve.call(command, value);
+    };
+    command.reject = (error) => {
+      giveBack(command, ownResolve, ownReject, resolve, reject);
+      endMulti(this.client, command);
+      this.fail(error);
+      reject.call(command, error);
+    };
+    const { resolve: ownResolve, reject: ownReject } = command;
   }
 
   /** The same for its pipeline. */
@@ -46,16 +63,16 @@ export class RedisCall extends ClientCall {
     if (this.isOver) return;
     const { resolve, reject } = pipeline;
     pipeline.resolve = (results) => {
-      giveBack(pipeline, watched, { resolve, reject });
+      giveBack(pipeline, ownResolve, ownReject, resolve, reject);
       endPipeline(this, results);
       resolve.call(pipeline, results);
     };
     pipeline.reject = (error) => {
-      giveBack(pipeline, watched, { resolve, reject });
+      giveBack(pipeline, ownResolve, ownReject, resolve, reject);
       this.forgo();
       reject.call(pipeline, error);
     };
-    const watched: Taken = { resolve: pipeline.resolve, reject: pipeline.reject };
+    const { resolve: ownResolve, reject: ownReject } = pipeline;
   }
 
   /** Its pipeline has these results. For `endPipeline`, since it throws where we fail. */
@@ -123,95 +140,20 @@ export function joinBatch(pipeline: Pipeline, command: Command): void {
   batch.blocking ||= isBlocking(command);
 }
 
-interface Taken {
-  readonly resolve: unknown;
-  readonly reject: unknown;
-}
-
 /** Whoever has wrapped ours meanwhile keeps them inside: settled, they only hand on. */
 const giveBack = harmless(
   'Giving the ends of a Redis command back failed',
-  (owner: { resolve: unknown; reject: unknown }, watched: Taken, original: Taken) => {
-    if (owner.resolve === watched.resolve) owner.resolve = original.resolve;
-    if (owner.reject === watched.reject) owner.reject = original.reject;
+  (
+    owner: { resolve: unknown; reject: unknown },
+    ownResolve: unknown,
+    ownReject: unknown,
+    resolve: unknown,
+    reject: unknown,
+  ) => {
+    if (owner.resolve === ownResolve) owner.resolve = resolve;
+    if (owner.reject === ownReject) owner.reject = reject;
   },
 );
-
-// What so many commands at once leave behind for the next: some 250 bytes each.
-const MAX_FREE_ENDS = 1_000;
-
-/**
- * What stands in the place of the `resolve` and `reject` of a command: two functions that need no `this`, since whoever wraps
- * them may call them without. They serve again for another command, but only where nobody can hold them any more.
- */
-class Ends {
-  static #free: Ends | undefined;
-  static #freeCount = 0;
-
-  #next: Ends | undefined;
-  #call: RedisCall | undefined;
-  #command: Command | undefined;
-  #originalResolve: Command['resolve'] | undefined;
-  #originalReject: Command['reject'] | undefined;
-  readonly resolve: Command['resolve'];
-  readonly reject: Command['reject'];
-
-  static watch(call: RedisCall, command: Command): void {
-    const ends = Ends.#take();
-    ends.#call = call;
-    ends.#command = command;
-    ends.#originalResolve = command.resolve;
-    ends.#originalReject = command.reject;
-    command.resolve = ends.resolve;
-    command.reject = ends.reject;
-  }
-
-  static #take(): Ends {
-    const ends = Ends.#free;
-    if (ends === undefined) return new Ends();
-    Ends.#free = ends.#next;
-    Ends.#freeCount--;
-    return ends;
-  }
-
-  constructor() {
-    // Without names and methods of their own, as those of ioredis are: commands get printed.
-    this.resolve = (value) => {
-      const call = this.#call!;
-      const command = this.#command!;
-      const resolve = this.#originalResolve!;
-      this.#giveBack(command);
-      if (call.blocking && isOwnLimit(command, value) === true) call.forgo();
-      else call.succeed();
-      return resolve.call(command, value);
-    };
-    this.reject = (error) => {
-      const call = this.#call!;
-      const command = this.#command!;
-      const reject = this.#originalReject!;
-      this.#giveBack(command);
-      endMulti(call.client, command);
-      call.fail(error);
-      reject.call(command, error);
-    };
-  }
-
-  #giveBack(command: Command): void {
-    try {
-      const isWrapped = command.resolve !== this.resolve || command.reject !== this.reject;
-      if (command.resolve === this.resolve) command.resolve = this.#originalResolve!;
-      if (command.reject === this.reject) command.reject = this.#originalReject!;
-      // Whoever has wrapped ours keeps them inside: settled, they only hand on.
-      if (isWrapped || Ends.#freeCount === MAX_FREE_ENDS) return;
-      this.#call = this.#command = this.#originalResolve = this.#originalReject = undefined;
-      this.#next = Ends.#free;
-      Ends.#free = this;
-      Ends.#freeCount++;
-    } catch (error) {
-      reportOnce('Giving the ends of a Redis command back failed', error);
-    }
-  }
-}
 
 /** Whether an error only repeats what is known: that the client cannot connect, or that its server was restarted. */
 function isToldAlready(client: Client, breaker: object, error: unknown): boolean {
