@@ -126,9 +126,11 @@ export class Patches {
       util,
       'format',
       (format) =>
-        function (this: unknown, ...args) {
-          if (args[0] === begin[0] && begin.every((part, at) => args[at] === part)) tell();
-          return Reflect.apply(format, this, args);
+        function (this: unknown, first: unknown) {
+          /* eslint-disable prefer-rest-params -- Loggers ask for every line: no array is made to hand it on. */
+          if (first === begin[0] && begin.every((part, at) => arguments[at] === part)) tell();
+          return Reflect.apply(format, this, arguments) as string;
+          /* eslint-enable prefer-rest-params */
         },
     );
     this.onUndo(() => watch.undo());
