@@ -9,6 +9,7 @@ import { MongoServer } from '../support/mongo-server.js';
 import { PostgresServer } from '../support/postgres-server.js';
 import { RedisServer } from '../support/redis-server.js';
 import { serve, stopServers } from '../support/servers.js';
+import { MailServer } from '../support/smtp-server.js';
 import { Document } from './documents.js';
 
 /** One line that `refusals.cjs` prints. */
@@ -59,7 +60,9 @@ function versionOf(name: string): string {
   return version;
 }
 
-describe('docs/integrations.md', () => {
+describe('docs/integrations.md', function () {
+  // All servers there are, and a client of each, on a machine that may be busy.
+  this.timeout(180_000);
   const page = new Document('docs/integrations.md');
   const [table, waiting] = page.tables.map((rows) => rows.slice(1)) as [string[][], string[][]];
   const refusals: Refusal[] = [];
@@ -67,11 +70,12 @@ describe('docs/integrations.md', () => {
   before(async () => {
     const web = await serve((_, res) => res.setHeader('content-type', 'application/json').end('{"data":[]}'));
     const web2 = await serveHttp2(true);
-    const [redis, postgres, mariadb, mongo, grpc] = await Promise.all([
+    const [redis, postgres, mariadb, mongo, mail, grpc] = await Promise.all([
       RedisServer.start(),
       PostgresServer.start(),
       MariadbServer.start(),
       MongoServer.start(),
+      MailServer.start(),
       echo.serve(),
     ]);
     try {
@@ -82,6 +86,7 @@ describe('docs/integrations.md', () => {
         postgresql: postgres.url,
         mysql: mariadb.url,
         mongodb: mongo.url,
+        smtp: mail.port,
         grpc: `127.0.0.1:${grpc.port}`,
       });
       const program = join(__dirname, 'refusals.cjs');
@@ -94,7 +99,7 @@ describe('docs/integrations.md', () => {
       for (const line of stdout.trim().split('\n')) refusals.push(JSON.parse(line) as Refusal);
     } finally {
       grpc.stop();
-      await Promise.all([redis.remove(), postgres.stop(), mariadb.stop(), mongo.kill(), stopServers()]);
+      await Promise.all([redis.remove(), postgres.stop(), mariadb.stop(), mongo.kill(), mail.stop(), stopServers()]);
     }
   });
 

@@ -7,7 +7,7 @@ const net = require('node:net');
 const { join } = require('node:path');
 const { CircuitOpenError, configure, globalRegistry, isCircuitOpenError } = require('otel-breaker');
 
-const { http, http2, redis, postgresql, mysql, mongodb, grpc } = JSON.parse(process.env.SERVERS);
+const { http, http2, redis, postgresql, mysql, mongodb, smtp, grpc } = JSON.parse(process.env.SERVERS);
 
 const certificateAuthority = readFileSync(join(__dirname, '../fixtures/localhost.cert.pem'));
 
@@ -135,6 +135,11 @@ const libraries = {
   mysql2: () => {
     const pool = require('mysql2/promise').createPool(mysql);
     return { call: () => pool.query('SELECT 1'), end: () => pool.end() };
+  },
+  nodemailer: () => {
+    const transport = require('nodemailer').createTransport({ host: '127.0.0.1', port: smtp });
+    const message = { from: 'a@example.com', to: 'b@example.com', text: 'x' };
+    return { call: () => transport.sendMail(message) };
   },
   '@grpc/grpc-js': () => {
     const echo = require('../fixtures/grpc/echo.cjs')(require('@grpc/grpc-js'));
