@@ -106,6 +106,8 @@ export class Http2Attachment extends Attachment {
           return undefined;
         }
         route.tells = true;
+        // What a session has said while it was idle is no word on what is asked now.
+        route.timedOut = false;
         const call = new Http2Call(this, headers);
         call.connection = route;
         const refusal = this.#refusalOf(call, route.target);

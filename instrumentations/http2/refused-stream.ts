@@ -9,7 +9,7 @@ import type { Headers } from './http2-call.js';
  */
 export class RefusedStream extends Duplex {
   readonly aborted = false;
-  readonly endAfterHeaders = false;
+  endAfterHeaders = false;
   readonly id = undefined;
   readonly pending = true;
   readonly scheme: unknown;
@@ -35,9 +35,12 @@ export class RefusedStream extends Duplex {
   }
 
   #answer({ status, headers, body }: OpenAnswer): void {
+    this.endAfterHeaders = body === undefined;
     this.emit('response', { ':status': status, ...headers }, 0);
     if (body !== undefined) this.push(body);
     this.push(null);
+    // Nobody reads where there is nothing to read.
+    if (body === undefined) this.resume();
   }
 
   override _read(): void {}

@@ -78,6 +78,14 @@ export interface Pool {
 
 export type Checkout = (error: unknown, connection?: Connection) => unknown;
 
+/** A cluster of pools, with what its types do not say. */
+export interface PoolCluster {
+  _getConnection(node: { readonly pool: Pool }, callback: Checkout): unknown;
+}
+
+/** Of pools: that they belong to a cluster. */
+export const clustered = hiddenProperty<boolean>();
+
 const poolTargets = hiddenProperty<Target>();
 
 /** Where the connections of a pool lead to. @param anew whether its options are read again: they may have changed */

@@ -9,6 +9,7 @@ import { enterStatement, type Sessions } from '../sql-session.js';
 import {
   beginSession,
   carried,
+  clustered,
   isInTransaction,
   pending,
   refusedBegins,
@@ -58,6 +59,8 @@ export const ask = harmless(
     const { name } = command.constructor;
     if (connection.config.isServer) return undefined;
     if (name === 'ClientHandshake') return askForConnection(attachment, connection);
+    // One that a pool closes is asked nothing more, and may never go back to it.
+    if (name === 'Quit' && (connection._pool || connection.authorized)) takeCarried(connection)?.forgo();
     if (!STATEMENTS.has(name) || refusedConnections.get(connection)) return undefined;
     const pair = executing.get(connection);
     if (pair?.isRefused) return 'dropped';
@@ -98,6 +101,8 @@ export const afterExecute = harmless(
 
 function askForConnection(attachment: Attachment, connection: Connection): Answer | undefined {
   beginSession(connection);
+  // Its first statement asks.
+  if (isForCluster && !attachment.isClosed(targetOf(connection))) return undefined;
   const call = new ConnectionCall(attachment, connection);
   const checkout = arriving;
   arriving = undefined;
@@ -119,6 +124,8 @@ function askForConnection(attachment: Attachment, connection: Connection): Answe
 
 // The checkout that is about to make a connection: mysql2 does so before it returns.
 let arriving: CheckoutCall | undefined;
+// Whether it is for a cluster of pools, which gives a server up for good after five checkouts that failed: none is refused.
+let isForCluster = false;
 let isShedding = false;
 
 /**
@@ -130,7 +137,8 @@ export const askForCheckout = harmless(
   'Guarding a checkout of mysql2 failed',
   (attachment: Attachment, pool: Pool): CircuitOpenError | undefined => {
     arriving = undefined;
-    if (!wouldConnect(pool) || attachment.isClosed(targetOfPool(pool))) return undefined;
+    isForCluster = clustered.get(pool) === true;
+    if (isForCluster || !wouldConnect(pool) || attachment.isClosed(targetOfPool(pool))) return undefined;
     const checkout = new CheckoutCall(attachment);
     const rejection = checkout.enter(targetOfPool(pool, true));
     if (rejection === undefined) arriving = checkout;
@@ -142,6 +150,7 @@ export const askForCheckout = harmless(
 export const checkedOut = harmless('Guarding a checkout of mysql2 failed', () => {
   arriving?.forgo();
   arriving = undefined;
+  isForCluster = false;
 });
 
 /** Fails a checkout the way a pool does when it cannot connect. */

@@ -3,7 +3,7 @@ import { log } from '../../src/telemetry/log.js';
 import { Attachment } from '../attachment.js';
 import { harmless } from '../harmless.js';
 import type { Patches } from '../patches.js';
-import { noteStatus, type Command, type Connection, type Pool } from './connection.js';
+import { clustered, noteStatus, type Command, type Connection, type Pool, type PoolCluster } from './connection.js';
 import {
   afterExecute,
   ask,
@@ -79,6 +79,20 @@ export class Mysql2Attachment extends Attachment {
           function (this: Pool, connection) {
             onRelease(connection);
             return release.call(this, connection);
+          },
+      );
+    });
+    const noteCluster = harmless('Finding the pools of a mysql2 cluster failed', (pool: Pool) =>
+      clustered.set(pool, true),
+    );
+    onClass<PoolCluster>('pool_cluster', ['_getConnection'], (prototype) => {
+      patches.replace(
+        prototype,
+        '_getConnection',
+        (getConnection) =>
+          function (this: PoolCluster, node, callback) {
+            noteCluster(node.pool);
+            return getConnection.call(this, node, callback);
           },
       );
     });

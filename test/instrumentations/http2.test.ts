@@ -11,7 +11,7 @@ import { echo } from '../support/grpc.js';
 import { counts, TestGuard } from '../support/guarded.js';
 import { request, serveHttp2, type Http2Upstream } from '../support/http2.js';
 import { rejectionOf } from '../support/rejections.js';
-import { CERTIFICATE, findDeadPort, start, stopServers } from '../support/servers.js';
+import { CERTIFICATE, findDeadPort, serve, start, stopServers } from '../support/servers.js';
 
 describe('Http2BreakerInstrumentation', () => {
   let guard: TestGuard;
@@ -164,6 +164,23 @@ describe('Http2BreakerInstrumentation', () => {
       expect(calls()).to.deep.equal(counts({ success: 1, failure: 1 }));
     });
 
+    it('takes a caller that leaves for that also where the session was idle for too long before', async () => {
+      await request(session);
+      session.setTimeout(20);
+      await once(session, 'timeout');
+      const stream = session.request({ ':path': '/silence' });
+      setImmediate(() => stream.close(http2.constants.NGHTTP2_CANCEL));
+      await once(stream, 'close');
+      expect(calls()).to.deep.equal(counts({ success: 1, ignored: 1 }));
+    });
+
+    it('takes what is no HTTP/2 for a failure', async () => {
+      const { origin } = await serve((_, res) => res.end());
+      const error = await rejectionOf(request(connect(origin)));
+      expect(error).to.have.property('code', 'ERR_HTTP2_ERROR');
+      expect(guard.calls(origin)).to.deep.equal(counts({ failure: 1 }));
+    });
+
     it('does not count what cannot be requested', () => {
       expect(() => session.request({ ':path': '/', connection: 'close' })).to.throw();
       session.destroy();
@@ -218,6 +235,10 @@ describe('Http2BreakerInstrumentation', () => {
       await open();
       expect(await request(session)).to.match(/^503 .*circuit_open/);
       expect(await request(session, '/', { ':method': 'HEAD' })).to.equal('503 ');
+      // Nobody reads what has no body.
+      const head = session.request({ ':path': '/', ':method': 'HEAD' });
+      await once(head, 'close');
+      expect(head.endAfterHeaders).to.equal(true);
     });
   });
 
