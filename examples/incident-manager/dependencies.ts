@@ -37,14 +37,10 @@ export interface Connected extends Dependencies {
   close(): Promise<void>;
 }
 
-/** The dependencies without wrappers: the preload guards them. SMTP is the exception: no patch covers it. */
-export function connect(addresses: Addresses, openDuration?: Duration): Connected {
-  const { redis, senders, ...plain } = clients(addresses);
-  return {
-    ...plain,
-    cache: new IncidentCache(plainAccess(redis)),
-    senders: { ...senders, email: new EmailSenderWithBreaker(senders.email, { openDuration }) },
-  };
+/** The dependencies without wrappers: the preload guards them. */
+export function connect(addresses: Addresses): Connected {
+  const { redis, ...plain } = clients(addresses);
+  return { ...plain, cache: new IncidentCache(plainAccess(redis)) };
 }
 
 /** The same, each behind a wrapper with a breaker. The preload saves this code. */

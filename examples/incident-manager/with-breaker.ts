@@ -65,7 +65,6 @@ export type CircuitBreakerStore = Protected<IncidentStore>;
 export const SlackSenderWithBreaker = wrapperClass<SlackSender>({ name: 'slack', ...notifications, methods: SENDER });
 export type SlackSenderWithBreaker = Protected<SlackSender>;
 
-/** No patch covers SMTP, so this wrapper is used under the preload too. */
 export const EmailSenderWithBreaker = wrapperClass<EmailSender>({ name: 'email', ...notifications, methods: SENDER });
 export type EmailSenderWithBreaker = Protected<EmailSender>;
 

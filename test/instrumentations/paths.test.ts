@@ -150,7 +150,7 @@ describe('Rules for some calls of a host', () => {
         under({
           rules: [
             { match: { host: HOST, path: '/dead' }, respondWith },
-            { match: { host: HOST }, failureThreshold: 1, initialOpenDuration: '30s' },
+            { match: { host: HOST }, failureThreshold: 1, openDuration: '30s', initialOpenDuration: '30s' },
           ],
         });
         await outcome('/dead');
