@@ -95,21 +95,14 @@ export class Patches {
     const hook: LoadHook = { ending: name, names: [name], callback };
     loadHooks.add(hook);
     hookLoad();
-    let timer: NodeJS.Timeout | undefined;
-    const looks = LOOKS_MS.values();
-    const lookLater = () => {
-      const { value: ms } = looks.next();
-      if (ms !== undefined) timer = setTimeout(look, ms).unref();
-    };
     const look = () => {
-      if (!loadHooks.has(hook)) return;
-      if (isLoaded(name)) take();
-      else lookLater();
+      if (loadHooks.has(hook) && isLoaded(name)) take();
     };
-    lookLater();
+    // All of them now: one that is made later would be made while the application runs, and could be seen.
+    const timers = LOOKS_MS.map((ms) => setTimeout(look, ms).unref());
     this.onUndo(() => {
       loadHooks.delete(hook);
-      clearTimeout(timer);
+      for (const timer of timers) clearTimeout(timer);
     });
   }
 
