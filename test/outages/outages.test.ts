@@ -26,7 +26,7 @@ const CREDIT = 50;
 // stays open does so for as long as the calls go on, a loop that stands still for as long as the outage.
 const BUSY_MACHINE_LAST_FAILURE_MS = 4_000;
 const BUSY_MACHINE_BLOCKED_MS = 300;
-const BUSY_MACHINE_CPU = 0.4;
+const BUSY_MACHINE_CPU = 0.7;
 
 describe('a short outage, with the defaults', function () {
   this.timeout(120_000);
