@@ -92,16 +92,25 @@ export class NodemailerAttachment extends Attachment {
       own(transport);
       return this.#ask(transport.options);
     });
+    this.#guardMessages(patches, prototype, ask);
+  }
+
+  /** The messages of a transport or a pool. What it finds out about its server, on a connection of its own, is none. */
+  #guardMessages(
+    patches: Patches,
+    prototype: Transport,
+    ask: (transport: Transport, mail: Mail) => SmtpCall | CircuitOpenError | undefined,
+  ): void {
     patches.replace(
       prototype,
       'send',
       (send) =>
         function (this: Transport, mail, callback) {
-          const call = ask(this);
+          const call = ask(this, mail);
           if (call === undefined) return send.call(this, mail, callback);
           if (call instanceof CircuitOpenError) return refuse(callback, call) ?? send.call(this, mail, callback);
           try {
-            return send.call(this, mail, ending(call, callback) ?? callback);
+            return send.call(this, mail, ending(call, callback, this) ?? callback);
           } catch (error) {
             call.forgo();
             throw error;
@@ -110,11 +119,6 @@ export class NodemailerAttachment extends Attachment {
           }
         },
     );
-    this.#ownConnections(patches, prototype);
-  }
-
-  /** What a transport finds out about its server, on a connection of its own, is no message. */
-  #ownConnections(patches: Patches, prototype: Transport): void {
     const take = harmless(GUARDING_FAILED, own);
     patches.replace(
       prototype,
@@ -142,25 +146,7 @@ export class NodemailerAttachment extends Attachment {
       calls.set(mail, call);
       return call;
     });
-    patches.replace(
-      prototype,
-      'send',
-      (send) =>
-        function (this: Transport, mail, callback) {
-          const call = enqueue(this, mail);
-          if (call === undefined) return send.call(this, mail, callback);
-          if (call instanceof CircuitOpenError) return refuse(callback, call) ?? send.call(this, mail, callback);
-          try {
-            return send.call(this, mail, ending(call, callback, this) ?? callback);
-          } catch (error) {
-            call.forgo();
-            throw error;
-          } finally {
-            call.sent();
-          }
-        },
-    );
-    this.#ownConnections(patches, prototype);
+    this.#guardMessages(patches, prototype, enqueue);
   }
 
   #guardTurns(patches: Patches, prototype: PoolResource): void {
@@ -252,22 +238,22 @@ export class NodemailerAttachment extends Attachment {
 /** Whoever sent a message hears what has become of it. */
 const onEnd = harmless(
   'Watching a message of nodemailer failed',
-  (call: SmtpCall, error: unknown, pool?: Transport) => {
+  (call: SmtpCall, error: unknown, transport?: Transport) => {
     if (!error) call.succeed();
-    // The application has closed it.
-    else if (pool?._closed) call.forgo();
+    // The application has closed its pool.
+    else if (transport?._closed) call.forgo();
     else if (isAbort(error)) call.abandon(error);
     else call.fail(error);
   },
   (call) => call.forgo(),
 );
 
-/** A callback that ends a call first. @param pool whose message it is, where it is one's */
+/** A callback that ends a call first. @param transport whose message it is, where it is one's */
 const ending = harmless(
   'Watching a message of nodemailer failed',
-  (call: SmtpCall, callback: Callback, pool?: Transport): Callback | undefined => {
+  (call: SmtpCall, callback: Callback, transport?: Transport): Callback | undefined => {
     const watched: Callback = (error, ...results) => {
-      onEnd(call, error, pool);
+      onEnd(call, error, transport);
       return callback(error, ...results);
     };
     return watched;

@@ -8,14 +8,9 @@ import { endOf } from './timeouts.js';
 const NEUTRAL_RESETS = /(\b(7|11)|NGHTTP2_(REFUSED_STREAM|ENHANCE_YOUR_CALM))$/;
 const RESETS: ReadonlySet<unknown> = new Set(['ERR_HTTP2_STREAM_ERROR', 'ERR_HTTP2_SESSION_ERROR']);
 
-/**
- * What an error of HTTP/2 says by itself: `ignored` where the server has not taken the request on, `failure` where it does not
- * speak HTTP/2; else `undefined`.
- */
+/** `ignored` of an error of HTTP/2 by which the server says that it has not taken the request on; else `undefined`. */
 export function knownVerdictOfHttp2Error(error: object): Verdict | undefined {
   const code = read(error, 'code');
-  // What came was no HTTP/2, as from a proxy that answers by HTTP/1.1.
-  if (code === 'ERR_HTTP2_ERROR') return 'failure';
   // It was to be sent on a session that its server is closing.
   if (code === 'ERR_HTTP2_GOAWAY_SESSION') return 'ignored';
   return RESETS.has(code) && NEUTRAL_RESETS.test(readText(error, 'message')) ? 'ignored' : undefined;

@@ -32,6 +32,7 @@ const CODES: ReadonlyMap<unknown, CodeMeaning> = new Map<unknown, CodeMeaning>([
   ['DEPTH_ZERO_SELF_SIGNED_CERT', 'failure'],
   ['SELF_SIGNED_CERT_IN_CHAIN', 'failure'],
   ['HOSTNAME_MISMATCH', 'failure'],
+  ['ERR_HTTP2_ERROR', 'failure'], // what came was no HTTP/2, as from a proxy that answers by HTTP/1.1
   ['ERR_HTTP2_STREAM_ERROR', 'failure'],
   ['ERR_HTTP2_SESSION_ERROR', 'failure'],
   ['HTTP2WRAPPER_NOSETTINGS', 'failure'],

@@ -291,7 +291,7 @@ describe('Http2BreakerInstrumentation', () => {
       }
     });
 
-    it('guards got over HTTP/2', async () => {
+    async function gotAndServer() {
       const secure = await serveHttp2(true);
       const { got } = await import('got');
       const client = got.extend({
@@ -300,6 +300,11 @@ describe('Http2BreakerInstrumentation', () => {
         https: { certificateAuthority: CERTIFICATE.cert },
       });
       const url = `https://localhost:${secure.port}`;
+      return { secure, client, url };
+    }
+
+    it('guards got over HTTP/2', async () => {
+      const { secure, client, url } = await gotAndServer();
       for (let call = 0; call < 2; call++) expect(await client(url).text()).to.equal('ok');
       expect(guard.calls(url).success).to.equal(2);
       guard.breaker(url).forceOpen();
@@ -310,14 +315,7 @@ describe('Http2BreakerInstrumentation', () => {
 
     it('guards got while it has no session, from the moment at which it asks for one', async () => {
       attach({ failureThreshold: 2, initialOpenDuration: 60_000, openDuration: 60_000 });
-      const secure = await serveHttp2(true);
-      const { got } = await import('got');
-      const client = got.extend({
-        http2: true,
-        retry: { limit: 0 },
-        https: { certificateAuthority: CERTIFICATE.cert },
-      });
-      const url = `https://localhost:${secure.port}`;
+      const { secure, client, url } = await gotAndServer();
       // got finds out which protocol a server speaks by a connection of its own, and remembers that.
       await client(url).text();
       await secure.stop();
