@@ -18,8 +18,6 @@ export interface Cost {
   readonly bytes: number;
 }
 
-const WARM_UP_MS = 900;
-
 async function main(): Promise<void> {
   const [client, around, traced] = process.argv.slice(2) as [StreamClient, string, string];
   if (traced === 'traced') traceEverything();
@@ -30,8 +28,6 @@ async function main(): Promise<void> {
   if (around === 'floor' && client === 'fetch') {
     INSTALL_FLOOR.fetch((globalThis as Record<symbol, unknown>)[Symbol.for('undici.globalDispatcher.1')]);
   }
-  const until = performance.now() + WARM_UP_MS;
-  while (performance.now() < until) await makeCalls(made, made.callsPerBlock);
   process.on('message', () => {
     void measure(made).then((cost) => process.send!(cost));
   });
