@@ -3,11 +3,13 @@ import type { ErrorAnswer } from './misbehaving-proxy.js';
 import { echo } from '../support/grpc.js';
 import { MariadbServer } from '../support/mariadb-server.js';
 import { MongoServer } from '../support/mongo-server.js';
+import { serveHttp2 } from '../support/http2.js';
 import { PostgresServer } from '../support/postgres-server.js';
 import { RedisServer } from '../support/redis-server.js';
 import { serve } from '../support/servers.js';
+import { MailServer } from '../support/smtp-server.js';
 
-/** The clients tried: what Node has, and packages by the name they are installed under. */
+/** The clients tried: what Node has, and packages by the name they are installed under; nodemailer with a connection for each message, too. */
 export const CLIENTS = [
   'http',
   'fetch',
@@ -19,6 +21,9 @@ export const CLIENTS = [
   'mongodb',
   'pg',
   'grpc',
+  'http2',
+  'nodemailer',
+  'nodemailer-pool',
 ] as const;
 export type ClientName = (typeof CLIENTS)[number];
 
@@ -47,10 +52,13 @@ export async function startBackends(): Promise<Backends> {
   const rpc = await echo.serve();
   const mariadb = await MariadbServer.start();
   const mongodb = await MongoServer.start();
+  const web2 = await serveHttp2();
+  const mail = await MailServer.start();
   await redis.command('SET', 'key', 'a value');
   const byHttp: Backend = { port: web.port, scheme: 'http', path: '', options: {}, errorAnswer: unavailable };
   const byRedis: Backend = { port: redis.port, scheme: 'redis', path: '', options: {}, errorAnswer: loading };
   const byGrpc: Backend = { port: rpc.port, scheme: 'grpc', path: '', options: {}, errorAnswer: goingAway };
+  const byMail: Backend = { port: mail.port, scheme: 'smtp', path: '', options: {}, errorAnswer: closingDown };
   const { user, database } = postgres;
   const byPostgres: Backend = {
     port: postgres.port,
@@ -81,6 +89,9 @@ export async function startBackends(): Promise<Backends> {
     mongodb: byMongo,
     pg: byPostgres,
     grpc: byGrpc,
+    http2: { ...byHttp, port: web2.port, errorAnswer: goingAway },
+    nodemailer: byMail,
+    'nodemailer-pool': byMail,
   };
   return {
     of: (client) => byClient[client] ?? byHttp,
@@ -91,6 +102,8 @@ export async function startBackends(): Promise<Backends> {
       rpc.stop();
       await mariadb.stop();
       await mongodb.kill();
+      await web2.stop();
+      await mail.stop();
     },
   };
 }
@@ -142,3 +155,5 @@ const goingAway: ErrorAnswer = () => ({
   answer: Buffer.from('0000080700000000000000000000000002', 'hex'),
   hangUp: true,
 });
+
+const closingDown: ErrorAnswer = () => ({ answer: Buffer.from('421 4.3.2 Service shutting down\r\n'), hangUp: true });

@@ -48,6 +48,15 @@ dns.promises.lookup = (host, options) =>
       )
     : lookupByPromise(host, options);
 
+// As nodemailer asks at first, and then as everybody does.
+for (const method of ['resolve4', 'resolve6']) {
+  const { [method]: resolve } = dns.Resolver.prototype;
+  dns.Resolver.prototype[method] = function (host, callback) {
+    if (!host.endsWith('.test')) return resolve.call(this, host, callback);
+    setImmediate(callback, Object.assign(new Error(`${method} ENOTFOUND ${host}`), { code: 'ENOTFOUND' }));
+  };
+}
+
 /** Each makes one call and rejects where it failed; `close` gives back what it holds. */
 const clients = {
   http({ host, port, timeout }) {
@@ -148,6 +157,26 @@ const clients = {
     return { call: () => pool.query('SELECT 1'), close: () => pool.end() };
   },
 
+  http2({ host, port, timeout }) {
+    const http2 = require('node:http2');
+    let session;
+    const call = () => {
+      if (session === undefined || session.closed || session.destroyed) {
+        session = http2.connect(`http://${host}:${port}`).on('error', () => {});
+      }
+      return new Promise((resolve, reject) => {
+        const stream = session.request({ ':path': '/' }, { signal: AbortSignal.timeout(timeout) }).resume();
+        let status;
+        stream.on('response', (headers) => (status = headers[':status'])).on('error', reject);
+        stream.on('close', () => (status < 400 && stream.rstCode === 0 ? resolve() : reject(new Error('no answer'))));
+      });
+    };
+    return { call, close: () => session?.destroy() };
+  },
+
+  nodemailer: (options) => mailClient(options, {}),
+  'nodemailer-pool': (options) => mailClient(options, { pool: true }),
+
   grpc({ host, port, timeout }) {
     const { connect, ask } = require('../fixtures/grpc/echo.cjs')(require('@grpc/grpc-js'));
     // Tries to connect again as soon as the others, not after a second.
@@ -159,6 +188,20 @@ const clients = {
     return { call: () => ask(client, 'ok', { deadline: Date.now() + timeout }), close: () => client.close() };
   },
 };
+
+function mailClient({ host, port, timeout }, options) {
+  const { createTransport } = require('nodemailer');
+  const timeouts = {
+    dnsTimeout: timeout,
+    connectionTimeout: timeout,
+    greetingTimeout: timeout,
+    socketTimeout: timeout,
+  };
+  const transport = createTransport({ host, port, ...timeouts, ...options });
+  transport.on('error', () => {});
+  const message = { from: 'us@example.com', to: 'you@example.com', text: 'a message' };
+  return { call: () => transport.sendMail(message), close: () => transport.close() };
+}
 
 function redisClient(package_, { host, port, timeout }) {
   const { Redis } = require(package_);
@@ -279,7 +322,13 @@ function isRejection(error) {
 }
 
 // What is first used when no file can be opened any more must have been loaded before.
-const PACKAGES = { http: 'node:http', fetch: 'node:http', grpc: '@grpc/grpc-js' };
+const PACKAGES = {
+  http: 'node:http',
+  fetch: 'node:http',
+  grpc: '@grpc/grpc-js',
+  http2: 'node:http2',
+  'nodemailer-pool': 'nodemailer',
+};
 for (const name of process.argv.slice(2)) require(PACKAGES[name] ?? name);
 
 process.on('message', async ({ id, order, ...arguments_ }) => {

@@ -94,8 +94,8 @@ export const FAULTS: readonly Fault[] = [
   {
     name: 'has a name that cannot be looked up',
     circuit: 'opens',
-    // Its channels keep the addresses that they have.
-    unnoticedBy: ['grpc'],
+    // They keep the addresses that they have.
+    unnoticedBy: ['grpc', 'nodemailer', 'nodemailer-pool'],
     host: 'server.test',
     begin: async ({ caller, proxy }) => {
       await caller.dns(true);
