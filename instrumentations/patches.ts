@@ -30,7 +30,7 @@ export class Patches {
   /** @param onReplaced hears of each method that was replaced: the client is there, and was recognised */
   constructor(private readonly onReplaced: () => void = () => {}) {}
 
-  /** Replaces a method; the replacement takes the name and length of the original. */
+  /** Replaces a method; the replacement takes the name, the length and the properties of the original. */
   replace<Owner extends object, Key extends keyof Owner>(
     owner: Owner,
     key: Key,
@@ -161,9 +161,15 @@ function isNamedByMain(name: string): boolean {
   }
 }
 
-function copyShape(replacement: AnyFunction, original: AnyFunction): void {
-  for (const key of ['name', 'length']) {
-    Object.defineProperty(replacement, key, Object.getOwnPropertyDescriptor(original, key) ?? {});
+// What functions have of themselves.
+const OWN_TO_EACH: ReadonlySet<PropertyKey> = new Set(['prototype', 'arguments', 'caller']);
+
+/** Name, length, and what else has been put on a function, unless it is there already. */
+export function copyShape(replacement: AnyFunction, original: AnyFunction): void {
+  for (const key of Reflect.ownKeys(original)) {
+    const isTheirs = key === 'name' || key === 'length' || !Object.hasOwn(replacement, key);
+    if (!isTheirs || OWN_TO_EACH.has(key)) continue;
+    Object.defineProperty(replacement, key, Object.getOwnPropertyDescriptor(original, key)!);
   }
 }
 

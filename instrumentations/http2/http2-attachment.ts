@@ -1,14 +1,16 @@
 import type { ClientHttp2Session } from 'node:http2';
 import { syncBuiltinESMExports } from 'node:module';
 import type { Socket } from 'node:net';
+import { promisify } from 'node:util';
 import type { Guard } from '../../src/guard/guard.js';
 import { verdictOfHttp2Error } from '../../src/outcomes/http2.js';
 import { defaultPort, targetOfUrl, type Target } from '../../src/target.js';
+import { isNonCallable } from '../../src/breaker/values.js';
 import { Attachment } from '../attachment.js';
 import { harmless } from '../harmless.js';
 import { hiddenProperty } from '../hidden-property.js';
 import { openAnswer, type OpenAnswer } from '../open-answer.js';
-import type { Patches } from '../patches.js';
+import { copyShape, type Patches } from '../patches.js';
 import { headerOf, Http2Call, isTunnel, type Connection, type Headers, type Stream } from './http2-call.js';
 import { agentOf, guardAgent, guardWaitingRequests, handedOn, requestOf, type Ask } from './http2-wrapper.js';
 import { RefusedStream } from './refused-stream.js';
@@ -18,10 +20,20 @@ type RequestOptions = { readonly signal?: AbortSignal } | undefined;
 interface Session extends Pick<ClientHttp2Session, 'closed' | 'destroyed'> {
   request(this: Session, headers?: Headers, options?: RequestOptions, ...rest: unknown[]): Stream;
   emit(this: Session, event: string | symbol, ...args: unknown[]): boolean;
+  once(event: 'error', listener: (error: unknown) => void): unknown;
+  removeListener(event: 'error', listener: (error: unknown) => void): unknown;
 }
 
+type RequestArgs = Parameters<Session['request']>;
+
 interface Http2 {
-  connect(this: unknown, ...args: unknown[]): Session;
+  connect: Connect;
+}
+
+interface Connect {
+  (this: unknown, ...args: unknown[]): Session;
+  /** What `util.promisify` gives. */
+  readonly [promisify.custom]?: (authority: unknown, options?: unknown) => Promise<Session>;
 }
 
 /** What is known of a session. */
@@ -67,16 +79,14 @@ export class Http2Attachment extends Attachment {
         guarded.add(prototype);
         this.#guardSessions(patches, prototype);
       });
-      patches.replace(
-        http2,
-        'connect',
-        (connect) =>
-          function (this: unknown, ...args) {
-            const session = connect.apply(this, args);
-            learn(session, args);
-            return session;
-          },
-      );
+      patches.replace(http2, 'connect', (connect) => {
+        function guarded(this: unknown, ...args: unknown[]): Session {
+          const session = connect.apply(this, args);
+          learn(session, args);
+          return session;
+        }
+        return withPromises(guarded, connect);
+      });
       // Named imports of ES modules are copies.
       syncBuiltinESMExports();
       patches.onUndo(syncBuiltinESMExports);
@@ -95,7 +105,7 @@ export class Http2Attachment extends Attachment {
     /** @returns the call that a request is, or what its caller gets in the place of a stream */
     const begin = harmless(
       GUARDING_FAILED,
-      (session: Session, headers: Headers, options: RequestOptions): Http2Call | RefusedStream | undefined => {
+      (session: Session, headers: Headers): Http2Call | Error | OpenAnswer | undefined => {
         const route = routes.get(session);
         const waited = handedOn(headers);
         if (waited !== undefined) {
@@ -110,9 +120,7 @@ export class Http2Attachment extends Attachment {
         route.timedOut = false;
         const call = new Http2Call(this, headers);
         call.connection = route;
-        const refusal = this.#refusalOf(call, route.target);
-        if (refusal === undefined) return call.isOver ? undefined : call;
-        return new RefusedStream(session, headers, refusal, options?.signal);
+        return this.#refusalOf(call, route.target) ?? (call.isOver ? undefined : call);
       },
     );
 
@@ -135,8 +143,11 @@ export class Http2Attachment extends Attachment {
       'request',
       (request) =>
         function (this: Session, ...args) {
-          const call = begin(this, args[0], args[1]);
-          if (call instanceof RefusedStream) return call;
+          const call = begin(this, args[0]);
+          if (call !== undefined && !(call instanceof Http2Call)) {
+            checkRequest(this, request, args);
+            return new RefusedStream(this, args[0], call, args[1]?.signal);
+          }
           try {
             const stream = request.apply(this, args);
             if (call !== undefined) follow(call, stream);
@@ -174,6 +185,43 @@ export class Http2Attachment extends Attachment {
     const config = rejection && this.responds(target, call);
     return config === undefined ? rejection : openAnswer(rejection!, config, call.method);
   }
+}
+
+/** Gives a replacement of `connect` its form for `util.promisify`: that of Node makes sessions that ours would not see. */
+function withPromises(guarded: Connect, { [promisify.custom]: original }: Connect): Connect {
+  if (original === undefined) return guarded;
+  const promised = (authority: unknown, options: unknown) =>
+    new Promise<Session>((resolve, reject) => {
+      const session = guarded(authority, options, () => {
+        session.removeListener('error', reject);
+        resolve(session);
+      });
+      session.once('error', reject);
+    });
+  copyShape(promised, original);
+  return Object.defineProperty(guarded, promisify.custom, { value: promised });
+}
+
+const GIVEN_UP = AbortSignal.abort();
+
+/**
+ * Has Node look at a request that is not to be made, as one that is given up before it is sent: nothing of it reaches the
+ * connection.
+ *
+ * @throws what the client throws where headers or options are wrong
+ */
+function checkRequest(session: Session, request: Session['request'], [headers, options, ...rest]: RequestArgs): void {
+  // Wrong options go as they are: a copy of them would be right.
+  const given = areWrong(options) ? options : { ...options, signal: GIVEN_UP };
+  const stream = request.call(session, headers, given, ...rest);
+  stream.on('error', () => {});
+}
+
+function areWrong(options: RequestOptions): boolean {
+  if (options === undefined) return false;
+  if (!isNonCallable(options) || Array.isArray(options)) return true;
+  const signal: unknown = options.signal;
+  return Boolean(signal) && !(isNonCallable(signal) && 'aborted' in signal);
 }
 
 function watchStreams(patches: Patches, prototype: Stream): void {

@@ -26,7 +26,7 @@ export class RefusedStream extends Duplex {
     // Answered, a stream is over, whatever its caller still sends.
     super({ allowHalfOpen: false, decodeStrings: false });
     this.sentHeaders = headers;
-    if (signal !== undefined) addAbortSignal(signal, this);
+    if (signal) addAbortSignal(signal, this);
     deferRejection(() => {
       if (this.destroyed) return;
       if (outcome instanceof Error) this.destroy(outcome);

@@ -1,6 +1,7 @@
 import { expect } from 'chai';
 import { once } from 'node:events';
 import net from 'node:net';
+import { promisify } from 'node:util';
 import http2, { type ClientHttp2Session, type ClientHttp2Stream } from 'node:http2';
 import { Http2BreakerInstrumentation } from '../../instrumentations/http2/http2-instrumentation.js';
 import { GrpcBreakerInstrumentation } from '../../instrumentations/grpc/grpc-instrumentation.js';
@@ -230,6 +231,42 @@ describe('Http2BreakerInstrumentation', () => {
       expect(error).to.include({ name: 'AbortError' });
     });
 
+    it('leave it to the client to say what is wrong with a request', async () => {
+      await open();
+      type Arguments = [headers: unknown, options?: unknown];
+      const wrong: Arguments[] = [
+        [{ connection: 'close' }],
+        [{ ':wrong': 'name' }],
+        [{ ':method': 'CONNECT', ':authority': 'a:1', ':path': '/', ':protocol': undefined }],
+        [{ host: ['a', 'b'] }],
+        ['headers'],
+        [{}, null],
+        [{}, []],
+        [{}, { endStream: 1 }],
+      ];
+      const thrownBy = ([headers, options]: Arguments, by: ClientHttp2Session) => {
+        try {
+          (by.request as (headers: unknown, options?: unknown) => ClientHttp2Stream)(headers, options).on(
+            'error',
+            () => {},
+          );
+        } catch (error) {
+          return String(error);
+        }
+        return undefined;
+      };
+      const guarded = wrong.map((args) => thrownBy(args, session));
+      const waiting = connect(server.origin);
+      const waits = wrong.map((args) => thrownBy(args, waiting));
+      instrumentation!.disable();
+      const bare = wrong.map((args) => thrownBy(args, session));
+      expect(bare.filter(Boolean)).to.have.length.of.at.least(7);
+      expect(guarded).to.deep.equal(bare);
+      expect(waits).to.deep.equal(bare);
+      await once(waiting, 'remoteSettings');
+      expect(server.paths).to.deep.equal(['/status/500']);
+    });
+
     it('are answers where a rule says respond', async () => {
       attach({ failureThreshold: 1, initialOpenDuration: 60_000, openDuration: 60_000, whenOpen: 'respond' });
       await open();
@@ -252,6 +289,19 @@ describe('Http2BreakerInstrumentation', () => {
       await request(connect({ protocol: 'https:', hostname: 'localhost', port } as never, { ca }));
       expect(guard.breakers.listNames()).to.deep.equal([`https://localhost:${port}`]);
       expect(calls().success).to.equal(3);
+    });
+
+    it('are those of sessions that util.promisify makes, too', async () => {
+      // Its types take the listener of `connect` for a callback, which Node does not.
+      const connects = promisify(http2.connect) as unknown as (origin: string) => Promise<ClientHttp2Session>;
+      const made = await connects(server.origin);
+      sessions.push(made);
+      expect(made.listenerCount('error')).to.equal(0);
+      expect(await request(made)).to.equal('200 ok');
+      expect(calls()).to.deep.equal(counts({ success: 1 }));
+      const dead = `http://127.0.0.1:${await findDeadPort()}`;
+      expect(await rejectionOf(connects(dead))).to.have.property('code', 'ECONNREFUSED');
+      expect(guard.breakers.get(dead)!.stats().calls).to.deep.equal(counts({ failure: 1 }));
     });
 
     it('leaves what undici sends to those who guard it', async () => {
@@ -347,10 +397,10 @@ describe('Http2BreakerInstrumentation', () => {
       await request(session);
       const sessionPrototype = Object.getPrototypeOf(session) as ClientHttp2Session;
       const shape = ({ name, length }: { name: string; length: number }) => ({ name, length });
-      const ours = [http2.connect, sessionPrototype.request];
+      const ours = [http2.connect, sessionPrototype.request, promisify(http2.connect)];
       instrumentation!.disable();
       instrumentation = undefined;
-      const theirs = [http2.connect, sessionPrototype.request];
+      const theirs = [http2.connect, sessionPrototype.request, promisify(http2.connect)];
       expect(ours[0]).not.to.equal(theirs[0]);
       expect(ours[1]).not.to.equal(theirs[1]);
       expect(ours.map(shape)).to.deep.equal(theirs.map(shape));
