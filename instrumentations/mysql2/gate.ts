@@ -27,6 +27,9 @@ import {
 import { CheckoutCall, ConnectionCall, StatementCall } from './mysql2-call.js';
 import { begins, cleansUp, mayBegin } from './statement.js';
 
+// Captured at load: an application's fake timers must not hold us back.
+const { setImmediate } = globalThis;
+
 /** What asks; everything else, such as QUIT and the reset of a connection, passes. */
 const STATEMENTS: ReadonlySet<string> = new Set(['Query', 'Prepare', 'Execute', 'Ping']);
 
@@ -260,6 +263,9 @@ export const onCommandEvent = harmless(
   (command) => calls.get(command)?.forgo(),
 );
 
+/** A probe is no longer one where whoever got the connection asks nothing with it: its first statement asks anew. */
+const forgoUnasked = harmless(WATCHING_FAILED, (connection: Connection) => takeCarried(connection)?.forgo());
+
 /** A connection has got through its handshake. */
 export const onHandshake = harmless(
   WATCHING_FAILED,
@@ -267,6 +273,7 @@ export const onHandshake = harmless(
     if (!connection.authorized) return;
     // That of a pool is told by its first statement.
     if (!connection._pool) takeCarried(connection)?.succeed();
+    else if (!attachment.isClosed(targetOf(connection))) setImmediate(forgoUnasked, connection).unref();
     noteAnswer(connection);
     attachment.signOfLife(targetOf(connection));
   },

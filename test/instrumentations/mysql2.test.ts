@@ -400,4 +400,48 @@ describe('mysql2', () => {
     while (breaker().state !== 'closed') await query(many, 'SELECT 1').catch(() => undefined);
     expect(breaker().stats().calls.inFlight).to.equal(0);
   });
+
+  describe('half-open, with room for one probe', () => {
+    let many: Pool;
+
+    beforeEach(async () => {
+      guardWith({ ...OPTIONS, halfOpenMaxCalls: 1, successThreshold: 2, initialOpenDuration: 1, openDuration: 1 });
+      const client = connection();
+      for (const sql of full(5)) await rejection(query(client, sql));
+      many = pool();
+      const until = breaker().stats().openUntil!.getTime() + 1;
+      while (Date.now() <= until) await new Promise((resolve) => setImmediate(resolve));
+    });
+
+    it('gets the slot of a connection back that is checked out and asked nothing, and its first statement asks anew', async () => {
+      const before = calls();
+      const held = await many.promise().getConnection();
+      await new Promise((resolve) => setTimeout(resolve, 5));
+      expect(calls()).to.deep.equal({ ...before, ignored: 1 });
+      expect(breaker().state).to.equal('half_open');
+      await query(many, 'SELECT 1');
+      await held.query('SELECT 1');
+      expect(breaker().state).to.equal('closed');
+      expect(calls()).to.deep.equal({ ...before, ignored: 1, success: before.success + 2 });
+      held.release();
+    });
+
+    it('takes a checkout and the statement that follows it for one probe', async () => {
+      const before = calls();
+      const held = await many.promise().getConnection();
+      const first = held.query('SELECT 1');
+      expect(await rejection(query(many, 'SELECT 1'))).to.be.instanceOf(CircuitOpenError);
+      await first;
+      expect(calls()).to.deep.equal({ ...before, success: before.success + 1, rejected: before.rejected + 1 });
+      held.release();
+    });
+
+    it('takes a connection of its own for a probe, and gets its slot back once that is made', async () => {
+      const session = await mysqlPromise.createConnection(server.config);
+      made.push(session);
+      expect(breaker().stats().calls.inFlight).to.equal(0);
+      await session.query('SELECT 1');
+      expect(breaker().state).to.equal('closed');
+    });
+  });
 });
