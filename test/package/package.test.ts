@@ -38,14 +38,16 @@ describe('the package', () => {
       'package.json',
       'dist/schema.json',
       'dist/otel-breaker.yaml',
+      'dist/src/at-start.js',
     ];
     const compiled = /^dist\/((?:src|instrumentations)\/[\w/-]+)(?:\.js|\.d\.ts)$/;
     const page = /^dist\/page\/[\w-]+\.(?:html|js|css|svg|txt)$/i;
     const read = /^(?:docs\/.+\.(?:md|json|webp)|deploy\/.+\.(?:ya?ml|json)|examples\/.+\.(?:md|m?ts|mjs|yaml))$/;
     const others = tarball.files.filter((file) => {
+      if (beside.includes(file)) return false;
       const source = compiled.exec(file)?.[1];
       if (source !== undefined) return !existsSync(join(ROOT, `${source}.ts`));
-      return !beside.includes(file) && !page.test(file) && !read.test(file);
+      return !page.test(file) && !read.test(file);
     });
     expect(others, 'files of no use').to.deep.equal([]);
     expect(tarball.files).to.include.members(beside);
