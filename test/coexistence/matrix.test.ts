@@ -2,19 +2,34 @@ import { expect } from 'chai';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
+import type { SMTPServerOptions } from 'smtp-server';
 import { METRICS_ADDRESS, sample, scrape, startApp, stopApps } from '../support/app.js';
 import { PRELOAD } from '../support/child.js';
 import { exportingTo, serveCollector, type CollectedSpan, type Collector } from '../support/collector.js';
 import { between, golden } from '../support/golden.js';
 import { echo } from '../support/grpc.js';
-import { installOtelLines, OTEL_LINES, type OtelLine } from '../support/node-lines.js';
+import { serveHttp2 } from '../support/http2.js';
 import { MariadbServer } from '../support/mariadb-server.js';
 import { MongoServer } from '../support/mongo-server.js';
+import { installOtelLines, OTEL_LINES, type OtelLine } from '../support/node-lines.js';
 import { PostgresServer } from '../support/postgres-server.js';
 import { RedisServer } from '../support/redis-server.js';
 import { serve, stopServers } from '../support/servers.js';
+import { errorOf, MailServer } from '../support/smtp-server.js';
 
-const CLIENTS = ['http', 'undici', 'fetch', 'ioredis', 'node-redis', 'mysql2', 'mongodb', 'pg', 'grpc'] as const;
+const CLIENTS = [
+  'http',
+  'undici',
+  'fetch',
+  'ioredis',
+  'node-redis',
+  'mysql2',
+  'mongodb',
+  'pg',
+  'grpc',
+  'http2',
+  'nodemailer',
+] as const;
 type Client = (typeof CLIENTS)[number];
 
 type Fixture = (name: string) => string;
@@ -126,13 +141,14 @@ describe('OpenTelemetry beside us:', function () {
   before(async function () {
     // Installs what later lines need, where nobody has yet.
     this.timeout(300_000);
-    const [redis, otherRedis, mariadb, mongodb, pg, rpc] = await Promise.all([
+    const [redis, otherRedis, mariadb, mongodb, pg, rpc, mail] = await Promise.all([
       RedisServer.start(),
       RedisServer.start(),
       MariadbServer.start(),
       MongoServer.start(),
       PostgresServer.start(),
       echo.serve(),
+      MailServer.start({ onMailFrom: answerSender }),
       installOtelLines(),
     ]);
     release.push(
@@ -142,10 +158,12 @@ describe('OpenTelemetry beside us:', function () {
       () => mongodb.kill(),
       () => pg.remove(),
       () => rpc.stop(),
+      () => mail.stop(),
     );
     for (const client of ['http', 'undici', 'fetch'] as const) urls[client] = (await serve(answer)).origin;
+    urls.http2 = (await serveHttp2()).origin;
     Object.assign(urls, { ioredis: redis.url, 'node-redis': otherRedis.url, mysql2: mariadb.url, pg: pg.url });
-    Object.assign(urls, { mongodb: mongodb.url });
+    Object.assign(urls, { mongodb: mongodb.url, nodemailer: mail.target });
     Object.assign(urls, { grpc: `grpc://127.0.0.1:${rpc.port}` });
     Object.assign(targets, urls, {
       mysql2: mariadb.target,
@@ -276,6 +294,12 @@ function answer({ url, socket }: IncomingMessage, res: ServerResponse): void {
   if (url === '/cut') socket.destroy();
   else res.writeHead(url === '/broken' ? 503 : 200, { connection: 'close' }).end();
 }
+
+/** A mail server that cannot work for some senders. */
+const answerSender: NonNullable<SMTPServerOptions['onMailFrom']> = ({ address }, _, done) => {
+  const [, code] = /^code-(\d+)@/.exec(address) ?? [];
+  done(code === undefined ? undefined : errorOf(Number(code), 'Not now'));
+};
 
 /** What we add, and what differs from run to run. */
 const DIFFERENT = /^circuit_breaker\.|^network\.local\.port$/;

@@ -80,6 +80,7 @@ export class MailServer {
   }
 }
 
-function errorOf(responseCode: number, message: string): Error {
+/** What makes a server answer with a reply of its own. */
+export function errorOf(responseCode: number, message: string): Error {
   return Object.assign(new Error(message), { responseCode });
 }
