@@ -77,7 +77,7 @@ export abstract class ClientCall extends Permit implements CallContext {
       // Let through it is its own permit; where no circuit has a say, it stays over.
       if (admission !== this && admission instanceof CircuitOpenError) return admission;
     } catch (error) {
-      this.#stepAside(error);
+      this.stepAside(error);
     }
     return undefined;
   }
@@ -91,7 +91,7 @@ export abstract class ClientCall extends Permit implements CallContext {
       this.span = attachment.callSpan();
       attachment.guard.probe(target, this);
     } catch (error) {
-      this.#stepAside(error);
+      this.stepAside(error);
     }
     return !this.settled;
   }
@@ -117,7 +117,7 @@ export abstract class ClientCall extends Permit implements CallContext {
     try {
       this.success();
     } catch (fault) {
-      this.#stepAside(fault);
+      this.stepAside(fault);
     }
   }
 
@@ -127,7 +127,7 @@ export abstract class ClientCall extends Permit implements CallContext {
     try {
       this.settle(this.verdictOf(error), error);
     } catch (fault) {
-      this.#stepAside(fault);
+      this.stepAside(fault);
     }
   }
 
@@ -137,7 +137,7 @@ export abstract class ClientCall extends Permit implements CallContext {
     try {
       super.answered();
     } catch (fault) {
-      this.#stepAside(fault);
+      this.stepAside(fault);
     }
   }
 
@@ -150,7 +150,7 @@ export abstract class ClientCall extends Permit implements CallContext {
     try {
       super.abandon(reason);
     } catch (fault) {
-      this.#stepAside(fault);
+      this.stepAside(fault);
     }
   }
 
@@ -160,7 +160,7 @@ export abstract class ClientCall extends Permit implements CallContext {
     try {
       this.ignore();
     } catch (fault) {
-      this.#stepAside(fault);
+      this.stepAside(fault);
     }
   }
 
@@ -170,7 +170,7 @@ export abstract class ClientCall extends Permit implements CallContext {
     try {
       this.reject(rejection);
     } catch (fault) {
-      this.#stepAside(fault);
+      this.stepAside(fault);
     }
   }
 
@@ -186,7 +186,7 @@ export abstract class ClientCall extends Permit implements CallContext {
       if (retryAfterMs !== undefined && verdict === 'failure') this.failure(cause, retryAfterMs);
       else this.settle(verdict, cause);
     } catch (fault) {
-      this.#stepAside(fault);
+      this.stepAside(fault);
     }
   }
 
@@ -196,11 +196,12 @@ export abstract class ClientCall extends Permit implements CallContext {
     try {
       this.takeThePlaceOf(other);
     } catch (fault) {
-      this.#stepAside(fault);
+      this.stepAside(fault);
     }
   }
 
-  #stepAside(error: unknown): void {
+  // `private`, not `#`: for a private method, each call would carry one field more.
+  private stepAside(error: unknown): void {
     reportOnce('Guarding a call failed', error);
     try {
       this.ignore();

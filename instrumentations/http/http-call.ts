@@ -1,5 +1,6 @@
 import type http from 'node:http';
 import type { Duplex } from 'node:stream';
+import type { HeaderReader } from '../../src/outcomes/http.js';
 import { isTimeout } from '../../src/outcomes/timeouts.js';
 import type { Verdict } from '../../src/breaker/verdict.js';
 import type { Attachment } from '../attachment.js';
@@ -25,19 +26,21 @@ export interface AgentLike {
   addRequest(request: Request, ...args: AgentArguments): void;
 }
 
-/** One request and what has become of it so far. */
+/**
+ * One request and what has become of it so far. Its methods are `private`, not `#`: for private methods of a class, each of its
+ * objects carries one field more.
+ */
 export class HttpCall extends HttpClientCall {
   readonly #req: Request;
-  /** Our own process ended it, with this error. Made with a signal that was aborted before, a request is that from the start. */
-  #destroyed: boolean;
-  #destroyedBy: unknown;
+  /** Our own process ended it, for this reason. Made with a signal that was aborted before, a request is that from the start. */
+  #ending: { readonly reason: unknown } | undefined;
   /** Bytes that had come when its `timeout` event came; -1 before. */
   #bytesAtTimeout = -1;
 
   constructor(attachment: Attachment, req: Request) {
     super(attachment);
     this.#req = req;
-    this.#destroyed = req.destroyed;
+    if (req.destroyed) this.#ending = { reason: undefined };
   }
 
   override spanName(): string {
@@ -46,8 +49,7 @@ export class HttpCall extends HttpClientCall {
 
   /** Our own process ends the request. */
   onDestroy(error: unknown): void {
-    this.#destroyed = true;
-    this.#destroyedBy = error;
+    this.#ending = { reason: error };
   }
 
   get method(): string {
@@ -72,61 +74,65 @@ export class HttpCall extends HttpClientCall {
     const { socket } = this.#req;
     if (socket) noteAnswer(socket);
     if (this.judgeStatus(res.statusCode!)) return;
-    // Node parses headers when they are first asked for.
-    this.judgeHeaders(res.statusCode!, (name) => res.headers[name] as string | undefined, res.statusMessage);
+    this.judgeHeaders(res.statusCode!, headersOf(res), res.statusMessage);
   }
 
   onTimeout(): void {
-    this.#bytesAtTimeout = this.#bytesRead();
+    this.#bytesAtTimeout = this.bytesRead();
   }
 
   onError(error: unknown): void {
     const { res } = this.#req;
     // What comes after the answer was there, like a reset while the connection is being put down, is no word on the call.
     if (res?.complete) this.succeed();
-    else if (this.#destroyed) this.#leave(this.#destroyedBy);
+    else if (this.#ending) this.leave(this.#ending.reason);
     // Destroying the answer destroys the socket with its error; the death of a socket comes here before the answer's.
-    else if (res?.destroyed) this.#leave(res.errored);
-    else if (this.#isPartOfRestart(error)) this.forgo();
+    else if (res?.destroyed) this.leave(res.errored);
+    else if (this.isPartOfRestart(error)) this.forgo();
     else this.fail(error);
   }
 
   onClose(): void {
     const { res } = this.#req;
     if (res?.complete || res?.statusCode === 101) this.succeed();
-    else if (res === null || this.#destroyed) this.#leave(this.#destroyedBy);
+    else if (res === null || this.#ending) this.leave(this.#ending?.reason);
     else if (isCutOff(res)) this.fail(res.errored);
-    else this.#leave(res.errored);
+    else this.leave(res.errored);
   }
 
   protected override verdictOf(error: unknown): Verdict {
-    return this.#timedOut || isTimeout(error) ? 'timeout' : 'failure';
+    return this.timedOut || isTimeout(error) ? 'timeout' : 'failure';
   }
 
   /** Its caller ended it: because time ran out, since it had what it wanted, or for reasons of its own. */
-  #leave(reason: unknown): void {
-    if (this.#timedOut || isTimeout(reason)) this.end('timeout', reason);
+  private leave(reason: unknown): void {
+    if (this.timedOut || isTimeout(reason)) this.end('timeout', reason);
     else if (this.answeredWell) this.succeed();
     else this.abandon(reason);
   }
 
   /** Its caller's patience ran out, and nothing has come since. */
-  get #timedOut(): boolean {
-    return this.#bytesAtTimeout >= 0 && this.#bytesRead() === this.#bytesAtTimeout;
+  private get timedOut(): boolean {
+    return this.#bytesAtTimeout >= 0 && this.bytesRead() === this.#bytesAtTimeout;
   }
 
-  #bytesRead(): number {
+  private bytesRead(): number {
     // Sockets that applications make themselves may not count.
     return this.#req.socket?.bytesRead ?? 0;
   }
 
   /** The server closed an idle connection just as we took it from the pool: every client tries again, and nothing is wrong. */
-  #isPartOfRestart(error: unknown): boolean {
+  private isPartOfRestart(error: unknown): boolean {
     const { reusedSocket, res, socket } = this.#req;
     if (!reusedSocket || res !== null) return false;
     const { code } = error as NodeJS.ErrnoException;
     return (code === 'ECONNRESET' || code === 'EPIPE') && isPartOfRestart(this.permit.breaker, socket, true);
   }
+}
+
+/** Not where an answer comes in: a closure there would cost every call its context. Node parses headers when one is asked for. */
+function headersOf(res: http.IncomingMessage): HeaderReader {
+  return (name) => res.headers[name] as string | undefined;
 }
 
 /** Whether the other side closed the connection before the answer was complete: Node then destroys it with this error. */

@@ -66,8 +66,7 @@ export class UndiciCall extends HttpClientCall {
   #socket: object | undefined;
   #started = false;
   /** Our own process ended it, for this reason. */
-  #aborted = false;
-  #reason: unknown;
+  #ending: { readonly reason: unknown } | undefined;
 
   constructor(
     attachment: Attachment,
@@ -112,9 +111,7 @@ export class UndiciCall extends HttpClientCall {
   }
 
   abort(reason: unknown): void {
-    if (this.#aborted) return;
-    this.#aborted = true;
-    this.#reason = reason;
+    this.#ending ??= { reason };
   }
 
   /** Headers came. */
@@ -143,8 +140,8 @@ export class UndiciCall extends HttpClientCall {
   onError(error: unknown): void {
     if (this.isOver) return;
     if (this.controller?.aborted === true) this.abort(this.controller.reason);
-    if (this.#isAbort(error)) this.leave(this.#reason ?? this.options.signal?.reason ?? error);
-    else if (this.#isOfBody(error) || this.#isPartOfRestart(error)) this.forgo();
+    if (this.isAbort(error)) this.leave(this.#ending?.reason ?? this.options.signal?.reason ?? error);
+    else if (this.isOfBody(error) || this.isPartOfRestart(error)) this.forgo();
     else this.fail(error);
   }
 
@@ -160,19 +157,20 @@ export class UndiciCall extends HttpClientCall {
     return isFailureOfTarget(error) ? 'failure' : 'ignored';
   }
 
-  #isAbort(error: unknown): boolean {
+  // `private`, not `#`: for private methods of a class, each of its objects carries one field more.
+  private isAbort(error: unknown): boolean {
     const { signal } = this.options;
-    return this.#aborted || (signal?.aborted === true && signal.reason === error);
+    return this.#ending !== undefined || (signal?.aborted === true && signal.reason === error);
   }
 
   /** Whether a request body that could not be read ended it. */
-  #isOfBody(error: unknown): boolean {
+  private isOfBody(error: unknown): boolean {
     const { errored } = (this.options.body ?? {}) as { readonly errored?: unknown };
     return error instanceof Error && errored === error;
   }
 
   /** The server closed an idle connection just as we took it from the pool: every client tries again, and nothing is wrong. */
-  #isPartOfRestart(error: unknown): boolean {
+  private isPartOfRestart(error: unknown): boolean {
     if (this.answeredWell) return false;
     const { code, socket } = error as { code?: unknown; socket?: { readonly bytesRead?: number } | null };
     if (code !== 'UND_ERR_SOCKET' && code !== 'ECONNRESET' && code !== 'EPIPE') return false;
@@ -225,10 +223,28 @@ function isArray(value: unknown): value is readonly unknown[] {
 
 /** Stands between undici and a handler, and tells the call what it sees on its way. */
 abstract class Watch {
+  /** How undici ends the request, once it is being sent. */
+  sending: Abort | undefined = undefined;
+  #ender: Abort | undefined = undefined;
+
   constructor(
     readonly handler: Handler,
     readonly call: UndiciCall,
   ) {}
+
+  /**
+   * What the handler is given to end the request with: the same while it waits and while it is sent. Bound rather than a
+   * closure over it: 48 bytes in the place of 104.
+   */
+  get ender(): Abort {
+    return (this.#ender ??= endRequest.bind(this));
+  }
+}
+
+function endRequest(this: Watch, reason?: unknown): void {
+  if (this.sending === undefined) return void noteLeaving(this.call, reason);
+  noteAbort(this.call, reason);
+  this.sending(reason);
 }
 
 type Watching = {
@@ -270,16 +286,10 @@ const upgradeParsed = harmless(
 // Arguments are named, not spread: these run for every request, some for every chunk.
 const watching: Watching = {
   onConnect(abort, context) {
-    const { call } = this;
-    start(call);
-    const watchedAbort: Abort = (reason) => {
-      noteAbort(call, reason);
-      abort(reason);
-    };
+    start(this.call);
+    this.sending = abort;
     // Clients send no context, and a handler may count its arguments.
-    return arguments.length < 2
-      ? this.handler.onConnect!(watchedAbort)
-      : this.handler.onConnect!(watchedAbort, context);
+    return arguments.length < 2 ? this.handler.onConnect!(this.ender) : this.handler.onConnect!(this.ender, context);
   },
   onUpgrade(status, headers, socket) {
     upgrade(this.call, status, headers);
@@ -403,14 +413,14 @@ const OWN_HANDLERS: ReadonlySet<string> = new Set([
  *
  * undici's own handlers are told early how to abort, and then again by undici, which they survive; others may not.
  */
-export const hearOfLeaving = harmless(WATCHING_FAILED, (handler: Handler, call: UndiciCall) => {
-  if (!call.isWaiting) return;
-  const leave: Abort = (reason) => noteLeaving(call, reason);
+export const hearOfLeaving = harmless(WATCHING_FAILED, (watched: Handler) => {
+  if (!(watched instanceof Watch) || !watched.call.isWaiting) return;
+  const { handler } = watched;
   if (isOfFetch(handler)) {
-    if (handler.onRequestStart === undefined) handler.onConnect?.(leave);
-    else handler.onRequestStart({ aborted: false, reason: undefined, abort: leave } as Controller);
+    if (handler.onRequestStart === undefined) handler.onConnect?.(watched.ender);
+    else handler.onRequestStart({ aborted: false, reason: undefined, abort: watched.ender } as Controller);
   } else if (handler.onConnect !== undefined && handler instanceof AsyncResource && isOwn(handler)) {
-    handler.onConnect(leave);
+    handler.onConnect(watched.ender);
   }
 });
 

@@ -295,7 +295,7 @@ function guardedDispatch(copy: UndiciCopy, door: Door, dispatch: Dispatcher['dis
     door.going = call;
     try {
       const taken = dispatch.call(this, handed, watched);
-      if (watched !== handler) hearOfLeaving(handler, call);
+      if (watched !== handler) hearOfLeaving(watched);
       return taken;
     } catch (error) {
       // Arguments that undici does not take, and a handler that it cannot tell.

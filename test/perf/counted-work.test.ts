@@ -3,7 +3,10 @@ import { createHook } from 'node:async_hooks';
 import { once, type EventEmitter } from 'node:events';
 import http = require('node:http');
 import { basename, join, sep } from 'node:path';
+import type { Attachment } from '../../instrumentations/attachment.js';
+import { HttpCall, type Request } from '../../instrumentations/http/http-call.js';
 import { HttpBreakerInstrumentation } from '../../instrumentations/http/http-instrumentation.js';
+import { UndiciCall, watch } from '../../instrumentations/undici/handler.js';
 import { CircuitBreaker } from '../../src/breaker/circuit-breaker.js';
 import { BreakerMetrics } from '../../src/telemetry/metrics/metrics.js';
 import { breakerWithClock, openCircuit, startProbe } from '../support/breakers.js';
@@ -59,6 +62,35 @@ describe('The work of one call', () => {
     const nothing = await bytesPerCall(() => undefined);
     const asked = await bytesPerCall(() => guard.pass(target).success());
     expect(asked - nothing).to.be.below(200);
+  });
+
+  const attachment = {} as Attachment;
+  const request = { destroyed: false } as Request;
+  const options = {};
+  const handler = { onConnect: () => undefined, onError: () => undefined };
+  const socketOf = () => undefined;
+  let kept: unknown;
+  // An object of 24 bytes, 8 for each field, and 16 for the time that one of them is.
+  for (const [what, limit, make] of [
+    ['an http request', 150, () => new HttpCall(attachment, request)],
+    ['an undici request', 240, () => watch(handler, new UndiciCall(attachment, undefined, options, socketOf))],
+  ] as const) {
+    it(`allocates no more than ${limit} bytes for the record of ${what}`, async () => {
+      const nothing = await bytesPerCall(() => (kept = request));
+      const recorded = await bytesPerCall(() => (kept = make()));
+      expect(recorded - nothing).to.be.below(limit);
+      expect(kept).to.not.equal(request);
+    });
+  }
+
+  it('gives an undici handler one and the same function to end its request with', () => {
+    const given: unknown[] = [];
+    const own = { ...handler, onConnect: (abort: unknown) => void given.push(abort) };
+    const watched = watch(own, new UndiciCall(attachment, undefined, options, socketOf));
+    watched.onConnect!(() => undefined);
+    watched.onConnect!(() => undefined);
+    expect(given[0]).to.be.a('function');
+    expect(given[1]).to.equal(given[0]);
   });
 
   it('starts no timer, whatever the state of the circuit', async () => {
