@@ -17,6 +17,11 @@ import { RefusedStream } from './refused-stream.js';
 
 type RequestOptions = { readonly signal?: AbortSignal } | undefined;
 
+interface ClosableStream extends Stream {
+  readonly pending: boolean;
+  close(this: ClosableStream, ...args: unknown[]): unknown;
+}
+
 interface Session extends Pick<ClientHttp2Session, 'closed' | 'destroyed'> {
   request(this: Session, headers?: Headers, options?: RequestOptions, ...rest: unknown[]): Stream;
   emit(this: Session, event: string | symbol, ...args: unknown[]): boolean;
@@ -240,6 +245,26 @@ function watchStreams(patches: Patches, prototype: Stream): void {
     (stream) => calls.get(stream)?.forgo(),
   );
   replaceEmit(patches, prototype, watch);
+
+  const leave = harmless(
+    GUARDING_FAILED,
+    (stream: ClosableStream) => {
+      const call = calls.get(stream);
+      // Node closes it once there is a connection; where there will be none, nobody hears of it for minutes.
+      if (call !== undefined && !call.isOver && stream.pending) call.leave(undefined);
+    },
+    (stream) => calls.get(stream)?.forgo(),
+  );
+  const owner = (Object.hasOwn(prototype, 'close') ? prototype : Object.getPrototypeOf(prototype)) as ClosableStream;
+  patches.replace(
+    owner,
+    'close',
+    (close) =>
+      function (this: ClosableStream, ...args) {
+        leave(this);
+        return close.apply(this, args);
+      },
+  );
 }
 
 /** Tells of each event before its listeners hear of it. A listener of ours could be seen. */

@@ -158,6 +158,20 @@ describe('Http2BreakerInstrumentation', () => {
       expect(calls()).to.deep.equal(counts({ failure: 1 }));
     });
 
+    it('hears of it at once where a caller leaves that still waits for the connection', async () => {
+      const silence = await start(
+        net.createServer((socket) => socket.on('error', () => {})),
+        'https',
+      );
+      const stream = connect(silence.origin).request({ ':path': '/' });
+      stream.on('error', () => {}).setTimeout(30, () => stream.close(http2.constants.NGHTTP2_CANCEL));
+      await once(stream, 'timeout');
+      expect(calls()).to.deep.equal(counts({ failure: 1 }));
+      const impatient = sessions.at(-1)!.request({ ':path': '/' });
+      impatient.on('error', () => {}).close(http2.constants.NGHTTP2_CANCEL);
+      expect(calls()).to.deep.equal(counts({ failure: 1, ignored: 1 }));
+    });
+
     it('takes a session that is ended for its timeout for a timeout of all that it carries', async () => {
       await request(session);
       session.setTimeout(30, () => session.destroy());
