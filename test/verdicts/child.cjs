@@ -46,11 +46,12 @@ setInterval(() => {
 }, 20).unref();
 
 /** @returns what callers saw, for messages of failed tests */
-async function call(way, { before = 0, cold = false, calls, every, make }, url) {
+async function call(way, { before = 0, cold = false, calls, every, make }, url, isInTurn) {
   const made = [];
   for (let n = 0; n < calls; n++) {
     made.push(Promise.race([make(way, url).then(() => 'an answer', String), sleep(HANGS).then(() => 'nothing')]));
-    if (n < calls - 1) await sleep(every);
+    if (isInTurn) await made.at(-1);
+    else if (n < calls - 1) await sleep(every);
   }
   return { before, cold, calls, saw: await Promise.all(made) };
 }
@@ -66,7 +67,10 @@ async function standing(name) {
 
 async function main() {
   // Loaded before anything is timed.
-  for (const [name, { warm }] of Object.entries(farEnds)) await ways[name].get?.(warm.url);
+  for (const [name, ends] of Object.entries(farEnds)) {
+    await ways[name].get?.(ends.warm.url);
+    await ways[name].warmUp?.(ends);
+  }
   await new Promise((resolve) => {
     process.once('message', resolve);
     process.send('ready');
@@ -87,7 +91,8 @@ async function main() {
   const runs = all.map(async ({ name, way, happening, farEnd }) => {
     if (happening === 'warm') return;
     const own = way.happenings?.[happening];
-    const ended = own === undefined ? call(way, WEB[happening], farEnd.url) : own(farEnd);
+    const ended =
+      own === undefined ? call(way, WEB[happening], farEnd.url, way.inTurn?.includes(happening)) : own(farEnd);
     const hangs = sleep(2 * HANGS).then(() => ({ before: 0, calls: 0, saw: ['It goes on.'] }));
     const found = await Promise.race([ended, hangs]);
     (seen[name] ??= {})[happening] = { ...found, ...(await standing(farEnd.breaker)) };

@@ -1,6 +1,7 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { createServer as createWebServer, type IncomingMessage, type ServerResponse } from 'node:http';
+import { createServer as createWebServer, type IncomingMessage } from 'node:http';
+import { createServer as createHttp2Server, type Http2ServerRequest } from 'node:http2';
 import { connect, createServer, type AddressInfo, type Server, type Socket } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 
@@ -20,7 +21,15 @@ const RESETS_AFTER_MS = 200;
 /** How long the answers of a server take at which callers wait for news. */
 const POLL_MS = 1_500;
 
-type Answer = (request: IncomingMessage, response: ServerResponse, nth: Nth) => void;
+/** What answers of both versions have in common. */
+interface Response {
+  setHeader(name: string, value: string): unknown;
+  writeHead(status: number, headers: Readonly<Record<string, string | number>>): unknown;
+  write(text: string, done?: () => void): unknown;
+  end(text: string): unknown;
+}
+
+type Answer = (socket: Socket, response: Response, nth: Nth) => void;
 
 /** How many requests there were before, from all callers and on the same connection. */
 interface Nth {
@@ -28,10 +37,13 @@ interface Nth {
   readonly onConnection: number;
 }
 
-const good: Answer = (_, response) => response.setHeader('content-type', 'application/json').end(ANSWER);
+const good: Answer = (_, response) => {
+  response.setHeader('content-type', 'application/json');
+  response.end(ANSWER);
+};
 
-const answersFirst: Answer = (request, response, nth) => {
-  if (nth.ofAll === 0) good(request, response, nth);
+const answersFirst: Answer = (socket, response, nth) => {
+  if (nth.ofAll === 0) good(socket, response, nth);
 };
 
 /** What web servers do to calls, by the name of what happens. */
@@ -40,14 +52,16 @@ const WEB: Readonly<Record<string, Answer>> = {
   silent: answersFirst,
   timeout: answersFirst,
   cancel: answersFirst,
-  reset: ({ socket }) => void sleep(RESETS_AFTER_MS).then(() => socket.resetAndDestroy()),
-  stale: (request, response, nth) => {
-    if (nth.onConnection === 0) good(request, response, nth);
-    else request.socket.resetAndDestroy();
+  reset: (socket) => void sleep(RESETS_AFTER_MS).then(() => socket.resetAndDestroy()),
+  stale: (socket, response, nth) => {
+    if (nth.onConnection === 0) good(socket, response, nth);
+    else socket.resetAndDestroy();
   },
-  unread: (_, response) =>
-    response.writeHead(200, { 'content-length': SIZE_OF_UNREAD }).write('x'.repeat(SIZE_OF_UNREAD)),
-  cut: ({ socket }, response) => {
+  unread: (_, response) => {
+    response.writeHead(200, { 'content-length': SIZE_OF_UNREAD });
+    response.write('x'.repeat(SIZE_OF_UNREAD));
+  },
+  cut: (socket, response) => {
     response.writeHead(200, { 'content-type': 'application/json', 'content-length': 1_000 });
     response.write(ANSWER, () => socket.end());
   },
@@ -55,23 +69,46 @@ const WEB: Readonly<Record<string, Answer>> = {
     response.writeHead(200, { 'content-type': 'text/event-stream' });
     response.write(`event: message_stop\ndata: ${LAST_EVENT}\n\n`);
   },
-  poll: (request, response, nth) => {
-    if (nth.ofAll === 0) void sleep(POLL_MS).then(() => good(request, response, nth));
+  poll: (socket, response, nth) => {
+    if (nth.ofAll === 0) void sleep(POLL_MS).then(() => good(socket, response, nth));
   },
 };
 
 /** A web server that does one thing to its calls. */
 export async function serveWeb(happening: string): Promise<FarEnd> {
+  const answer = answering(happening);
+  return listening(
+    createWebServer((request: IncomingMessage, response) => {
+      request.resume();
+      answer(request.socket, response);
+    }),
+  );
+}
+
+/** The same by HTTP/2, without TLS. */
+export async function serveHttp2(happening: string): Promise<FarEnd> {
+  const answer = answering(happening);
+  // What requests call their socket is one that cannot be reset.
+  const sockets = new Map<number | undefined, Socket>();
+  const server = createHttp2Server((request: Http2ServerRequest, response) => {
+    request.on('error', () => {}).resume();
+    response.stream.on('error', () => {});
+    answer(sockets.get(request.socket.remotePort)!, response);
+  });
+  server.on('connection', (socket: Socket) => sockets.set(socket.remotePort, socket));
+  server.on('session', (session) => session.on('error', () => {}));
+  return listening(server);
+}
+
+function answering(happening: string): (socket: Socket, response: Response) => void {
   const answer = WEB[happening]!;
   const onConnection = new WeakMap<Socket, number>();
   let ofAll = 0;
-  const server = createWebServer((request, response) => {
-    request.resume();
-    const before = onConnection.get(request.socket) ?? 0;
-    onConnection.set(request.socket, before + 1);
-    answer(request, response, { ofAll: ofAll++, onConnection: before });
-  });
-  return listening(server);
+  return (socket, response) => {
+    const before = onConnection.get(socket) ?? 0;
+    onConnection.set(socket, before + 1);
+    answer(socket, response, { ofAll: ofAll++, onConnection: before });
+  };
 }
 
 /** Takes connections, and whatever is said there, and never says anything. */

@@ -5,7 +5,8 @@ import { MariadbServer } from '../support/mariadb-server.js';
 import { MongoServer } from '../support/mongo-server.js';
 import { PostgresServer } from '../support/postgres-server.js';
 import { RedisServer } from '../support/redis-server.js';
-import { serveNobody, serveProxy, serveSilence, serveWeb, type FarEnd } from './far-ends.js';
+import { MailServer } from '../support/smtp-server.js';
+import { serveHttp2, serveNobody, serveProxy, serveSilence, serveWeb, type FarEnd } from './far-ends.js';
 
 /** What happens to calls, and how the table calls it. */
 export const HAPPENINGS = {
@@ -31,7 +32,7 @@ export type Verdict = 'failure, opens' | 'failure' | 'ignored' | 'success' | 'no
 /** One way of using one library, and the verdict on each thing that can happen to it; what is not there cannot. */
 export interface Way {
   readonly title: string;
-  readonly system: 'http' | 'redis' | 'postgresql' | 'mysql' | 'mongodb';
+  readonly system: 'http' | 'http2' | 'redis' | 'postgresql' | 'mysql' | 'mongodb' | 'smtp';
   readonly verdicts: Readonly<Partial<Record<Happening, Verdict>>>;
 }
 
@@ -67,6 +68,13 @@ function web(
       mock: 'no call',
     },
   };
+}
+
+function webByHttp2(title: string, namesTimeouts: boolean): Way {
+  // No library for tests answers in its place.
+  const { mock: _, ...verdicts } = web(title, { namesTimeouts, keepsConnections: true }).verdicts;
+  // A session that is lost fails its requests: nobody sends them again.
+  return { title, system: 'http2', verdicts: { ...verdicts, stale: 'failure' } };
 }
 
 const NAMED = { namesTimeouts: true, keepsConnections: true };
@@ -114,6 +122,14 @@ export const LIBRARIES: readonly Library[] = [
       web('http, setTimeout()', NAMED),
       web('http, AbortSignal.timeout()', NAMED),
       web('http, a timer and destroy(error)', UNNAMED),
+    ],
+  },
+  {
+    file: 'http2',
+    ways: [
+      webByHttp2('http2, setTimeout()', true),
+      webByHttp2('http2, AbortSignal.timeout()', true),
+      webByHttp2('http2, a timer and close()', false),
     ],
   },
   { file: 'axios', ways: [web('axios, timeout', NAMED), web('axios, signal', UNNAMED)] },
@@ -182,6 +198,19 @@ export const LIBRARIES: readonly Library[] = [
       { title: 'pg-pool', system: 'postgresql', verdicts: { ...DATABASE, stale: 'failure' } },
     ],
   },
+  {
+    file: 'nodemailer',
+    ways: [
+      { title: 'nodemailer, socketTimeout', system: 'smtp', verdicts: DATABASE },
+      {
+        title: 'nodemailer, signal',
+        system: 'smtp',
+        verdicts: { silent: 'failure, opens', timeout: 'ignored', cancel: 'ignored' },
+      },
+      // It sends a message again that has lost its connection.
+      { title: 'nodemailer, pool', system: 'smtp', verdicts: { ...DATABASE, stale: 'success' } },
+    ],
+  },
 ];
 
 const WAYS: readonly Way[] = LIBRARIES.flatMap(({ ways }) => ways);
@@ -224,18 +253,20 @@ const HALF_A_REPLY = Buffer.from('$100\r\nhalf');
 const HALF_A_ROW = Buffer.from('D\0\0\0\x64\0\x01', 'latin1');
 // A message of 100 bytes begins.
 const HALF_A_MESSAGE = Buffer.from('\x64\0\0\0\x01', 'latin1');
+const HALF_A_MULTILINE_REPLY = Buffer.from('250-half');
 const HALF_A_PACKET = Buffer.from('\x64\0\0\x01\x01', 'latin1');
 
 // From 100 ms on, a breaker takes it for a reason why an answer was not heard.
 const STOOD_MS = 80;
 
-/** The real servers behind what happens to calls of Redis, PostgreSQL, MySQL and MongoDB, and a place where no connection can be made. */
+/** The real servers behind what happens to calls of Redis, PostgreSQL, MySQL, MongoDB and SMTP, and a place where no connection can be made. */
 export class Backends {
   private constructor(
     readonly redis: RedisServer,
     readonly postgres: PostgresServer,
     readonly mariadb: MariadbServer,
     readonly mongodb: MongoServer,
+    readonly mail: MailServer,
     /** One for each way. */
     private readonly nobody: readonly FarEnd[],
   ) {}
@@ -246,6 +277,7 @@ export class Backends {
       PostgresServer.start(),
       MariadbServer.start(),
       MongoServer.start(),
+      MailServer.start(),
       serveNobody(WAYS.length),
     ] as const;
     return new Backends(...(await Promise.all(started)));
@@ -256,7 +288,8 @@ export class Backends {
   }
 
   async stop(): Promise<void> {
-    const servers = [this.redis.remove(), this.postgres.stop(), this.mariadb.stop(), this.mongodb.kill()];
+    const { redis, postgres, mariadb, mongodb, mail } = this;
+    const servers = [redis.remove(), postgres.stop(), mariadb.stop(), mongodb.kill(), mail.stop()];
     await Promise.all([...servers, ...this.nobody.map((farEnd) => farEnd.stop())]);
   }
 }
@@ -291,7 +324,7 @@ export class Trial {
     const ends: Record<string, Record<string, object>> = {};
     for (const way of this.library.ways) {
       const happenings = Object.keys(way.verdicts).filter((happening) => happening !== 'mock');
-      if (way.system === 'http') happenings.push('warm');
+      if (isWeb(way.system)) happenings.push('warm');
       ends[way.title] = {};
       for (const happening of happenings) ends[way.title]![happening] = await this.#farEnd(way, happening);
     }
@@ -347,8 +380,8 @@ export class Trial {
     const { port } = happening === 'syn' ? this.backends.nobodyFor(way) : await this.#own(system, happening);
     const address = `127.0.0.1:${port}`;
     if (system === 'redis') return { port, breaker: `redis://${address}` };
-    if (system === 'mongodb') return { port, breaker: `mongodb://${address}` };
-    if (system !== 'http') {
+    if (system === 'mongodb' || system === 'smtp') return { port, breaker: `${system}://${address}` };
+    if (!isWeb(system)) {
       const { user, database } = system === 'mysql' ? this.backends.mariadb : this.backends.postgres;
       const options = { host: '127.0.0.1', port, user, database };
       return { options, breaker: `${system}://${address}/${database}` };
@@ -364,11 +397,13 @@ export class Trial {
   }
 
   #makeFarEnd(system: Way['system'], happening: string): Promise<FarEnd> {
-    const { redis, postgres, mariadb, mongodb } = this.backends;
+    const { redis, postgres, mariadb, mongodb, mail } = this.backends;
     if (happening === 'tls') return serveSilence();
     switch (system) {
       case 'http':
         return serveWeb(happening);
+      case 'http2':
+        return serveHttp2(happening);
       case 'redis':
         return serveProxy(redis.port, happening, HALF_A_REPLY);
       case 'postgresql':
@@ -377,8 +412,14 @@ export class Trial {
         return serveProxy(mariadb.port, happening, HALF_A_PACKET);
       case 'mongodb':
         return serveProxy(mongodb.port, happening, HALF_A_MESSAGE);
+      case 'smtp':
+        return serveProxy(mail.port, happening, HALF_A_MULTILINE_REPLY);
     }
   }
+}
+
+function isWeb(system: Way['system']): boolean {
+  return system === 'http' || system === 'http2';
 }
 
 function judge(report: Report | readonly MockReport[], hasStood: boolean): Seen {

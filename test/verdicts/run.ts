@@ -74,6 +74,7 @@ const PACKAGES = [
   'mongodb',
   'pg',
   'pg-pool',
+  'nodemailer',
   'nock',
   'msw',
 ] as const;
