@@ -49,7 +49,11 @@ export class MongoCall extends ClientCall {
       return verdict;
     }
     // A restart of a server ends all its connections, and is one failure of it.
-    return restartOf(permit.breaker, client, true) === 'further' ? 'ignored' : verdict;
+    const restart = restartOf(permit.breaker, client, true);
+    if (restart === 'further') return 'ignored';
+    // Where nothing but failed attempts to connect follows, the next connection says that it is over.
+    if (restart === 'first') permit.becomeEvidence();
+    return verdict;
   }
 }
 

@@ -269,6 +269,24 @@ describe('mongodb 7', () => {
     expect(calls().ignored).to.equal(9);
   });
 
+  it('closes once a server is known again where operations under way were lost with the last one', async () => {
+    const client = await connected({ retryReads: false });
+    const orders = client.db('shop').collection('orders');
+    await orders.findOne();
+    await server.fail({ commands: ['find'], times: 0, blockMs: 60_000 });
+    const lost = rejection(orders.findOne());
+    while ((await server.seen('find')) < 2) await new Promise((resolve) => setTimeout(resolve, 5));
+    const opened = reached('open');
+    await server.kill();
+    await lost;
+    await opened;
+    const waiting = orders.findOne();
+    await server.start();
+    expect(await waiting).to.equal(null);
+    expect(breaker().state).to.equal('closed');
+    expect(calls()).to.include({ success: 2, rejected: 0, inFlight: 0 });
+  });
+
   it('gives back the permit of an operation that its caller gives up', async () => {
     const client = await connected();
     const orders = client.db('shop').collection('orders');
