@@ -5,9 +5,30 @@ import type { Target } from '../../src/target.js';
 export interface QueuedCommand {
   resolve: (reply: unknown) => void;
   reject: (error: unknown) => void;
+  /** What would take it out of the list of those that wait. */
+  readonly abort?: Watched;
+  readonly timeout?: Watched;
 }
 
-/** The queue of a client. Version 5 has nothing that takes commands out of it again. */
+interface Watched {
+  readonly signal: AbortSignal;
+  readonly listener: () => void;
+}
+
+/** The list of commands that wait to be sent. */
+export interface WaitingList {
+  readonly head?: ListNode;
+  add(command: QueuedCommand, prepend?: boolean): unknown;
+  remove?(node: ListNode): void;
+}
+
+export interface ListNode {
+  readonly value: QueuedCommand;
+  previous: ListNode | undefined;
+  readonly next: ListNode | undefined;
+}
+
+/** The queue of a client. That of version 5 has no way to take single commands out of it again: its list has. */
 export interface CommandsQueue {
   extractAllCommands?(): QueuedCommand[];
   prependCommandsToWrite?(commands: readonly QueuedCommand[]): void;

@@ -2,7 +2,14 @@ import type { CircuitOpenError } from '../../src/guard/guard.js';
 import type { Target } from '../../src/target.js';
 import { hiddenProperty } from '../hidden-property.js';
 import { isPartOfRestart, noteAnswer } from '../restart-episodes.js';
-import { isForItsMaker, targetOfClient, targetOfCluster, type Client, type Cluster } from './client.js';
+import {
+  isForItsMaker,
+  targetOfClient,
+  targetOfCluster,
+  type Client,
+  type Cluster,
+  type WaitingList,
+} from './client.js';
 
 /** What is to be known of a client between its commands. */
 export class Connection {
@@ -19,6 +26,8 @@ export class Connection {
   gaveUpAfterMs = 0;
   /** The error that such a command got. */
   gaveUpWith: Error | undefined = undefined;
+  /** The list in which the client keeps what waits to be sent. */
+  waiting: WaitingList | undefined = undefined;
   /** Stands for the connection that was ready last. */
   #link: object | undefined;
   /** Whether the loss of that connection is part of a restart that is known; looked at when somebody needs to know. */

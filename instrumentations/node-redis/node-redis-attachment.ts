@@ -2,16 +2,11 @@ import { CircuitOpenError, type Guard } from '../../src/guard/guard.js';
 import { Attachment } from '../attachment.js';
 import { harmless } from '../harmless.js';
 import type { Patches } from '../patches.js';
-import type { Client, Cluster, QueuedCommand } from './client.js';
+import type { Client, Cluster, WaitingList } from './client.js';
 import { onClientEvent } from './connection-watch.js';
 import { adoptChild, closeCluster, openCluster } from './connection.js';
 import { Gate, refuse } from './gate.js';
 import { enterQueue, leaveQueue, queued } from './node-redis-call.js';
-
-/** The list of commands that wait to be sent. */
-interface Queue {
-  add(command: QueuedCommand, prepend?: boolean): unknown;
-}
 
 const CLIENT_METHODS = ['sendCommand', '_executePipeline', '_executeMulti', '_getQueue', '_setIdentity'] as const;
 const ENDS_OF_CLUSTERS = ['close', 'destroy', 'quit', 'disconnect'] as const;
@@ -40,13 +35,13 @@ export class NodeRedisAttachment extends Attachment {
       );
 
     onClass<Client>('client/index', CLIENT_METHODS, (prototype) => this.#guardClient(patches, prototype));
-    onClass<Queue>('client/linked-list', ['add', 'unshift'], (prototype) => {
+    onClass<WaitingList>('client/linked-list', ['add', 'unshift'], (prototype) => {
       patches.replace(
         prototype,
         'add',
         (add) =>
-          function (this: Queue, command, prepend) {
-            queued(command);
+          function (this: WaitingList, command, prepend) {
+            queued(command, this);
             return add.call(this, command, prepend);
           },
       );

@@ -11,7 +11,7 @@ import type { Attachment } from '../attachment.js';
 import { ClientCall } from '../client-call.js';
 import { harmless } from '../harmless.js';
 import { hiddenProperty } from '../hidden-property.js';
-import type { Client, QueuedCommand } from './client.js';
+import type { Client, QueuedCommand, WaitingList } from './client.js';
 import { connectionOf } from './connection.js';
 
 /** One command, or all commands of a pipeline or of a transaction. */
@@ -52,9 +52,10 @@ export class NodeRedisCall extends ClientCall {
   }
 
   /** Replaces `resolve` and `reject` of a command that the client puts into its queue for this call. */
-  watch(command: QueuedCommand): void {
+  watch(command: QueuedCommand, list: WaitingList): void {
     const { resolve, reject } = command;
     const connection = connectionOf(this.client);
+    connection.waiting = list;
     calls.set(command, this);
     this.#left++;
     this.#wasQueued = true;
@@ -143,4 +144,6 @@ export const leaveQueue = harmless(
 );
 
 /** A client puts a command into its queue. */
-export const queued = harmless(FOLLOWING_FAILED, (command: QueuedCommand): void => entering?.watch(command));
+export const queued = harmless(FOLLOWING_FAILED, (command: QueuedCommand, list: WaitingList): void => {
+  entering?.watch(command, list);
+});

@@ -1,7 +1,7 @@
 import { withoutStack } from '../../src/breaker/errors.js';
 import type { CircuitOpenError } from '../../src/guard/guard.js';
 import type { Attachment } from '../attachment.js';
-import type { Client, CommandsQueue, QueuedCommand } from './client.js';
+import type { Client, CommandsQueue, ListNode, QueuedCommand, WaitingList } from './client.js';
 import { connectionOf } from './connection.js';
 import { calls } from './node-redis-call.js';
 
@@ -33,14 +33,20 @@ export function rejectWaiting(attachment: Attachment, client: Client, rejection:
   const { target, gaveUpAfterMs } = connectionOf(client);
   if (gaveUpAfterMs === 0 && attachment.letsWait(target)) return;
   const queue = client._getQueue();
-  // Version 5 cannot take commands out: they would be sent later, after their callers were told that they were not.
-  if (!canGiveBack(queue)) return;
   // Made before any command is taken out: one that is out must end, or go back. One for all of them.
   const error = errorFor(client, rejection);
   const waitsInVain = (command: QueuedCommand) => {
     const call = calls.get(command);
     return call !== undefined && !call.staysQueued && !mayWait(attachment, client, call.patienceMs);
   };
+  if (!canGiveBack(queue)) {
+    const rejected = takeOut(connectionOf(client).waiting, waitsInVain);
+    for (const command of rejected) {
+      calls.get(command)?.refuse(rejection);
+      command.reject(error);
+    }
+    return;
+  }
   const all = queue.extractAllCommands();
   let rejected: readonly QueuedCommand[] = [];
   try {
@@ -50,6 +56,25 @@ export function rejectWaiting(attachment: Attachment, client: Client, rejection:
   }
   for (const command of rejected) calls.get(command)?.refuse(rejection);
   queue.rejectCommands(rejected, error);
+}
+
+/**
+ * Takes commands out of the list of version 5, whose queue has no way to: its `extractAllCommands` leaves a list behind in which
+ * later commands are lost.
+ */
+function takeOut(list: WaitingList | undefined, isWanted: (command: QueuedCommand) => boolean): QueuedCommand[] {
+  if (list?.remove === undefined) return [];
+  const nodes: ListNode[] = [];
+  for (let node = list.head; node !== undefined; node = node.next) if (isWanted(node.value)) nodes.push(node);
+  // From its end on: what follows a first one that is removed would go on pointing to that, and so would the list in the end.
+  for (const node of nodes.reverse()) {
+    list.remove(node);
+    if (list.head !== undefined) list.head.previous = undefined;
+    for (const watched of [node.value.abort, node.value.timeout]) {
+      watched?.signal.removeEventListener('abort', watched.listener);
+    }
+  }
+  return nodes.reverse().map(({ value }) => value);
 }
 
 function canGiveBack(queue: CommandsQueue): queue is Required<CommandsQueue> {
