@@ -1,12 +1,15 @@
 import { expect } from 'chai';
 import { spawn, spawnSync, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { chmodSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { chmodSync, mkdtempSync, readdirSync, readFileSync, readlinkSync, rmSync } from 'node:fs';
 import { createServer, type AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { ROOT } from '../support/child.js';
+
+// As many as `--client all` takes.
+const CLIENTS = 10;
 
 const DEMO = ['--require', 'tsx/cjs', join(ROOT, 'examples/demo/demo.ts')];
 
@@ -19,7 +22,9 @@ function processesOf(folder: string): number[] {
       const read = (file: string) => readFileSync(`/proc/${pid}/${file}`, 'latin1');
       try {
         const ended = read('stat').replace(/^.*\)/, '').includes(' Z ');
-        return !ended && [read('environ'), read('cmdline')].some((text) => text.includes(folder));
+        // Redis writes its title over both.
+        const texts = [read('environ'), read('cmdline'), readlinkSync(`/proc/${pid}/cwd`)];
+        return !ended && texts.some((text) => text.includes(folder));
       } catch {
         // Gone already, or another user's.
         return false;
@@ -31,9 +36,14 @@ async function noneOf(folder: string): Promise<void> {
   while (processesOf(folder).length > 0) await sleep(50);
 }
 
-async function firstCalls({ stdout }: ChildProcess): Promise<void> {
-  for await (const line of createInterface(stdout!)) if (line.includes('ok 20')) return;
-  throw new Error('The demo ended before its app answered.');
+/** Resolves when so many clients of the app have answered all calls of a second. */
+async function firstCalls({ stdout }: ChildProcess, clients = 1): Promise<void> {
+  const answered = new Set<string>();
+  for await (const line of createInterface(stdout!)) {
+    const client = /s {2}(\S+) +\w+ +ok 20/.exec(line)?.[1];
+    if (client !== undefined && answered.add(client).size === clients) return;
+  }
+  throw new Error(`The demo ended before its app answered; these did: ${[...answered].join(', ')}`);
 }
 
 describe('the demo', function () {
@@ -64,9 +74,9 @@ describe('the demo', function () {
         env: environment(),
         stdio: ['ignore', 'pipe', 'inherit'],
       });
-      await firstCalls(demo);
-      // The demo, its app, two upstreams, Redis and PostgreSQL.
-      expect(processesOf(folder)).to.have.length.of.at.least(6);
+      await firstCalls(demo, CLIENTS);
+      // The demo, its app, and a server for each client.
+      expect(processesOf(folder)).to.have.length.of.at.least(2 + CLIENTS);
       demo.kill(signal);
       await noneOf(folder);
     });

@@ -8,5 +8,12 @@ const grpcService = () => killableService('grpc-server.cjs', 'grpc');
  * as fast with us as without, until the circuit opens.
  */
 export const GRPC: readonly Row[] = [
-  { title: 'grpc-js', client: 'grpc', service: grpcService, patterns: ['awaited'], inTests: true },
+  {
+    title: 'grpc-js',
+    client: 'grpc',
+    service: grpcService,
+    patterns: ['awaited'],
+    inTests: true,
+    underCallers: { inTests: true },
+  },
 ];

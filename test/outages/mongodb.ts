@@ -20,6 +20,14 @@ export const MONGODB: readonly Row[] = [
     patterns: ['awaited', 'tight loop'],
     failsWithout: false,
     inTests: true,
+    underCallers: { patienceMs: 30_000, throws: true, inTests: true },
   },
-  { title: 'mongoose', client: 'mongoose', service: mongodb, patterns: ['awaited'], failsWithout: false },
+  {
+    title: 'mongoose',
+    client: 'mongoose',
+    service: mongodb,
+    patterns: ['awaited'],
+    failsWithout: false,
+    underCallers: { patienceMs: 30_000, throws: true },
+  },
 ];

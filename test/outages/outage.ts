@@ -55,6 +55,17 @@ export interface Row {
   readonly failsByChance?: boolean;
   /** Whether the tests run it; otherwise only `npm run outages` does. */
   readonly inTests?: boolean;
+  /** Set where its server is also killed under 100 callers. */
+  readonly underCallers?: UnderCallers;
+}
+
+/** How a client is taken through the death of its server under many callers: `killed.ts`. */
+export interface UnderCallers {
+  /** Milliseconds for which the client keeps a call before it gives it up by itself; default none. */
+  readonly patienceMs?: number;
+  /** Whether `whenOpen: throw` is tried, too: for clients that keep calls in a queue of their own. */
+  readonly throws?: boolean;
+  readonly inTests?: boolean;
 }
 
 /** What the callers of a service saw of an outage. */

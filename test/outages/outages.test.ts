@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { ROOT } from '../support/child.js';
 import { runOutage, type Caller, type Pattern, type Row, type Seen } from './outage.js';
 import { ROWS } from './rows.js';
+import { sideBySide } from './side-by-side.js';
 import { DETAILS, parse } from './table.js';
 
 // Each outage with one of the rates; both with both is for `npm run outages`.
@@ -107,17 +108,3 @@ function allowed({ failsWithout = true }: Row, caller: Caller, awayMs: number, w
   if (caller.pattern === 'tight loop') return CREDIT + awayMs / PACE_MS;
   return Math.max(FACTOR * without!.failed, awayMs / caller.everyMs!);
 }
-
-/** Does work in order, so much of it at the same time. */
-function sideBySide<T, R>(work: readonly T[], width: number, begin: (one: T) => Promise<R>): Promise<R>[] {
-  const done: Promise<R>[] = [];
-  for (const [at, one] of work.entries()) {
-    const turn = at < width ? Promise.resolve() : done[at - width]!.then(noop, noop);
-    done.push(turn.then(() => begin(one)));
-    // Whoever asks for it hears of an error.
-    done[at]!.catch(noop);
-  }
-  return done;
-}
-
-function noop(): void {}

@@ -13,5 +13,12 @@ export async function postgres(): Promise<Service> {
 }
 
 export const PG: readonly Row[] = [
-  { title: 'pg, Pool', client: 'pg', service: postgres, patterns: ['awaited', 'tight loop'], inTests: true },
+  {
+    title: 'pg, Pool',
+    client: 'pg',
+    service: postgres,
+    patterns: ['awaited', 'tight loop'],
+    inTests: true,
+    underCallers: {},
+  },
 ];

@@ -53,8 +53,24 @@ const ALL_PATTERNS = ['awaited', 'fire-and-forget', 'tight loop'] as const;
 
 /** ioredis loses nothing in a short outage without us: nor may it with us. */
 export const REDIS: readonly Row[] = [
-  { title: 'ioredis 6', client: 'redis', service: redis(), patterns: ALL_PATTERNS, failsWithout: false, inTests: true },
+  {
+    title: 'ioredis 6',
+    client: 'redis',
+    service: redis(),
+    patterns: ALL_PATTERNS,
+    failsWithout: false,
+    inTests: true,
+    underCallers: { patienceMs: 71_000 },
+  },
   { title: 'ioredis 5', client: 'redis', service: redis('ioredis5'), patterns: ALL_PATTERNS, failsWithout: false },
+  {
+    title: 'iovalkey',
+    client: 'redis',
+    service: redis('iovalkey'),
+    patterns: ALL_PATTERNS,
+    failsWithout: false,
+    underCallers: { patienceMs: 10_500, inTests: true },
+  },
   {
     title: 'ioredis 6, cluster',
     client: 'redis-cluster',
@@ -76,8 +92,15 @@ export const REDIS: readonly Row[] = [
     service: redis('redis'),
     patterns: ['awaited', 'tight loop'],
     inTests: true,
+    underCallers: { patienceMs: 5_000, throws: true, inTests: true },
   },
-  { title: 'node-redis 5', client: 'node-redis', service: redis('redis5'), patterns: ['awaited', 'tight loop'] },
+  {
+    title: 'node-redis 5',
+    client: 'node-redis',
+    service: redis('redis5'),
+    patterns: ['awaited', 'tight loop'],
+    underCallers: { patienceMs: Infinity, throws: true },
+  },
   {
     title: 'node-redis 6, cluster',
     client: 'node-redis-cluster',

@@ -4,6 +4,7 @@ import { parseArgs } from 'node:util';
 import { format, resolveConfig } from 'prettier';
 import { ROOT } from '../support/child.js';
 import { runOutage, type Caller, type Row } from './outage.js';
+import { measureKills } from './killed-run.js';
 import { ROWS } from './rows.js';
 import { details, DETAILS, parse, replaced, shown, SUMMARY, summary, type Line } from './table.js';
 
@@ -18,6 +19,7 @@ const DOCUMENT = join(ROOT, 'docs/outages.md');
  * - `--away MS`: outages of that length only; may be repeated
  * - `--missing`: what the table does not have yet, as after a run that was stopped
  * - `--minutes N`: begins nothing new after so many minutes
+ * - `--callers`: servers that are killed under 100 callers, for 4 and 60 s; with `--only` and `--away`
  */
 async function main(): Promise<void> {
   const { values } = parseArgs({
@@ -25,6 +27,7 @@ async function main(): Promise<void> {
       only: { type: 'string', multiple: true, default: [] },
       away: { type: 'string', multiple: true, default: [] },
       missing: { type: 'boolean', default: false },
+      callers: { type: 'boolean', default: false },
       minutes: { type: 'string', default: 'Infinity' },
     },
   });
@@ -33,6 +36,7 @@ async function main(): Promise<void> {
     (values.only.length === 0 || values.only.some((word) => title.toLowerCase().includes(word.toLowerCase()))) &&
     (values.away.length === 0 || values.away.includes(String(awayMs)));
 
+  if (values.callers) return measureKills(DOCUMENT, ROWS, isWanted);
   for (const row of ROWS) {
     for (const awayMs of OUTAGES_MS) {
       if (!isWanted(row, awayMs) || performance.now() > until) continue;

@@ -10,5 +10,6 @@ export const SMTP: readonly Row[] = [
     service: smtpService,
     patterns: ['awaited', 'tight loop'],
     inTests: true,
+    underCallers: { inTests: true },
   },
 ];

@@ -32,9 +32,9 @@ const COLUMNS = [
   'loop blocked',
   'CPU',
 ] as const;
-const ARROW = ' → ';
+export const ARROW = ' → ';
 const DEAD = 'died';
-const NOTHING = '–';
+export const NOTHING = '–';
 /** Longer ones are told apart: openings grow with the outage. */
 const SHORT_OUTAGE_MS = 3_000;
 
@@ -111,7 +111,7 @@ export function summary(lines: readonly Line[]): string {
 }
 
 /** What stands before and after a table of `docs/outages.md`. */
-interface Marks {
+export interface Marks {
   readonly begin: string;
   readonly end: string;
 }
@@ -128,7 +128,7 @@ export function replaced(text: string, marks: Marks, table: string): string {
   return text.replace(`${begin}${between(text, marks)}${end}`, () => `${begin}\n\n${table}\n\n${end}`);
 }
 
-function between(text: string, { begin, end }: Marks): string {
+export function between(text: string, { begin, end }: Marks): string {
   const [, after] = text.split(begin);
   if (!after?.includes(end)) throw new Error(`The document lacks ${begin} or ${end}`);
   return after.split(end)[0]!;
@@ -167,12 +167,12 @@ export function parse(text: string, marks: Marks): Line[] {
   });
 }
 
-function table(columns: readonly string[], rows: readonly (readonly string[])[]): string {
+export function table(columns: readonly string[], rows: readonly (readonly string[])[]): string {
   const line = (cells: readonly string[]) => `| ${cells.join(' | ')} |`;
   return [line(columns), line(columns.map((_, at) => (at < 2 ? '---' : '--:'))), ...rows.map(line)].join('\n');
 }
 
-function seconds(ms: number): string {
+export function seconds(ms: number): string {
   return ms < 0 ? NOTHING : `${ms / 1_000} s`;
 }
 
@@ -180,6 +180,6 @@ function milliseconds(text: string): number {
   return text === NOTHING ? -1 : Math.round(parseFloat(text) * 1_000);
 }
 
-function round(value: number, to: number): number {
+export function round(value: number, to: number): number {
   return Math.round(value / to) * to;
 }
