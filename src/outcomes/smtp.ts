@@ -31,6 +31,12 @@ const CODES: ReadonlyMap<string, Verdict> = new Map<string, Verdict>([
   ['EMESSAGE', 'ignored'],
 ]);
 
+// Before version 10 a connection that the server closes unasked has no code, nor has a message that was tried too often then.
+const LOST_BEFORE_10: ReadonlySet<string> = new Set([
+  'Unexpected socket close',
+  'Reached maximum number of retries after connection was closed',
+]);
+
 // RFC 5321, 3.8: the server is about to close the connection, whatever it was asked.
 const CLOSING = 421;
 // A server that wants to see the same message again later is well.
@@ -48,7 +54,8 @@ function verdictOfItself(error: object): Verdict | undefined {
   if (saysTimeout(error)) return 'timeout';
   // What the operating system said, where nodemailer has put its own code in that place.
   const meaning = meaningOfCode({ ...error, code: read(error, 'originalCode') ?? systemCodeIn(error) });
-  return meaning === undefined ? CODES.get(code) : VERDICT_OF_MEANING[meaning];
+  if (meaning !== undefined) return VERDICT_OF_MEANING[meaning];
+  return code === '' && LOST_BEFORE_10.has(readText(error, 'message')) ? 'failure' : CODES.get(code);
 }
 
 function verdictOfReply(reply: number, code: string, command: string, text: string): Verdict {

@@ -24,6 +24,16 @@ describe('verdicts on errors of nodemailer', () => {
     expect(verdictOfSmtpError(error({ code: 'ETIMEDOUT', command }, 'Greeting never received'))).to.equal('timeout');
   });
 
+  it('knows the loss of a connection before version 10, where it had no code', () => {
+    for (const message of [
+      'Unexpected socket close',
+      'Reached maximum number of retries after connection was closed',
+    ]) {
+      expect(verdictOfSmtpError(new Error(message))).to.equal('failure');
+    }
+    expect(verdictOfSmtpError(new Error('Connection pool was closed'))).to.equal('ignored');
+  });
+
   it('takes no message that could not be sent for a word on the server', () => {
     expect(verdictOfSmtpError(error({ code: 'EENVELOPE', command: 'API' }, 'No recipients defined'))).to.equal(
       'ignored',
