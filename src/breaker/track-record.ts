@@ -85,19 +85,23 @@ export class TrackRecord {
   }
 
   /** Whether failures reach a limit, and the reason with its numbers. Asked right after a call has ended. */
-  whyFailing({ failureThreshold, minimumCalls, failureRateThreshold, window }: BreakerConfig): string | undefined {
+  whyFailing(config: BreakerConfig): string | undefined {
     const { consecutiveFailures } = this;
+    const { calls, failures } = this.#window;
+    // Each limit takes a failure. Of many breakers in use, the options are then not even fetched from memory.
+    if (consecutiveFailures === 0 && failures === 0) return undefined;
+    const { failureThreshold, minimumCalls, failureRateThreshold, window } = config;
     if (consecutiveFailures >= failureThreshold) {
       return `${consecutiveFailures} consecutive failures (threshold ${failureThreshold})`;
     }
-    const { calls, failures } = this.#window;
     if (calls < minimumCalls || failures < calls * failureRateThreshold) return undefined;
     return `failure rate ${describeRate(failures / calls, calls, window, failureRateThreshold)}`;
   }
 
   /** Whether slow calls reach their limit, and the reason with its numbers. */
-  whySlow(now: number, { minimumCalls, slowCallRateThreshold, window }: BreakerConfig): string | undefined {
+  whySlow(now: number, config: BreakerConfig): string | undefined {
     if (this.slowCalls === undefined) return undefined;
+    const { minimumCalls, slowCallRateThreshold, window } = config;
     const { calls, slow } = this.#slowAmongCalls(now);
     if (calls < minimumCalls || slow < calls * slowCallRateThreshold) return undefined;
     const rate = describeRate(slow / calls, calls, window, slowCallRateThreshold);
