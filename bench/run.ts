@@ -136,6 +136,7 @@ function scaleTable({ memory, scale }: Results): string {
   const costs = [
     ['find a breaker by name among 100,000', `${integer(scale.registryLookUp)} ns`],
     ['target → rule → breaker → permit → settled, 1,000 rules, 1,000 hosts in use', `${integer(scale.guardEnter)} ns`],
+    ['… the least of it: a `Map.get` among 1,000, two looks at the clock', `${integer(scale.lookUpFloor)} ns`],
     ['match a new target against 1,000 rules, none of which is about it', `${integer(scale.ruleMiss)} ns`],
     ['read the numbers of 1,000 breakers (CPU)', `${scale.collect.toFixed(1)} ms`],
     ['answer a scrape of 1,000 breakers, 24,000 lines (CPU)', `${integer(scale.page)} ms`],
