@@ -1,15 +1,22 @@
 import type { Verdict } from '../../src/breaker/verdict.js';
 import { isLostConnection, verdictOfPgError } from '../../src/outcomes/postgresql.js';
+import type { Target } from '../../src/target.js';
 import type { Attachment } from '../attachment.js';
 import { ClientCall } from '../client-call.js';
 import { restartOf } from '../restart-episodes.js';
-import { targetOf, type Address } from './pg-target.js';
+import type { Address } from './pg-target.js';
 import { textOf } from './statement.js';
 
 /** What tells of the end of a client's calls. */
 interface Client extends Address {
   readonly connection: { readonly stream?: { readonly readableEnded?: boolean } };
   readonly _connectionTimeoutMillis?: number;
+}
+
+/** What a client's statements share. */
+interface Session {
+  readonly client: Client;
+  readonly target: Target;
 }
 
 /** A checkout from a pool, or a connection: what comes before the first statement, which takes it over. */
@@ -37,9 +44,9 @@ export class ConnectionCall extends ClientCall {
   }
 
   /** The connection was there, and was lost before a statement came. */
-  onLost(client: Client, error: unknown): void {
+  onLost(session: object, error: unknown): void {
     if (this.isOver) return;
-    this.end(verdictOnConnection(this.permit.breaker, client, error), error);
+    this.end(verdictOnConnection(this.permit.breaker, session, error), error);
   }
 
   protected override verdictOf(error: unknown): Verdict {
@@ -49,9 +56,12 @@ export class ConnectionCall extends ClientCall {
 
 /** One statement, from its query to its end. */
 export class StatementCall extends ClientCall {
+  /** Whether pg has made a query of it, which tells how it ends. */
+  isWatched = false;
+
   constructor(
     attachment: Attachment,
-    private readonly client: Client,
+    readonly session: Session,
     private readonly statement: unknown,
   ) {
     super(attachment);
@@ -59,7 +69,7 @@ export class StatementCall extends ClientCall {
 
   /** As OpenTelemetry's instrumentation names it: `pg.query:SELECT orders`. */
   override spanName(): string {
-    const { database } = targetOf(this.client);
+    const { database } = this.session.target;
     return ['pg.query', this.command].filter(Boolean).join(':') + (database === undefined ? '' : ` ${database}`);
   }
 
@@ -73,13 +83,15 @@ export class StatementCall extends ClientCall {
   }
 
   protected override verdictOf(error: unknown): Verdict {
-    return verdictOnConnection(this.permit.breaker, this.client, error);
+    return verdictOnConnection(this.permit.breaker, this.session, error);
   }
 }
 
 /** A restart of the server ends all its connections, and is one failure of it. */
-function verdictOnConnection(target: object, client: Client, error: unknown): Verdict {
-  return isLostConnection(error) && restartOf(target, client, true) === 'further' ? 'ignored' : verdictOfPgError(error);
+function verdictOnConnection(target: object, session: object, error: unknown): Verdict {
+  return isLostConnection(error) && restartOf(target, session, true) === 'further'
+    ? 'ignored'
+    : verdictOfPgError(error);
 }
 
 /** The application ended the client, and what was under way with it. */

@@ -1,3 +1,4 @@
+import { reportOnce } from '../../src/breaker/diagnostics.js';
 import { deferRejection } from '../../src/breaker/pacing.js';
 import { CircuitOpenError } from '../../src/guard/guard.js';
 import { LastingTarget } from '../../src/target.js';
@@ -5,7 +6,7 @@ import { keepsContexts } from '../../src/telemetry/registered.js';
 import type { Attachment } from '../attachment.js';
 import type { Entry } from '../client-call.js';
 import { harmless } from '../harmless.js';
-import { hiddenProperty, OnAnother } from '../hidden-property.js';
+import { OnAnother } from '../hidden-property.js';
 import type { Patches } from '../patches.js';
 import { carry, giveBack, type Client } from './client.js';
 import { ConnectionCall } from './pg-call.js';
@@ -48,8 +49,20 @@ export function isPoolClass(exports: unknown): exports is PoolClass {
   return typeof exports === 'function' && PATCHED.every((method) => typeof prototype?.[method] === 'function');
 }
 
-// What a checkout has come to, until its client carries it: asked already, or yet to ask.
-const checkouts = hiddenProperty<ConnectionCall>();
+/** What a checkout has come to, until its client carries it: asked already, or yet to ask. */
+class CheckoutOf extends OnAnother {
+  #checkout: ConnectionCall | undefined;
+
+  static get(item: PendingItem): ConnectionCall | undefined {
+    return #checkout in item ? (item as unknown as CheckoutOf).#checkout : undefined;
+  }
+
+  static set(item: PendingItem, checkout: ConnectionCall): void {
+    if (!(#checkout in item)) new CheckoutOf(item);
+    (item as unknown as CheckoutOf).#checkout = checkout;
+  }
+}
+
 /** What is to be known of a pool. */
 class Notes extends OnAnother {
   #notes: PoolNotes | undefined;
@@ -72,6 +85,8 @@ const UNGUARDED_TARGET = new LastingTarget('postgresql', '', '', 0);
 const BEGUN: Entry = { begun: true };
 
 const NOOP = () => {};
+
+const GUARDING_FAILED = 'Guarding a checkout of pg-pool failed';
 
 /**
  * Guards the checkouts of pg-pool.
@@ -98,17 +113,21 @@ export function patchPool(
     return notes.target;
   }
 
-  const admitCheckout = harmless(
-    'Guarding a checkout of pg-pool failed',
-    (pool: Pool): ConnectionCall | CircuitOpenError | undefined => {
+  // Every statement of a pool passes this and the three others that are written out: as functions of `harmless()`, which
+  // share their code, none of them is compiled into what calls it.
+  function admitCheckout(pool: Pool): ConnectionCall | CircuitOpenError | undefined {
+    try {
       const target = targetOf(pool);
       if (pool.ending || target === UNGUARDED_TARGET) return undefined;
       if (isServedAtOnce(pool) && attachment.isClosed(target)) return undefined;
       const checkout = new ConnectionCall(attachment, 'pg-pool.connect');
       checkout.begin();
       return attachment.isClosed(target) ? checkout : (checkout.enter(target, BEGUN) ?? checkout);
-    },
-  );
+    } catch (error) {
+      reportOnce(GUARDING_FAILED, error);
+      return undefined;
+    }
+  }
 
   patches.replace(
     prototype,
@@ -141,14 +160,21 @@ export function patchPool(
       },
   );
 
-  const shed = harmless('Guarding a checkout of pg-pool failed', (pool: Pool) => {
+  function shed(pool: Pool): void {
+    try {
+      if (pool._pendingQueue.length > 0 && !pool.ending) shedWaiting(pool);
+    } catch (error) {
+      reportOnce(GUARDING_FAILED, error);
+    }
+  }
+
+  function shedWaiting(pool: Pool): void {
     const { _pendingQueue: queue } = pool;
-    if (queue.length === 0 || pool.ending) return;
     const target = targetOf(pool);
     if (target === UNGUARDED_TARGET || attachment.isClosed(target)) return;
     while (queue.length > 0 && (pool._idle.length > 0 || !pool._isFull())) {
       const item = queue[0]!;
-      const checkout = checkouts.get(item);
+      const checkout = CheckoutOf.get(item);
       // It has asked before.
       if (checkout?.isOver !== true) return;
       const rejection = checkout.enter(target, BEGUN);
@@ -157,13 +183,13 @@ export function patchPool(
       queue.shift();
       deferRejection(() => reject(item, rejection));
     }
-  });
+  }
 
   const admitConnection = harmless(
     'Guarding a connection of pg-pool failed',
     (pool: Pool, item: PendingItem): ConnectionCall | CircuitOpenError | undefined => {
       const notes = Notes.of(pool);
-      const checkout = notes.arriving ?? checkouts.get(item);
+      const checkout = notes.arriving ?? CheckoutOf.get(item);
       notes.arriving = undefined;
       // Its options may have changed since the last one.
       notes.target = undefined;
@@ -236,7 +262,7 @@ function isServedAtOnce({ _idle: idle, _pendingQueue: queue }: Pool): boolean {
 }
 
 /** @returns how many checkouts wait before this one */
-const arrive = harmless('Guarding a checkout of pg-pool failed', (pool: Pool, checkout: ConnectionCall) => {
+const arrive = harmless(GUARDING_FAILED, (pool: Pool, checkout: ConnectionCall) => {
   Notes.of(pool).arriving = checkout;
   return pool._pendingQueue.length;
 });
@@ -261,7 +287,7 @@ const checkedOut = harmless(
     const item = pool._pendingQueue.at(-1);
     const notes = Notes.of(pool);
     if (notes.arriving === checkout && item !== undefined && pool._pendingQueue.length > waiting) {
-      checkouts.set(item, checkout);
+      CheckoutOf.set(item, checkout);
     }
     notes.arriving = undefined;
     checkout.sent();
@@ -290,12 +316,22 @@ const bear = harmless('Watching a connection of pg-pool failed', (pool: Pool, co
   };
 });
 
-const handOver = harmless('Watching a checkout of pg-pool failed', (client: Client, item: PendingItem) => {
-  const checkout = checkouts.get(item);
-  if (checkout?.isOver === false) carry(client, checkout);
-});
+function handOver(client: Client, item: PendingItem): void {
+  try {
+    const checkout = CheckoutOf.get(item);
+    if (checkout?.isOver === false) carry(client, checkout);
+  } catch (error) {
+    reportOnce('Watching a checkout of pg-pool failed', error);
+  }
+}
 
-const returned = harmless('Watching a client of pg-pool failed', giveBack);
+function returned(client: Client): void {
+  try {
+    giveBack(client);
+  } catch (error) {
+    reportOnce('Watching a client of pg-pool failed', error);
+  }
+}
 
 /** Unless its patience has ended meanwhile. */
 function reject(item: PendingItem, error: CircuitOpenError): void {

@@ -74,6 +74,20 @@ describe('pg: Client', () => {
     },
   };
 
+  it('gives the permit back of a statement that makes another one before pg has taken it', async () => {
+    const calls = countCalls(breaker);
+    const others: Promise<unknown>[] = [];
+    const outer = client.query({
+      get text() {
+        if (others.length === 0) others.push(client.query('SELECT 2 AS n'));
+        return 'SELECT 1 AS n';
+      },
+    });
+    await Promise.all([outer, ...others]);
+    expect(others).to.have.length(1);
+    expect(calls()).to.deep.equal(only({ success: 1, ignored: 1 }));
+  });
+
   describe('every form of query', () => {
     for (const [name, run] of Object.entries(forms)) {
       it(`counts once and works as ever: ${name}`, async () => {
