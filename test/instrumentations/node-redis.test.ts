@@ -286,7 +286,9 @@ for (const { major, name } of MAJORS) {
       const redis = await clients.connected(server.port);
       await redis.ping();
       const opened = reached('open');
-      await server.kill();
+      // Or the first command would be sent over a connection that is gone.
+      const lost = new Promise((resolve) => redis.once('reconnecting', resolve));
+      await Promise.all([lost, server.kill()]);
       const early = redis.get('a');
       await opened;
       const late = [redis.get('a'), redis.multi().get('a').execAsPipeline(), redis.multi().get('a').exec()] as const;
