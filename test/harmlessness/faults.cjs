@@ -5,7 +5,8 @@ const Module = require('node:module');
 const { join, relative, sep } = require('node:path');
 const ts = require('typescript');
 
-const DIST = join(__dirname, '../../dist');
+const ROOT = join(__dirname, '../..');
+const DIST = join(ROOT, 'dist');
 // What runs within a client's own function. A hidden property is as a field: it has no way to fail.
 const ROOMS = /^(instrumentations|src\/(guard|breaker|rules|outcomes|telemetry))\//;
 // What reports a fault cannot be asked to report its own, and what hands a rejection to an undici handler has no other way.
@@ -108,12 +109,23 @@ function nameOf(node) {
   return named?.getText() ?? (ts.isConstructorDeclaration(node) ? 'constructor' : '(anonymous)');
 }
 
+const { compilerOptions } = ts.parseConfigFileTextToJson('', readFileSync(join(ROOT, 'tsconfig.json'), 'utf8')).config;
+
+/** What the compiler makes of a file: in the build, those that every start loads are doors to one that holds them all. */
+function compiled(filename, file) {
+  const built = readFileSync(filename, 'utf8');
+  if (!/^module\.exports = require\(".*at-start\.js"\)/m.test(built)) return built;
+  const fileName = join(ROOT, file.replace(/\.js$/, '.ts'));
+  const options = { ...compilerOptions, module: 'commonjs' };
+  return ts.transpileModule(readFileSync(fileName, 'utf8'), { compilerOptions: options, fileName }).outputText;
+}
+
 const load = Module._extensions['.js'];
 Module._extensions['.js'] = function (module, filename) {
   const file = relative(DIST, filename).split(sep).join('/');
-  if (!ROOMS.test(file)) return load(module, filename);
-  const source = readFileSync(filename, 'utf8');
-  module._compile(NOT_ASKED.test(file) ? source : instrument(source, file), filename);
+  if (file.startsWith('..')) return load(module, filename);
+  const source = compiled(filename, file);
+  module._compile(ROOMS.test(file) && !NOT_ASKED.test(file) ? instrument(source, file) : source, filename);
 };
 
 module.exports = {
