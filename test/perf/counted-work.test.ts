@@ -7,6 +7,8 @@ import type { Attachment } from '../../instrumentations/attachment.js';
 import { HttpCall, type Request } from '../../instrumentations/http/http-call.js';
 import { HttpBreakerInstrumentation } from '../../instrumentations/http/http-instrumentation.js';
 import { UndiciCall, watch } from '../../instrumentations/undici/handler.js';
+import { RedisCall } from '../../instrumentations/ioredis/redis-call.js';
+import { StatementCall } from '../../instrumentations/pg/pg-call.js';
 import { CircuitBreaker } from '../../src/breaker/circuit-breaker.js';
 import { BreakerMetrics } from '../../src/telemetry/metrics/metrics.js';
 import { breakerWithClock, openCircuit, startProbe } from '../support/breakers.js';
@@ -69,11 +71,15 @@ describe('The work of one call', () => {
   const options = {};
   const handler = { onConnect: () => undefined, onError: () => undefined };
   const socketOf = () => undefined;
+  const session = {} as ConstructorParameters<typeof StatementCall>[1];
+  const redis = {} as ConstructorParameters<typeof RedisCall>[1];
   let kept: unknown;
   // An object of 24 bytes, 8 for each field, and 16 for the time that one of them is.
   for (const [what, limit, make] of [
     ['an http request', 150, () => new HttpCall(attachment, request)],
     ['an undici request', 240, () => watch(handler, new UndiciCall(attachment, undefined, options, socketOf))],
+    ['a statement of pg', 160, () => new StatementCall(attachment, session, 'SELECT 1')],
+    ['a command of ioredis', 170, () => new RedisCall(attachment, redis, 'get', false)],
   ] as const) {
     it(`allocates no more than ${limit} bytes for the record of ${what}`, async () => {
       const nothing = await bytesPerCall(() => (kept = request));
