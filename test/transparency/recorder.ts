@@ -8,6 +8,20 @@ import { CERTIFICATE } from '../support/servers.js';
 /** What one connection has brought, in the order of connections. */
 type Wire = string[];
 
+/** How the connections of a protocol end. */
+export interface Manners {
+  /**
+   * Whether a reset on the far side is one on the near side; where the server resets only because its client still speaks
+   * while it hangs up, it comes or comes not.
+   */
+  readonly passesResets: boolean;
+  /**
+   * Whether a client that says no more has gone. A server of HTTP/2 does not always close its side when it hears of that: it
+   * learns it with what it sends next, which a door that stays half open would hide.
+   */
+  readonly leavesWhole: boolean;
+}
+
 /**
  * Doors to a server that write down every byte which comes through them: one of plain TCP, one of TLS, one on a unix
  * socket. They are the same for both runs, so that not even a port differs.
@@ -21,16 +35,12 @@ export class Recorder {
 
   private constructor(
     private readonly upstream: number,
-    private readonly passesResets: boolean,
+    private readonly manners: Manners,
   ) {}
 
-  /**
-   * @param upstream the port of the server behind the doors
-   * @param passesResets whether a reset on the far side is one on the near side; where the server resets only because
-   *   its client still speaks while it hangs up, it comes or comes not
-   */
-  static async start(upstream: number, passesResets: boolean): Promise<Recorder> {
-    const recorder = new Recorder(upstream, passesResets);
+  /** @param upstream the port of the server behind the doors */
+  static async start(upstream: number, manners: Manners): Promise<Recorder> {
+    const recorder = new Recorder(upstream, manners);
     recorder.#directory = await mkdtemp(join(tmpdir(), 'otel-breaker-wire-'));
     const relay = (socket: Socket) => recorder.#relay(socket);
     recorder.#servers.push(
@@ -75,9 +85,10 @@ export class Recorder {
     near.on('data', (chunk) => chunks.push(chunk));
     near.pipe(far).pipe(near);
     near.on('error', () => far.resetAndDestroy());
-    far.on('error', () => (this.passesResets && !far.readableEnded ? near.resetAndDestroy() : near.end()));
+    if (this.manners.leavesWhole) near.on('end', () => far.end(() => far.destroy()));
+    far.on('error', () => (this.manners.passesResets && !far.readableEnded ? near.resetAndDestroy() : near.end()));
     // What still comes goes nowhere, and its end must be seen.
-    far.on('close', () => near.resume());
+    far.on('close', () => near.resume().end());
     near.on('close', () => {
       far.destroy();
       this.#open.delete(near);
@@ -88,6 +99,7 @@ export class Recorder {
 
 const OF_MYSQL = 'Node-MySQL-2';
 const HTTP2 = 'PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n';
+const STARTTLS = 'STARTTLS\r\n';
 const FRAMES = ['DATA', 'HEADERS', '', 'RST_STREAM', '', '', '', 'GOAWAY'];
 
 /** The frames of a client of HTTP/2 that say something; of headers, which are compressed, how long they are. */
@@ -113,6 +125,8 @@ const STATEMENT_NUMBERS: readonly RegExp[] = [/(\x17)[^]{4}(?=\x00\x01\x00\x00\x
 function steady(bytes: string): string {
   if (bytes.startsWith('\x16\x03')) return 'a TLS handshake';
   if (bytes.startsWith(HTTP2)) return framesOf(Buffer.from(bytes.slice(HTTP2.length), 'latin1')).join('\n');
+  const [before, ...encrypted] = bytes.split(STARTTLS);
+  if (encrypted.length > 0) return `${before}${STARTTLS}…`;
   if (bytes.includes(OF_MYSQL)) return STATEMENT_NUMBERS.reduce((text, one) => text.replace(one, '$1…'), bytes);
   // Frames of a WebSocket are masked by chance.
   const text = bytes.replace(/(sec-websocket-key: )[^]*/i, '$1…').replace(/(-{4,}formdata-undici-)\d+/g, '$1…');

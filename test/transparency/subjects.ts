@@ -1,11 +1,13 @@
+import { join } from 'node:path';
 import { CERTIFICATE, findDeadPort, start } from '../support/servers.js';
 import { echo } from '../support/grpc.js';
 import { MariadbServer } from '../support/mariadb-server.js';
 import { PostgresServer } from '../support/postgres-server.js';
 import { RedisServer } from '../support/redis-server.js';
+import { errorOf, MailServer } from '../support/smtp-server.js';
 import type { Subject } from './compare.js';
 import { farEnd } from './far-end.js';
-import { Recorder } from './recorder.js';
+import { Recorder, type Manners } from './recorder.js';
 
 /** A probe that differs, and why that cannot be helped. */
 export const KNOWN_DIFFERENCES: Readonly<Record<string, Readonly<Record<string, string>>>> = {
@@ -18,6 +20,11 @@ export const KNOWN_DIFFERENCES: Readonly<Record<string, Readonly<Record<string, 
       'one symbol more on the options of a request: it carries the call from the pool to the client, through whatever copies them',
   },
 };
+
+const serveHttp2ByPath = require(join(__dirname, '../fixtures/http2-server.cjs')) as () => Promise<{
+  readonly port: number;
+  stop(): void;
+}>;
 
 export type Case = Pick<Subject, 'family' | 'packages' | 'kind'> & { readonly title: string };
 
@@ -35,6 +42,8 @@ export const CASES: readonly Case[] = (
     ['mysql2', ['mysql2', 'mysql2/promise'], 'mysql2'],
     ['pg', ['pg', 'pg-cursor', 'pg-query-stream'], 'pg'],
     ['grpc', ['@grpc/grpc-js'], 'grpc-js'],
+    ['http2', ['node:http2'], 'http2'],
+    ['nodemailer', ['nodemailer', 'nodemailer/lib/smtp-connection'], 'nodemailer'],
   ] as const
 ).flatMap(([family, packages, title]) => (['cjs', 'mjs'] as const).map((kind) => ({ family, packages, title, kind })));
 
@@ -62,9 +71,16 @@ interface Part {
   stop(): Promise<void>;
 }
 
+interface FarServer {
+  readonly port: number;
+  readonly addresses: Readonly<Record<string, unknown>>;
+  readonly manners?: Partial<Manners>;
+  stop(): Promise<unknown> | void;
+}
+
 async function build(family: string): Promise<Part> {
   const server = await serverOf(family);
-  const recorder = await Recorder.start(server.port, server.passesResets);
+  const recorder = await Recorder.start(server.port, { passesResets: false, leavesWhole: false, ...server.manners });
   const deadPort = await findDeadPort();
   const url = (port: number) => `http://127.0.0.1:${port}`;
   return {
@@ -83,25 +99,42 @@ async function build(family: string): Promise<Part> {
   };
 }
 
-async function serverOf(family: string) {
+async function serverOf(family: string): Promise<FarServer> {
   if (family === 'ioredis' || family === 'node-redis') {
     const redis = await RedisServer.start();
-    return { port: redis.port, passesResets: false, addresses: {}, stop: () => redis.remove() };
+    return { port: redis.port, addresses: {}, stop: () => redis.remove() };
   }
   if (family === 'mysql2') {
     const mariadb = await MariadbServer.start();
     const { port, user, database } = mariadb;
-    return { port, passesResets: false, addresses: { user, database }, stop: () => mariadb.stop() };
+    return { port, addresses: { user, database }, stop: () => mariadb.stop() };
   }
   if (family === 'pg') {
     const postgres = await PostgresServer.start();
     const { port, user, database } = postgres;
-    return { port, passesResets: false, addresses: { user, database }, stop: () => postgres.stop() };
+    return { port, addresses: { user, database }, stop: () => postgres.stop() };
+  }
+  if (family === 'http2') {
+    const { port, stop } = await serveHttp2ByPath();
+    return { port, addresses: {}, manners: { leavesWhole: true }, stop: async () => stop() };
+  }
+  if (family === 'nodemailer') {
+    const mail = await MailServer.start({
+      ...CERTIFICATE,
+      disabledCommands: [],
+      onMailFrom: ({ address }, _, done) => {
+        const [, code] = /^code-(\d+)@/.exec(address) ?? [];
+        if (!address.startsWith('silent')) done(code === undefined ? undefined : errorOf(Number(code), 'Not now'));
+      },
+      onRcptTo: ({ address }, _, done) =>
+        done(address.startsWith('refused') ? errorOf(550, 'No such mailbox') : undefined),
+    });
+    return { port: mail.port, addresses: {}, manners: { leavesWhole: true }, stop: () => mail.stop() };
   }
   if (family === 'grpc') {
     const { port, stop } = await echo.serve();
-    return { port, passesResets: false, addresses: {}, stop: async () => stop() };
+    return { port, addresses: {}, manners: { leavesWhole: true }, stop: async () => stop() };
   }
   const { port, stop } = await start(farEnd(), 'http');
-  return { port, passesResets: true, addresses: {}, stop };
+  return { port, addresses: {}, manners: { passesResets: true }, stop };
 }

@@ -17,7 +17,18 @@ describe('transparency', function () {
   after(() => world.stop());
 
   // `npm run transparency` tries all majors, all forms of loading, and later lines of Node.
-  const newest = ['http and https', 'fetch', 'undici 7', 'ioredis 6', 'node-redis 6', 'mysql2', 'pg', 'grpc-js'];
+  const newest = [
+    'http and https',
+    'fetch',
+    'undici 7',
+    'ioredis 6',
+    'node-redis 6',
+    'mysql2',
+    'pg',
+    'grpc-js',
+    'http2',
+    'nodemailer',
+  ];
   for (const one of CASES.filter(({ kind, title }) => kind === 'cjs' && newest.includes(title))) {
     it(`${one.title}, ${one.kind}: with closed circuits, an application sees no difference`, async () => {
       const result = await compare(await world.subject(one));

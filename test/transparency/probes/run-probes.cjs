@@ -11,9 +11,11 @@ function runProbes(...args) {
 }
 
 async function runAll(witness, family, clients) {
-  const { probes, exits, tidy, names } = require(`./${family}.cjs`);
+  const { probes, exits, prepare, tidy, names, unheard } = require(`./${family}.cjs`);
   const { addresses, only } = JSON.parse(process.env.TRANSPARENCY);
   if (only?.exit !== undefined) return exits[only.exit]({ ...addresses, clients });
+  witness.unheard = unheard;
+  await prepare?.({ clients });
   const seen = {};
   for (const [name, probe] of Object.entries(probes)) {
     if (only !== undefined && !only.includes(name)) continue;

@@ -25,6 +25,8 @@ const ID = /(\bid\r\n:)\d+/;
 const DATE = /\w{3}, \d\d \w{3} \d{4} \d\d:\d\d:\d\d GMT/;
 
 class Witness {
+  /** By their labels, emitters whose events are left to chance. */
+  unheard;
   #story = [];
   #labels = new Map();
   #counts = {};
@@ -166,6 +168,7 @@ class Witness {
     const entry = [this.#label(emitter), String(event), ...args.map((arg) => this.#describe(arg, 1))];
     // How the network cuts what it brings is nobody's doing; nor is a ticket of TLS.
     if (OF_THE_NETWORK.has(event) && /^(?:TLS)?Socket /.test(entry[0])) return;
+    if (this.unheard?.test(entry[0])) return;
     // A monitor tells the time of the day and the port.
     if (event === 'monitor') entry.length = 2;
     // In which asynchronous context it came.
