@@ -29,8 +29,6 @@ interface Session extends Pick<ClientHttp2Session, 'closed' | 'destroyed'> {
   removeListener(event: 'error', listener: (error: unknown) => void): unknown;
 }
 
-type RequestArgs = Parameters<Session['request']>;
-
 interface Http2 {
   connect: Connect;
 }
@@ -55,6 +53,7 @@ const calls = hiddenProperty<Http2Call>();
 
 const GUARDING_FAILED = 'Guarding a request of HTTP/2 failed';
 const FOLLOWING_FAILED = 'Following a session of HTTP/2 failed';
+const REJECTING_FAILED = 'Rejecting a request of HTTP/2 failed';
 
 /**
  * Guards `node:http2` as a client.
@@ -150,8 +149,13 @@ export class Http2Attachment extends Attachment {
         function (this: Session, ...args) {
           const call = begin(this, args[0]);
           if (call !== undefined && !(call instanceof Http2Call)) {
-            checkRequest(this, request, args);
-            return new RefusedStream(this, args[0], call, args[1]?.signal);
+            const options = givenUp(args[1]);
+            if (options !== undefined) {
+              const [headers, , ...rest] = args;
+              // Nobody has the stream of a request that Node has but looked at: its error is no news.
+              request.call(this, headers, options[0], ...rest).on('error', ignoreError);
+            }
+            return (options && refuse(this, args[0], call, args[1])) ?? request.apply(this, args);
           }
           try {
             const stream = request.apply(this, args);
@@ -210,17 +214,23 @@ function withPromises(guarded: Connect, { [promisify.custom]: original }: Connec
 const GIVEN_UP = AbortSignal.abort();
 
 /**
- * Has Node look at a request that is not to be made, as one that is given up before it is sent: nothing of it reaches the
- * connection.
+ * The options by which Node looks at a request that is not to be made, as at one that is given up before it is sent: nothing of
+ * it reaches the connection, and headers or options that are wrong throw what they throw without us.
  *
- * @throws what the client throws where headers or options are wrong
+ * @returns them alone in an array, since wrong options may be none
  */
-function checkRequest(session: Session, request: Session['request'], [headers, options, ...rest]: RequestArgs): void {
+const givenUp = harmless(REJECTING_FAILED, (options: RequestOptions): [RequestOptions] => [
   // Wrong options go as they are: a copy of them would be right.
-  const given = areWrong(options) ? options : { ...options, signal: GIVEN_UP };
-  const stream = request.call(session, headers, given, ...rest);
-  stream.on('error', () => {});
-}
+  areWrong(options) ? options : { ...options, signal: GIVEN_UP },
+]);
+
+const ignoreError = harmless(REJECTING_FAILED, () => {});
+
+const refuse = harmless(
+  REJECTING_FAILED,
+  (session: Session, headers: Headers, outcome: Error | OpenAnswer, options: RequestOptions) =>
+    new RefusedStream(session, headers, outcome, options?.signal),
+);
 
 function areWrong(options: RequestOptions): boolean {
   if (options === undefined) return false;

@@ -86,7 +86,7 @@ function isReplacement(node) {
     return true;
   // What stands between undici and a handler, and the abort that it hands on.
   if (ts.isMethodDeclaration(node) && node.parent.parent.name?.getText() === 'watching') return true;
-  if (/^(watchedAbort|leave)$/.test(nameOf(node)) && ts.isVariableDeclaration(node.parent)) return true;
+  if (nameOf(node) === 'endRequest') return true;
   const maker = ts.isArrowFunction(outer) || ts.isFunctionExpression(outer) ? outer : node;
   const call = maker.parent;
   return (ts.isCallExpression(call) || ts.isNewExpression(call)) && isHandedOn(call);
