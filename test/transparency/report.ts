@@ -103,16 +103,12 @@ async function main(): Promise<void> {
   try {
     const here = `Node ${process.versions.node.split('.')[0]}`;
     for (const one of cases) await look(one, here);
-    const undici8 = (kind: Case['kind']): Case => ({
-      family: 'undici',
-      packages: [LATER_LINES.undici8],
-      title: 'undici 8',
-      kind,
+    const ofLaterNodes = (['cjs', 'mjs'] as const).map((kind): Case => {
+      return { family: 'undici', packages: [LATER_LINES.undici8], title: 'undici 8', kind };
     });
     for (const [line, node] of Object.entries(LATER_LINES.nodes)) {
       if (line === here) continue;
-      const theirs = values.client === undefined ? [...cases, undici8('cjs')] : cases;
-      for (const one of theirs) if (one.kind === 'cjs') await look(one, line, node);
+      for (const one of values.client === undefined ? [...cases, ...ofLaterNodes] : cases) await look(one, line, node);
     }
   } finally {
     await world.stop();

@@ -10,7 +10,7 @@ const { inspect } = require('node:util');
 const APP = /[/\\]transparency[/\\]probes[/\\](?!witness|main)/;
 const OURS = /[/\\]dist[/\\](?:src|instrumentations)[/\\]/;
 // Once time ran out for a call, it looks for some seconds whether the event loop turns: by a timer, as is documented.
-const LOOP_WATCH = /[/\\]breaker[/\\]event-loop-stalls\.js/;
+const LOOP_WATCH = /\bat Object\.(?:later|afterPoll) \(.*[/\\]dist[/\\]src[/\\]/;
 // It comes with the first `fetch`, and with the preload at once.
 const KNOWN_GLOBALS = new Set([1, 2].map((generation) => Symbol.for(`undici.globalDispatcher.${generation}`)));
 // Ports, processes and connections that are others each time; and what a server of MySQL wants a password mixed with.
