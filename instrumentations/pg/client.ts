@@ -85,6 +85,8 @@ class Notes extends OnAnother {
 class ClientNotes {
   /** The connection, or the checkout, that the next statement of a client takes over, so that the two count once. */
   carried: ConnectionCall | undefined = undefined;
+  /** The statement that took a checkout over, until the server has answered it. */
+  opening: StatementCall | undefined = undefined;
   /** Of versions that do not keep it themselves. */
   status: string | undefined = undefined;
   /** A BEGIN was rejected, and its caller cannot know yet. */
@@ -289,6 +291,8 @@ function readyForQuery(attachment: Attachment, client: Client, status: string | 
   try {
     const notes = Notes.of(client);
     noteAnswer(notes);
+    // It has ended, and its values are not ours to keep.
+    if (notes.opening !== undefined) notes.opening = undefined;
     if (client.getTransactionStatus === undefined) notes.status = status;
     if (client._connecting) attachment.signOfLife(notes.target);
   } catch (error) {
@@ -322,6 +326,7 @@ function admitStatement(
     if (given !== undefined && !given.isOver) {
       call.begin();
       call.takeOver(given);
+      if (given.isOfPool) notes.opening = call;
     } else {
       const isCursor = isSubmittable(statement) && !isStandard(statement, standard);
       const rejection = enterStatement(call, attachment, sessions, notes, statement, isCursor);
@@ -393,9 +398,11 @@ function watchQueued(client: Client, standard: Submittable): void {
     if (call?.session.client !== client) return;
     const query = queued(client).at(-1);
     if (query === undefined) return;
+    submitting = undefined;
+    // Asked a second time before it has ended, it tells of its first call.
+    if (StatementOf.get(query)?.isOver === false) return;
     watch(query, call, standard);
     call.isWatched = true;
-    submitting = undefined;
   } catch (error) {
     reportOnce('Watching a pg statement failed', error);
   }
@@ -408,8 +415,11 @@ function isInTransaction({ client, status: noted }: ClientNotes): boolean {
   return status === 'T' || status === 'E' || status === undefined;
 }
 
-function mustPass({ client }: ClientNotes, statement: unknown): boolean {
-  return cleansUp(textOf(statement)) || pending(client).some((query) => mayBegin(textOf(query)));
+function mustPass(notes: ClientNotes, statement: unknown): boolean {
+  // Those that listen to a pool ask first on its new clients, and the caller of the checkout right behind them. Rejected, he
+  // gives the client back as a broken one, which ends what they have asked; few of them have a handler for that.
+  if (notes.opening?.isOver === false) return true;
+  return cleansUp(textOf(statement)) || pending(notes.client).some((query) => mayBegin(textOf(query)));
 }
 
 const sessions: Sessions<ClientNotes, unknown> = {

@@ -74,6 +74,15 @@ describe('pg: Client', () => {
     },
   };
 
+  it('settles the call of a Query that is asked a second time before it has ended', async () => {
+    const { success } = breaker.stats().calls;
+    const twice = new pg.Query('SELECT 1 AS n');
+    query(twice);
+    query(twice);
+    await client.query('SELECT 2');
+    expect(breaker.stats().calls).to.include({ success: success + 2, ignored: 1, inFlight: 0 });
+  });
+
   it('gives the permit back of a statement that makes another one before pg has taken it', async () => {
     const calls = countCalls(breaker);
     const others: Promise<unknown>[] = [];

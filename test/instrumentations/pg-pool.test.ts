@@ -285,6 +285,18 @@ describe('pg: Pool', () => {
       expect(counts()).to.deep.equal(only({ success: 2, rejected: 1 }));
     });
 
+    it('rejects no caller behind the statement that a listener asks first', async () => {
+      guardWith({ halfOpenMaxCalls: 1, successThreshold: 2 });
+      await halfOpen(breakerOf());
+      const pool = poolOf();
+      const first: Promise<unknown>[] = [];
+      pool.on('connect', (client) => first.push(client.query("SET application_name = 'mine'")));
+      const { rows } = await pool.query('SELECT 1 AS n');
+      expect(rows).to.deep.equal([{ n: 1 }]);
+      await Promise.all(first);
+      expect(first).to.have.length(1);
+    });
+
     it('gets the slot of a probe back that was checked out for nothing', async () => {
       guardWith({ halfOpenMaxCalls: 1, successThreshold: 1 });
       const pool = poolOf();
