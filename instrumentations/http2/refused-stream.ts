@@ -1,3 +1,4 @@
+import { constants } from 'node:http2';
 import { addAbortSignal, Duplex } from 'node:stream';
 import { deferRejection } from '../../src/breaker/pacing.js';
 import type { OpenAnswer } from '../open-answer.js';
@@ -47,6 +48,12 @@ export class RefusedStream extends Duplex {
 
   override _write(_chunk: unknown, _encoding: BufferEncoding, done: () => void): void {
     done();
+  }
+
+  /** Its code is that of Node where the signal of the request is aborted. */
+  override _destroy(error: Error | null, done: (error?: Error | null) => void): void {
+    if (error?.name === 'AbortError') this.rstCode = constants.NGHTTP2_CANCEL;
+    done(error);
   }
 
   /** As `http2stream.close()`. */

@@ -84,7 +84,7 @@ describe('http transparency', () => {
         return watch(req.on('timeout', () => req.destroy()));
       },
       'AbortSignal.timeout': (port) =>
-        watch(http.get({ host, port, path: '/silence', signal: AbortSignal.timeout(10) })),
+        watch(http.get({ host, port, path: '/silence', signal: AbortSignal.timeout(100) })),
       'a signal aborted before': (port) => watch(http.get({ host, port, signal: AbortSignal.abort() })),
       'a destroy at once': (port) => watch(http.get({ host, port }).destroy(new Error('no'))),
       'an abort': (port) => {

@@ -241,8 +241,10 @@ describe('Http2BreakerInstrumentation', () => {
       const stream = session.request({ ':path': '/' });
       stream.close();
       await once(stream, 'close');
-      const error = await rejectionOf(request(session, '/', {}, { signal: AbortSignal.abort() }));
+      const left = session.request({ ':path': '/' }, { signal: AbortSignal.abort() });
+      const [error] = (await once(left, 'error')) as [Error];
       expect(error).to.include({ name: 'AbortError' });
+      expect(left.rstCode).to.equal(http2.constants.NGHTTP2_CANCEL);
     });
 
     it('leave it to the client to say what is wrong with a request', async () => {
