@@ -380,10 +380,14 @@ const statementTimedOut = harmless('Watching a pg statement failed', (call: Stat
 );
 
 function statementSent(call: StatementCall): void {
-  if (submitting === call) submitting = undefined;
-  // pg did not take it: an argument was wrong.
-  if (!call.isWatched) call.forgo();
-  call.sent();
+  try {
+    if (submitting === call) submitting = undefined;
+    // pg did not take it: an argument was wrong.
+    if (!call.isWatched) call.forgo();
+    call.sent();
+  } catch (error) {
+    reportOnce('Watching a pg statement failed', error);
+  }
 }
 
 const statementFailed = harmless(
