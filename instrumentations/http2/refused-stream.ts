@@ -1,5 +1,6 @@
 import { constants } from 'node:http2';
 import { addAbortSignal, Duplex } from 'node:stream';
+import { reportOnce } from '../../src/breaker/diagnostics.js';
 import { deferRejection } from '../../src/breaker/pacing.js';
 import type { OpenAnswer } from '../open-answer.js';
 import type { Headers } from './http2-call.js';
@@ -52,7 +53,11 @@ export class RefusedStream extends Duplex {
 
   /** Its code is that of Node where the signal of the request is aborted. */
   override _destroy(error: Error | null, done: (error?: Error | null) => void): void {
-    if (error?.name === 'AbortError') this.rstCode = constants.NGHTTP2_CANCEL;
+    try {
+      if (error?.name === 'AbortError') this.rstCode = constants.NGHTTP2_CANCEL;
+    } catch (fault) {
+      reportOnce('Refusing a request failed', fault);
+    }
     done(error);
   }
 
