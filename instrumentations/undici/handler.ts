@@ -242,9 +242,11 @@ abstract class Watch {
 }
 
 function endRequest(this: Watch, reason?: unknown): void {
-  if (this.sending === undefined) return void noteLeaving(this.call, reason);
+  // Not called on us: undici's function must not see who keeps it.
+  const { sending } = this;
+  if (sending === undefined) return void noteLeaving(this.call, reason);
   noteAbort(this.call, reason);
-  this.sending(reason);
+  sending(reason);
 }
 
 type Watching = {
