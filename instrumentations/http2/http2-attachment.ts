@@ -13,7 +13,7 @@ import { openAnswer, type OpenAnswer } from '../open-answer.js';
 import { copyShape, type Patches } from '../patches.js';
 import { headerOf, Http2Call, isTunnel, type Connection, type Headers, type Stream } from './http2-call.js';
 import { agentOf, guardAgent, guardWaitingRequests, handedOn, requestOf, type Ask } from './http2-wrapper.js';
-import { RefusedStream } from './refused-stream.js';
+import { REJECTING_FAILED, RefusedStream } from './refused-stream.js';
 
 type RequestOptions = { readonly signal?: AbortSignal } | undefined;
 
@@ -53,7 +53,6 @@ const calls = hiddenProperty<Http2Call>();
 
 const GUARDING_FAILED = 'Guarding a request of HTTP/2 failed';
 const FOLLOWING_FAILED = 'Following a session of HTTP/2 failed';
-const REJECTING_FAILED = 'Rejecting a request of HTTP/2 failed';
 
 /**
  * Guards `node:http2` as a client.

@@ -5,6 +5,8 @@ import { deferRejection } from '../../src/breaker/pacing.js';
 import type { OpenAnswer } from '../open-answer.js';
 import type { Headers } from './http2-call.js';
 
+export const REJECTING_FAILED = 'Rejecting a request of HTTP/2 failed';
+
 /**
  * What a request gets that is not made: a stream that belongs to its session and has not been sent. It fails as one fails
  * whose connection could not be had, or it is answered.
@@ -56,7 +58,7 @@ export class RefusedStream extends Duplex {
     try {
       if (error?.name === 'AbortError') this.rstCode = constants.NGHTTP2_CANCEL;
     } catch (fault) {
-      reportOnce('Refusing a request failed', fault);
+      reportOnce(REJECTING_FAILED, fault);
     }
     done(error);
   }

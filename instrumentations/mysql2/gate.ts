@@ -271,11 +271,12 @@ export const onHandshake = harmless(
   WATCHING_FAILED,
   (connection: Connection, attachment: Attachment) => {
     if (!connection.authorized) return;
+    const target = targetOf(connection);
     // That of a pool is told by its first statement.
     if (!connection._pool) takeCarried(connection)?.succeed();
-    else if (!attachment.isClosed(targetOf(connection))) setImmediate(forgoUnasked, connection).unref();
+    else if (!attachment.isClosed(target)) setImmediate(forgoUnasked, connection).unref();
     noteAnswer(connection);
-    attachment.signOfLife(targetOf(connection));
+    attachment.signOfLife(target);
   },
   (connection) => takeCarried(connection)?.forgo(),
 );

@@ -292,7 +292,7 @@ function readyForQuery(attachment: Attachment, client: Client, status: string | 
     const notes = Notes.of(client);
     noteAnswer(notes);
     // It has ended, and its values are not ours to keep.
-    if (notes.opening !== undefined) notes.opening = undefined;
+    notes.opening = undefined;
     if (client.getTransactionStatus === undefined) notes.status = status;
     if (client._connecting) attachment.signOfLife(notes.target);
   } catch (error) {

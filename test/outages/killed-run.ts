@@ -3,6 +3,7 @@ import { format, resolveConfig } from 'prettier';
 import { KILLED, killedLines, killedTable, parseKilled, type KilledLine } from './killed-table.js';
 import { runKill, type Arm } from './killed.js';
 import type { Row } from './outage.js';
+import { sideBySide } from './side-by-side.js';
 import { replaced } from './table.js';
 
 const AWAY_MS = [4_000, 60_000];
@@ -29,20 +30,18 @@ export async function measureKills(
     .sort((a, b) => a.awayMs - b.awayMs);
   const titles = rows.map(({ title }) => title);
   let recorded = Promise.resolve();
-  const worker = async () => {
-    for (let run = runs.shift(); run !== undefined; run = runs.shift()) {
-      try {
-        const lines = await measure(run.row, run.awayMs);
-        recorded = recorded.then(() => record(document, lines, titles));
-        await recorded;
-      } catch (error) {
-        // As where something else took the port of the server meanwhile: the others go on.
-        console.error(run.row.title, error);
-        process.exitCode = 1;
-      }
+  const take = async ({ row, awayMs }: (typeof runs)[number]) => {
+    try {
+      const lines = await measure(row, awayMs);
+      recorded = recorded.then(() => record(document, lines, titles));
+      await recorded;
+    } catch (error) {
+      // As where something else took the port of the server meanwhile: the others go on.
+      console.error(row.title, error);
+      process.exitCode = 1;
     }
   };
-  await Promise.all(Array.from({ length: SIDE_BY_SIDE }, worker));
+  await Promise.all(sideBySide(runs, SIDE_BY_SIDE, take));
 }
 
 async function measure(row: Row, awayMs: number): Promise<KilledLine[]> {
