@@ -1,8 +1,11 @@
 /**
  * `npm run bench`: everything side by side and interleaved, each contender in processes of its own; prints the tables and
- * writes them to docs/performance.md, and the figures to bench/results.json. Takes about twelve minutes.
+ * writes them to docs/performance.md, and the figures to bench/results.json. Takes about an hour.
  *
  *     --only clients,calls,scale,startup   measures a part anew and keeps the figures of the others
+ *     --sets 6                             of clients: processes for each column; a set of all takes some four minutes
+ *     --clients http,pg                    of clients: these alone
+ *     --untraced                           of clients: not beside OpenTelemetry, which is half of the time
  */
 import { execFileSync } from 'node:child_process';
 import { readFileSync, writeFileSync } from 'node:fs';
@@ -14,6 +17,7 @@ import { goalsTable } from './goals.js';
 import type { Memory, Scale } from './scale-worker.js';
 import { spread, type Spread } from './spread.js';
 import { measureAllStreams, type ClientOnStreams } from './streams/all.js';
+import { STREAM_CLIENTS, type StreamClient } from './streams/clients.js';
 import { formatInterval } from './streams/interval.js';
 import { measureStartup, type Startup } from './startup.js';
 import type { Measurement, Scenario } from './worker.js';
@@ -45,12 +49,18 @@ async function main(): Promise<void> {
     options: {
       rounds: { type: 'string', default: '3' },
       only: { type: 'string' },
-      sets: { type: 'string', default: '8' },
+      sets: { type: 'string', default: '6' },
+      clients: { type: 'string' },
+      untraced: { type: 'boolean', default: false },
     },
   });
   const rounds = Number(values.rounds);
   const file = join(ROOT, 'bench/results.json');
   const known = JSON.parse(readFileSync(file, 'utf8')) as Results;
+  const wanted = {
+    clients: (values.clients?.split(',') ?? STREAM_CLIENTS) as readonly StreamClient[],
+    traced: !values.untraced,
+  };
   const isAsked = (part: string) => values.only === undefined || values.only.split(',').includes(part);
   const results: Results = {
     machine: `Node ${process.versions.node}, ${cpus().length} × ${cpus()[0]?.model ?? 'unknown processor'}`,
@@ -59,7 +69,9 @@ async function main(): Promise<void> {
     memory: isAsked('scale') ? measureMemory() : known.memory,
     scale: isAsked('scale') ? worker<Scale>('scale-worker.ts') : known.scale,
     clients: isAsked('clients')
-      ? await measureAllStreams(join(ROOT, 'dist'), Number(values.sets), (client) => tell(`client ${client}`))
+      ? await measureAllStreams(join(ROOT, 'dist'), Number(values.sets), wanted, known.clients, (client) =>
+          tell(`client ${client}`),
+        )
       : known.clients,
     startup: isAsked('startup') ? measureStartup(ROOT, 3 * rounds) : known.startup,
   };

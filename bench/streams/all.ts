@@ -9,10 +9,19 @@ export interface ClientOnStreams {
   readonly traced: StreamCosts;
 }
 
+/** What is measured anew; the figures of all else stay as they are. */
+export interface Wanted {
+  readonly clients: readonly StreamClient[];
+  /** Whether beside OpenTelemetry, too. */
+  readonly traced: boolean;
+}
+
 /** @param dist the folder of a build of otel-breaker */
 export async function measureAllStreams(
   dist: string,
   sets: number,
+  wanted: Wanted,
+  known: readonly ClientOnStreams[],
   tell: (progress: string) => void,
 ): Promise<ClientOnStreams[]> {
   const alone = [
@@ -27,10 +36,15 @@ export async function measureAllStreams(
   ];
   const found: ClientOnStreams[] = [];
   for (const client of STREAM_CLIENTS) {
+    const before = known.find((one) => one.client === client)!;
+    if (!wanted.clients.includes(client)) {
+      found.push(before);
+      continue;
+    }
     found.push({
       client,
       alone: await measureStreams(client, alone, sets),
-      traced: await measureStreams(client, traced, sets),
+      traced: wanted.traced ? await measureStreams(client, traced, sets) : before.traced,
     });
     tell(client);
   }

@@ -1,4 +1,4 @@
-/** Makes a block of calls through one client on streams when its parent asks, and answers with what they cost. */
+/** Makes calls through one client on streams when its parent asks, and answers with what one of them costs. */
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import { MAKE_CLIENT, type Client, type StreamClient } from './clients.js';
@@ -12,13 +12,11 @@ export interface Surroundings {
   readonly traced: boolean;
 }
 
-/** What one call of a block has cost. */
-export interface Cost {
-  /** CPU time of the process. */
-  readonly microseconds: number;
-  /** Allocated; NaN where the garbage collector came in between. */
-  readonly bytes: number;
-}
+/**
+ * What the parent asks for: the CPU time of the process for each call of a block, in microseconds, or the bytes that are
+ * allocated for each call of a fifth of one.
+ */
+export type Question = 'time' | 'bytes';
 
 const COLLECTIONS = 20;
 
@@ -32,9 +30,12 @@ async function main(): Promise<void> {
   if (around === 'floor' && client === 'fetch') {
     INSTALL_FLOOR.fetch((globalThis as Record<symbol, unknown>)[Symbol.for('undici.globalDispatcher.1')]);
   }
-  await collectWhileLearning(made);
-  process.on('message', () => {
-    void measure(made).then((cost) => process.send!(cost));
+  setFlagsFromString('--expose-gc');
+  const collect = runInNewContext('gc') as () => void;
+  await collectWhileLearning(made, collect);
+  process.on('message', (question: Question) => {
+    const answer = question === 'time' ? microsecondsPerCall(made) : bytesPerCall(made, collect);
+    void answer.then((cost) => process.send!(cost));
   });
   process.send!('ready');
 }
@@ -44,28 +45,25 @@ async function main(): Promise<void> {
  * code that is slow for good: `process.nextTick`, at first, costs a call of fetch 5 µs more. Whether one comes in a process that
  * does nothing else depends on how much it has loaded; in a process of an application some do, so here they come in all arms.
  */
-async function collectWhileLearning(client: Client): Promise<void> {
-  setFlagsFromString('--expose-gc');
-  const collect = runInNewContext('gc') as () => void;
+async function collectWhileLearning(client: Client, collect: () => void): Promise<void> {
   for (let round = 0; round < COLLECTIONS; round++) {
     await makeCalls(client, client.callers);
     collect();
   }
 }
 
-async function measure(client: Client): Promise<Cost> {
+async function microsecondsPerCall(client: Client): Promise<number> {
   const { callsPerBlock } = client;
   const before = process.cpuUsage();
   await makeCalls(client, callsPerBlock);
   const { user, system } = process.cpuUsage(before);
-  return { microseconds: (user + system) / callsPerBlock, bytes: await bytesPerCall(client) };
+  return (user + system) / callsPerBlock;
 }
 
-/** Only with a young generation that is large enough for a block, so that nothing is collected within it. */
-async function bytesPerCall(client: Client): Promise<number> {
-  if (globalThis.gc === undefined) return NaN;
-  const calls = Math.min(client.callsPerBlock, 2_000);
-  globalThis.gc();
+/** Of calls few enough for the young generation, so that nothing is collected meanwhile. */
+async function bytesPerCall(client: Client, collect: () => void): Promise<number> {
+  const calls = Math.ceil(client.callsPerBlock / 5);
+  collect();
   const before = process.memoryUsage().heapUsed;
   await makeCalls(client, calls);
   return (process.memoryUsage().heapUsed - before) / calls;
