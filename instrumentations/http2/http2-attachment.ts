@@ -12,7 +12,15 @@ import { hiddenProperty } from '../hidden-property.js';
 import { openAnswer, type OpenAnswer } from '../open-answer.js';
 import { copyShape, type Patches } from '../patches.js';
 import { headerOf, Http2Call, isTunnel, type Connection, type Headers, type Stream } from './http2-call.js';
-import { agentOf, guardAgent, guardWaitingRequests, handedOn, requestOf, type Ask } from './http2-wrapper.js';
+import {
+  agentOf,
+  guardAgent,
+  guardWaitingRequests,
+  handedOn,
+  isHandedOn,
+  requestOf,
+  type Ask,
+} from './http2-wrapper.js';
 import { REJECTING_FAILED, RefusedStream } from './refused-stream.js';
 
 type RequestOptions = { readonly signal?: AbortSignal } | undefined;
@@ -127,6 +135,23 @@ export class Http2Attachment extends Attachment {
       },
     );
 
+    /**
+     * Whether a request may be rejected: Node looks at it before anybody asks for it, since one that Node does not take is no call.
+     *
+     * @returns the options for that
+     */
+    const mayBeRejected = harmless(
+      REJECTING_FAILED,
+      (session: Session, headers: Headers, options: RequestOptions): [RequestOptions] | undefined => {
+        const route = routes.get(session);
+        if (route === undefined || session.closed || session.destroyed || isHandedOn(headers)) return undefined;
+        if (isOfOthers(route, session, headers)) return undefined;
+        const call = new Http2Call(this, headers);
+        if (this.isClosed(route.target, call)) return undefined;
+        return this.guard.configOf(route.target, call).mode === 'observe' ? undefined : givenUp(options);
+      },
+    );
+
     const guarded = new WeakSet<object>();
     const follow = harmless(
       GUARDING_FAILED,
@@ -146,15 +171,15 @@ export class Http2Attachment extends Attachment {
       'request',
       (request) =>
         function (this: Session, ...args) {
+          const look = mayBeRejected(this, args[0], args[1]);
+          if (look !== undefined) {
+            const [headers, , ...rest] = args;
+            // Nobody has the stream of a request that Node has but looked at: its error is no news.
+            request.call(this, headers, look[0], ...rest).on('error', ignoreError);
+          }
           const call = begin(this, args[0]);
           if (call !== undefined && !(call instanceof Http2Call)) {
-            const options = givenUp(args[1]);
-            if (options !== undefined) {
-              const [headers, , ...rest] = args;
-              // Nobody has the stream of a request that Node has but looked at: its error is no news.
-              request.call(this, headers, options[0], ...rest).on('error', ignoreError);
-            }
-            return (options && refuse(this, args[0], call, args[1])) ?? request.apply(this, args);
+            return refuse(this, args[0], call, args[1]) ?? request.apply(this, args);
           }
           try {
             const stream = request.apply(this, args);
@@ -218,10 +243,10 @@ const GIVEN_UP = AbortSignal.abort();
  *
  * @returns them alone in an array, since wrong options may be none
  */
-const givenUp = harmless(REJECTING_FAILED, (options: RequestOptions): [RequestOptions] => [
+function givenUp(options: RequestOptions): [RequestOptions] {
   // Wrong options go as they are: a copy of them would be right.
-  areWrong(options) ? options : { ...options, signal: GIVEN_UP },
-]);
+  return [areWrong(options) ? options : { ...options, signal: GIVEN_UP }];
+}
 
 const ignoreError = harmless(REJECTING_FAILED, () => {});
 
