@@ -27,6 +27,9 @@ await build({
   target: 'node20.6',
   packages: 'external',
   sourcemap: true,
+  // A third less to read and to compile. Names stay, so that stacks can be read, and so do lines, short enough for code frames.
+  minifyWhitespace: true,
+  lineLimit: 120,
   plugins: [{ name: 'parts', setup: (pack) => pack.onResolve({ filter: /^\./ }, whereItIs) }],
 });
 

@@ -8,6 +8,7 @@ import type { Workers } from './console/overview.js';
 import type * as Respond from './console/respond.js';
 import type * as Server from './console/server.js';
 import type * as Fleets from './fleet/fleet.js';
+import type * as Pieces from './telemetry/load-in-pieces.js';
 import type * as SharedAnswers from './console/shared-answer.js';
 import type * as ThreadConsoles from './console/thread-console.js';
 import { classification } from './breaker/classification.js';
@@ -341,7 +342,10 @@ export function createRuntime(registry: CircuitBreakerRegistry, environment: Env
       stops.push(...reporters.map((reporter) => () => reporter.stop()));
       const grace = inCluster ? GRACE_OF_WORKERS_MS : undefined;
       const source = () => ({
-        console: consoleParts(),
+        // Made when it is asked for: the turn of the event loop in which a port begins to open has enough to do.
+        get console() {
+          return consoleParts();
+        },
         panic,
         rules,
         numbers,
@@ -479,8 +483,11 @@ export async function openOwnExporter(
   const { prometheusHost, prometheusPort } = environment;
   const { CONTENT_TYPES, createPrometheusPage, formatFor, loadPrometheusPage } =
     require('./telemetry/metrics/prometheus-page.js') as typeof Page;
+  const { nextTurn } = require('./telemetry/load-in-pieces.js') as typeof Pieces;
   await loadPrometheusPage();
+  await nextTurn();
   const page = createPrometheusPage(source.numbers);
+  await nextTurn();
   const { sendShared } = require('./console/respond.js') as typeof Respond;
   const { SharedAnswer } = require('./console/shared-answer.js') as typeof SharedAnswers;
   const texts = {
@@ -497,7 +504,10 @@ export async function openOwnExporter(
       open: () => makeConsole(environment, source),
       consoleIsAt,
     });
-    if (environment.console !== 'off' && consoleIsAt === undefined) watch(source.console);
+    if (environment.console !== 'off' && consoleIsAt === undefined) {
+      await nextTurn();
+      watch(source.console);
+    }
     return {
       url: server.url,
       stop: async () => {

@@ -102,22 +102,25 @@ export function untilProbe(openUntil: string | null, now: number): string {
   return seconds <= 0 ? 'with the next call' : `in ${span(seconds * 1_000)}`;
 }
 
-// One of each for all: toLocaleString() makes a new one for each call, and a page writes hundreds of numbers a second.
-const NUMBER = new Intl.NumberFormat('en');
-const CLOCK = new Intl.DateTimeFormat([], { hour: '2-digit', minute: '2-digit', second: '2-digit', hourCycle: 'h23' });
-const DAY = new Intl.DateTimeFormat([], { day: 'numeric', month: 'short', year: 'numeric' });
+// One of each for all: toLocaleString() makes a new one for each call, and a page writes hundreds of numbers a second. With
+// the first text that needs it: the three take a service that starts 30 ms, and most show nobody anything.
+let numbers: Intl.NumberFormat | undefined;
+let times: Intl.DateTimeFormat | undefined;
+let days: Intl.DateTimeFormat | undefined;
 
 export function count(number: number): string {
-  return NUMBER.format(number);
+  return (numbers ??= new Intl.NumberFormat('en')).format(number);
 }
 
 export function clock(iso: string): string {
-  return CLOCK.format(new Date(iso));
+  times ??= new Intl.DateTimeFormat([], { hour: '2-digit', minute: '2-digit', second: '2-digit', hourCycle: 'h23' });
+  return times.format(new Date(iso));
 }
 
 /** The day, in the order that no reader takes for another one. */
 export function day(iso: string): string {
-  return DAY.format(new Date(iso));
+  days ??= new Intl.DateTimeFormat([], { day: 'numeric', month: 'short', year: 'numeric' });
+  return days.format(new Date(iso));
 }
 
 /** With the day, unless it is that of `today`. */

@@ -1,13 +1,14 @@
 import { ConfigError } from '../breaker/errors.js';
 import type { Mode } from '../breaker/options.js';
-import { withAnswerFiles } from './answer-files.js';
-import { checkRules } from './check.js';
+import type * as AnswerFiles from './answer-files.js';
+import type * as Check from './check.js';
+import type * as FileWatches from './file-watch.js';
+import { findRulesFile } from './find.js';
+import type * as Load from './load.js';
 import { problemOf } from './problem.js';
-import { findRulesFile, loadRulesFile } from './load.js';
-import { assertTogether } from './semantics.js';
 import { RuleSet, type RulesSection } from './rule-set.js';
 import type { RulesConfig } from './rule.js';
-import { FileWatch } from './file-watch.js';
+import type * as Semantics from './semantics.js';
 
 /** What of the environment is about rules. */
 export interface RulesEnvironment {
@@ -33,6 +34,8 @@ interface User {
   readonly own: RulesSection | undefined;
 }
 
+// What reads, checks and watches rules is loaded where there are some: most services have none.
+
 /** The rules in force: those given in code, before those of the file, under the mode of the environment. */
 export class LiveRules {
   readonly #environment: RulesEnvironment;
@@ -41,7 +44,7 @@ export class LiveRules {
   #code: RulesSection | undefined;
   #file: RulesSection | undefined;
   /** By their paths: the rules file, and those that it extends. */
-  readonly #watches = new Map<string, FileWatch>();
+  readonly #watches = new Map<string, FileWatches.FileWatch>();
   #loaded = false;
   /** What is wrong with the file as it is: it cannot be taken. */
   #problem: unknown;
@@ -97,6 +100,7 @@ export class LiveRules {
     if (path === undefined) return;
     const files = new Set<string>();
     try {
+      const { loadRulesFile } = require('./load.js') as typeof Load;
       this.#take(this.#code, loadRulesFile(path, undefined, false, files));
     } catch (error) {
       this.#problem = error;
@@ -140,6 +144,7 @@ export class LiveRules {
   #reload(path: string): void {
     const files = new Set<string>();
     try {
+      const { loadRulesFile } = require('./load.js') as typeof Load;
       const section = loadRulesFile(path, undefined, true, files);
       // Written anew and the same: whoever does that all the time must not cost more than reading it.
       if (this.#problem === undefined && isSame(section, this.#file)) return;
@@ -165,6 +170,7 @@ export class LiveRules {
     }
     for (const file of files) {
       if (this.#watches.has(file)) continue;
+      const { FileWatch } = require('./file-watch.js') as typeof FileWatches;
       const watch = new FileWatch(
         file,
         () => this.#reload(path),
@@ -180,12 +186,19 @@ function isSame(section: RulesSection, other: RulesSection | undefined): boolean
   return JSON.stringify(section) === JSON.stringify(other);
 }
 
+/** @throws ConfigError where the sections contradict each other, which it takes two for */
+function assertTogether(sections: readonly RulesSection[]): void {
+  if (sections.length > 0) (require('./semantics.js') as typeof Semantics).assertTogether(sections);
+}
+
 /**
  * Rules given in code, checked.
  *
  * @throws ConfigError with every problem that they have
  */
 export function checkedSection(origin: string, config: RulesConfig): RulesSection {
+  const { checkRules } = require('./check.js') as typeof Check;
+  const { withAnswerFiles } = require('./answer-files.js') as typeof AnswerFiles;
   const findings = checkRules(config, true);
   const completed = findings.length > 0 ? config : withAnswerFiles(config, process.cwd(), findings);
   if (findings.length > 0) throw new ConfigError(origin, findings.map(problemOf));

@@ -1,7 +1,7 @@
-// Finds, reads and checks the rules file.
+// Reads and checks the rules file.
 import { CONFIG_VARIABLE, variables } from '../environment.js';
-import { existsSync, readFileSync, realpathSync, statSync } from 'node:fs';
-import { dirname, join, relative, resolve, sep } from 'node:path';
+import { readFileSync, realpathSync, statSync } from 'node:fs';
+import { dirname, relative, resolve, sep } from 'node:path';
 import { ConfigError } from '../breaker/errors.js';
 import type { SourcePosition } from '../breaker/options.js';
 import { withAnswerFiles } from './answer-files.js';
@@ -12,28 +12,12 @@ import { withBases, type RulesSection } from './rule-set.js';
 import { assertTogether } from './semantics.js';
 import type * as YamlSource from './yaml-source.js';
 
-/** Where rules are looked for, in the working directory and nowhere else: the first that is there counts. */
-export const RULES_FILES = ['otel-breaker.yaml', 'otel-breaker.yml', 'otel-breaker.json'] as const;
-
-/** The variable that names another file. */
-
 // A thousand rules take a quarter of this. Reading as much as that keeps a reload below a second.
 const MAX_BYTES = 256 * 1024;
 const MAX_PROBLEMS = 100;
 // A full disk takes whole blocks: what was written first still parses, with fewer rules than were meant.
 const BLOCK_BYTES = 4_096;
 const LINE_END = 10;
-
-/**
- * The path of the rules file.
- *
- * @param configured that of the environment; it need not exist
- * @returns `undefined` where no file is configured and none is found
- */
-export function findRulesFile(configured: string | undefined, directory = process.cwd()): string | undefined {
-  if (configured !== undefined) return resolve(directory, configured);
-  return RULES_FILES.map((name) => join(directory, name)).find((path) => existsSync(path));
-}
 
 /** The file as people know it: from the working directory, where it is inside. */
 export function displayName(path: string): string {
