@@ -1,11 +1,14 @@
 import { reportOnce } from '../src/breaker/diagnostics.js';
+import { ANSWERED } from '../src/breaker/permit.js';
 import { isGoodStatus, settleByStatus, type HeaderReader } from '../src/outcomes/http.js';
 import { ClientCall } from './client-call.js';
 
 /** A call whose answer is one of HTTP: its headers decide a bad one, its end a good one. */
 export abstract class HttpClientCall extends ClientCall {
   /** Headers with a good status came: a caller that leaves from here on had what it wanted. */
-  answeredWell = false;
+  get answeredWell(): boolean {
+    return (this.flags & ANSWERED) !== 0;
+  }
 
   /**
    * Final headers came, of which the status is known so far.
@@ -15,7 +18,6 @@ export abstract class HttpClientCall extends ClientCall {
   protected judgeStatus(status: number): boolean {
     if (this.settled) return true;
     if (!isGoodStatus(this.breaker.config, status)) return false;
-    this.answeredWell = true;
     this.answered();
     return true;
   }
@@ -31,7 +33,6 @@ export abstract class HttpClientCall extends ClientCall {
       this.forgo();
     }
     if (permit.settled) return;
-    this.answeredWell = true;
     this.answered();
   }
 }

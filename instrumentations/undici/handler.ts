@@ -1,4 +1,5 @@
 import { AsyncResource } from 'node:async_hooks';
+import { reportOnce } from '../../src/breaker/diagnostics.js';
 import type { Verdict } from '../../src/breaker/verdict.js';
 import { isTimeout } from '../../src/outcomes/timeouts.js';
 import { isFailureOfTarget, type HeaderReader } from '../../src/outcomes/http.js';
@@ -53,29 +54,58 @@ export interface Handler {
   onResponseStarted?(): unknown;
 }
 
+export const WATCHING_FAILED = 'Watching an undici request failed';
+
 /** The options of a request carry its call down from Pool to Client: a copy with this, which survives `{ ...options }`. */
 export const CALL = Symbol('otel-breaker.call');
 
-/** One attempt, and what has become of it so far. */
-export class UndiciCall extends HttpClientCall {
-  /** The lowest dispatcher that has it by now: in the end the client that sends it. */
-  dispatcher: object | undefined;
-  /** What its handler can end it with, and what says whether it did. */
-  controller: Controller | undefined;
-  /** What it was sent on. */
-  #socket: object | undefined;
-  #started = false;
+/** Who ends a request once it is being sent: what undici gave its handler to do so with. */
+type Sending = Abort | Controller;
+
+/** What stands between undici and a handler, and tells a call what it sees on its way. */
+interface Watch {
+  readonly handler: Handler;
+  readonly call: UndiciCall;
+  sending: Sending | undefined;
+  /** What the handler has been given to end the request with. */
+  ender: Abort | undefined;
+}
+
+/**
+ * One attempt, and what has become of it so far. Its subclasses have the methods of its handler, in whose place it is handed
+ * to undici: an object of its own for that would be one more for each call.
+ */
+export class UndiciCall extends HttpClientCall implements Watch {
+  /** The lowest dispatcher that has it by now, in the end the client that sends it; then what it was sent on. */
+  private via: object | undefined = undefined;
+  /** Whoever watches it last; `undefined` while it waits to be sent. */
+  sending: Sending | undefined = undefined;
+  ender: Abort | undefined = undefined;
   /** Our own process ended it, for this reason. */
-  #ending: { readonly reason: unknown } | undefined;
+  private ending: { readonly reason: unknown } | undefined = undefined;
 
   constructor(
     attachment: Attachment,
     /** Where it goes; `undefined` where the dispatchers below are for another place, a proxy. */
     readonly sentTo: Target | undefined,
     readonly options: DispatchOptions,
-    private readonly socketOf: (dispatcher: object) => object | undefined,
+    readonly handler: Handler,
   ) {
     super(attachment);
+  }
+
+  /** Whether it can be handed to undici in the place of its handler. */
+  get isHandler(): boolean {
+    return this.constructor !== UndiciCall;
+  }
+
+  get call(): this {
+    return this;
+  }
+
+  /** What a client writes to at the moment: each copy of undici has its own way to tell. */
+  protected socketOf(_dispatcher: object): object | undefined {
+    return undefined;
   }
 
   override spanName(): string {
@@ -97,50 +127,73 @@ export class UndiciCall extends HttpClientCall {
     return headerOf(this.options.headers, name);
   }
 
+  /** A dispatcher has it that hands it on or sends it. */
+  passTo(dispatcher: object): void {
+    if (this.isWaiting) this.via = dispatcher;
+  }
+
   /** It is being sent: its connection is there, and secured where it is to be. */
-  start(controller?: Controller): void {
-    this.#started = true;
-    this.controller = controller;
-    this.#socket = this.dispatcher && this.socketOf(this.dispatcher);
-    if (this.sentTo?.scheme === 'https') this.showsLife(this.sentTo);
+  start(sending: Sending): void {
+    try {
+      this.sending = sending;
+      this.via = this.via && this.socketOf(this.via);
+      if (this.sentTo?.scheme === 'https') this.showsLife(this.sentTo);
+    } catch (error) {
+      this.unwatch(error);
+    }
   }
 
   /** Whether it waits for a connection. */
   get isWaiting(): boolean {
-    return !this.#started && !this.isOver;
+    return this.sending === undefined && !this.isOver;
   }
 
-  abort(reason: unknown): void {
-    this.#ending ??= { reason };
+  noteAbort(reason: unknown): void {
+    this.ending ??= { reason };
   }
 
-  /** Headers came. */
-  answer(status: number, header: HeaderReader, reasonPhrase?: string): void {
+  /** Headers came, read by `readerOf`. */
+  answer<Headers>(
+    status: number,
+    headers: Headers,
+    readerOf: (headers: Headers) => HeaderReader,
+    reasonPhrase?: string,
+  ): void {
+    try {
+      if (!this.answerByStatus(status)) this.answerByHeaders(status, readerOf(headers), reasonPhrase);
+    } catch (error) {
+      this.unwatch(error);
+    }
+  }
+
+  private answerByHeaders(status: number, header: HeaderReader, reasonPhrase?: string): void {
     // 1xx, which may come before the answer.
     if (status < 200) return;
-    if (this.#socket !== undefined) noteAnswer(this.#socket);
+    if (this.via !== undefined) noteAnswer(this.via);
     this.judgeHeaders(status, header, reasonPhrase);
     // undici ends a refused upgrade with an error of its own, which would be taken for one of the connection.
     if (isSwitch(this.options)) this.succeed();
   }
 
-  /** As `answer`, of a status that says all there is to know. @returns whether it does */
-  answerByStatus(status: number): boolean {
+  /** As `answerByHeaders`, of a status that says all there is to know. @returns whether it does */
+  private answerByStatus(status: number): boolean {
     if (status < 200 || isSwitch(this.options) || !this.judgeStatus(status)) return false;
-    if (this.#socket !== undefined) noteAnswer(this.#socket);
+    if (this.via !== undefined) noteAnswer(this.via);
     return true;
   }
 
   upgrade(status: number, header: HeaderReader): void {
     // A CONNECT ends here with any status, an upgrade with 101 only.
-    if (status !== 101) this.answer(status, header);
+    if (status !== 101) this.answerByHeaders(status, header);
     this.succeed();
   }
 
-  onError(error: unknown): void {
+  /** It ended with this error. */
+  endBy(error: unknown): void {
     if (this.isOver) return;
-    if (this.controller?.aborted === true) this.abort(this.controller.reason);
-    if (this.isAbort(error)) this.leave(this.#ending?.reason ?? this.options.signal?.reason ?? error);
+    const { sending } = this;
+    if (typeof sending === 'object' && sending.aborted) this.noteAbort(sending.reason);
+    if (this.isAbort(error)) this.leave(this.ending?.reason ?? this.options.signal?.reason ?? error);
     else if (this.isOfBody(error) || this.isPartOfRestart(error)) this.forgo();
     else this.fail(error);
   }
@@ -160,7 +213,7 @@ export class UndiciCall extends HttpClientCall {
   // `private`, not `#`: for private methods of a class, each of its objects carries one field more.
   private isAbort(error: unknown): boolean {
     const { signal } = this.options;
-    return this.#ending !== undefined || (signal?.aborted === true && signal.reason === error);
+    return this.ending !== undefined || (signal?.aborted === true && signal.reason === error);
   }
 
   /** Whether a request body that could not be read ended it. */
@@ -175,9 +228,15 @@ export class UndiciCall extends HttpClientCall {
     const { code, socket } = error as { code?: unknown; socket?: { readonly bytesRead?: number } | null };
     if (code !== 'UND_ERR_SOCKET' && code !== 'ECONNRESET' && code !== 'EPIPE') return false;
     const { breaker } = this.permit;
-    if (this.#socket !== undefined) return isPartOfRestart(breaker, this.#socket);
+    const connection = this.sending && this.via;
+    if (connection !== undefined) return isPartOfRestart(breaker, connection);
     // Sent by a client that a proxy agent keeps to itself.
     return isPartOfRestart(breaker, undefined, (socket?.bytesRead ?? 0) > 0);
+  }
+
+  private unwatch(error: unknown): void {
+    reportOnce(WATCHING_FAILED, error);
+    this.forgo();
   }
 }
 
@@ -221,30 +280,29 @@ function isArray(value: unknown): value is readonly unknown[] {
   return Array.isArray(value);
 }
 
-/** Stands between undici and a handler, and tells the call what it sees on its way. */
-abstract class Watch {
-  /** How undici ends the request, once it is being sent. */
-  sending: Abort | undefined = undefined;
-  #ender: Abort | undefined = undefined;
+/** Watches for a call where something between its dispatchers has put another handler in the place of its own. */
+class LaterWatch implements Watch {
+  sending: Sending | undefined = undefined;
+  ender: Abort | undefined = undefined;
 
   constructor(
     readonly handler: Handler,
     readonly call: UndiciCall,
   ) {}
+}
 
-  /**
-   * What the handler is given to end the request with: the same while it waits and while it is sent. Bound rather than a
-   * closure over it: 48 bytes in the place of 104.
-   */
-  get ender(): Abort {
-    return (this.#ender ??= endRequest.bind(this));
-  }
+/**
+ * What the handler is given to end the request with: the same while it waits and while it is sent. Bound rather than a
+ * closure over it: 48 bytes in the place of 104.
+ */
+function enderOf(watch: Watch): Abort {
+  return (watch.ender ??= endRequest.bind(watch));
 }
 
 function endRequest(this: Watch, reason?: unknown): void {
   // Not called on us: undici's function must not see who keeps it.
   const { sending } = this;
-  if (sending === undefined) return void noteLeaving(this.call, reason);
+  if (typeof sending !== 'function') return void noteLeaving(this.call, reason);
   noteAbort(this.call, reason);
   sending(reason);
 }
@@ -253,27 +311,11 @@ type Watching = {
   readonly [Method in keyof Handler]-?: (this: Watch, ...args: Parameters<Required<Handler>[Method]>) => unknown;
 };
 
-export const WATCHING_FAILED = 'Watching an undici request failed';
 const forgo = (call: UndiciCall): void => call.forgo();
 
 const noteLeaving = harmless(WATCHING_FAILED, (call: UndiciCall, reason: unknown) => call.leave(reason), forgo);
-const start = harmless(WATCHING_FAILED, (call: UndiciCall, controller?: Controller) => call.start(controller), forgo);
-const noteAbort = harmless(WATCHING_FAILED, (call: UndiciCall, reason: unknown) => call.abort(reason));
-const noteError = harmless(WATCHING_FAILED, (call: UndiciCall, error: unknown) => call.onError(error), forgo);
-const answer = harmless(
-  WATCHING_FAILED,
-  (call: UndiciCall, status: number, headers: RawHeaders, reasonPhrase?: string) => {
-    if (!call.answerByStatus(status)) call.answer(status, rawHeader(headers), reasonPhrase);
-  },
-  forgo,
-);
-const answerParsed = harmless(
-  WATCHING_FAILED,
-  (call: UndiciCall, status: number, headers: Headers, reasonPhrase?: string) => {
-    if (!call.answerByStatus(status)) call.answer(status, parsedHeader(headers), reasonPhrase);
-  },
-  forgo,
-);
+const noteAbort = harmless(WATCHING_FAILED, (call: UndiciCall, reason: unknown) => call.noteAbort(reason));
+const noteError = harmless(WATCHING_FAILED, (call: UndiciCall, error: unknown) => call.endBy(error), forgo);
 const upgrade = harmless(
   WATCHING_FAILED,
   (call: UndiciCall, status: number, headers: RawHeaders | null) => call.upgrade(status, rawHeader(headers)),
@@ -288,17 +330,18 @@ const upgradeParsed = harmless(
 // Arguments are named, not spread: these run for every request, some for every chunk.
 const watching: Watching = {
   onConnect(abort, context) {
-    start(this.call);
+    this.call.start(abort);
     this.sending = abort;
+    const ender = enderOf(this);
     // Clients send no context, and a handler may count its arguments.
-    return arguments.length < 2 ? this.handler.onConnect!(this.ender) : this.handler.onConnect!(this.ender, context);
+    return arguments.length < 2 ? this.handler.onConnect!(ender) : this.handler.onConnect!(ender, context);
   },
   onUpgrade(status, headers, socket) {
     upgrade(this.call, status, headers);
     return this.handler.onUpgrade!(status, headers, socket);
   },
   onHeaders(status, headers, resume, statusText) {
-    answer(this.call, status, headers, statusText);
+    this.call.answer(status, headers, rawHeader, statusText);
     return this.handler.onHeaders!(status, headers, resume, statusText);
   },
   onData(chunk) {
@@ -314,7 +357,7 @@ const watching: Watching = {
   },
 
   onRequestStart(controller, context) {
-    start(this.call, controller);
+    this.call.start(controller);
     return this.handler.onRequestStart!(controller, context);
   },
   onRequestUpgrade(controller, status, headers, socket) {
@@ -322,7 +365,7 @@ const watching: Watching = {
     return this.handler.onRequestUpgrade!(controller, status, headers, socket);
   },
   onResponseStart(controller, status, headers, statusText) {
-    answerParsed(this.call, status, headers, statusText);
+    this.call.answer(status, headers, parsedHeader, statusText);
     return this.handler.onResponseStart!(controller, status, headers, statusText);
   },
   onResponseData(controller, chunk) {
@@ -383,20 +426,70 @@ function methodsOf(handler: Readonly<Partial<Record<keyof Handler, unknown>>>): 
   );
 }
 
-type WatchClass = new (handler: Handler, call: UndiciCall) => Watch;
+type Class<Made, Args extends unknown[]> = new (...args: Args) => Made;
+type CallClass = Class<UndiciCall, ConstructorParameters<typeof UndiciCall>>;
+
+/** Makes the calls of one copy of undici. */
+export class UndiciCalls {
+  readonly #classes = new Map<number, CallClass>();
+  // Of the handler before, which mostly was of the same kind.
+  #methods = -1;
+  #class: CallClass = UndiciCall;
+
+  /** @param socketOf what a client writes to at the moment */
+  constructor(private readonly socketOf: (dispatcher: object) => object | undefined) {}
+
+  make(attachment: Attachment, sentTo: Target | undefined, options: DispatchOptions, handler: Handler): UndiciCall {
+    const methods = methodsOf(handler);
+    if (methods !== this.#methods) {
+      this.#class = this.#classFor(methods);
+      this.#methods = methods;
+    }
+    return new this.#class(attachment, sentTo, options, handler);
+  }
+
+  #classFor(methods: number): CallClass {
+    // undici will say what is wrong with the handler.
+    if (methods >= IMPOSSIBLE) return UndiciCall;
+    let found = this.#classes.get(methods);
+    if (found === undefined) {
+      // With a constructor written out: V8 makes an array of its arguments for one that is not.
+      found = class extends UndiciCall {
+        constructor(attachment: Attachment, sentTo: Target | undefined, options: DispatchOptions, handler: Handler) {
+          super(attachment, sentTo, options, handler);
+        }
+      };
+      addMethods(found.prototype as object, methods);
+      hide(found.prototype as object, 'socketOf', this.socketOf);
+      this.#classes.set(methods, found);
+    }
+    return found;
+  }
+}
+
+type WatchClass = Class<LaterWatch, ConstructorParameters<typeof LaterWatch>>;
 const watchClasses = new Map<number, WatchClass>();
 
 /**
- * Puts a watch before a handler. It has the methods that the handler has and no other: by which ones are there, undici
- * tells the generations apart and finds handlers that cannot do.
+ * What undici is to be handed so that a call hears of what its handler hears of. It has the methods that the handler has and
+ * no other: by which ones are there, undici tells the generations apart and finds handlers that cannot do.
  *
- * @returns the handler itself where undici does not take it, so that undici says so
+ * @returns the handler itself where it tells the call already, and where undici does not take it, so that undici says so
  */
-export function watch(handler: Handler, call: UndiciCall): Handler {
+export function watched(handler: Handler, call: UndiciCall): Handler {
+  if (call.isOver || callOfWatch(handler) === call) return handler;
+  if (call.handler === handler && call.isHandler) return call as Handler;
   const methods = methodsOf(handler);
-  if (methods >= IMPOSSIBLE) return handler;
+  if (methods >= IMPOSSIBLE) {
+    call.forgo();
+    return handler;
+  }
   let Class = watchClasses.get(methods);
-  if (Class === undefined) watchClasses.set(methods, (Class = watchClass(methods)));
+  if (Class === undefined) {
+    Class = class extends LaterWatch {};
+    addMethods(Class.prototype as object, methods);
+    watchClasses.set(methods, Class);
+  }
   return new Class(handler, call) as Handler;
 }
 
@@ -415,19 +508,26 @@ const OWN_HANDLERS: ReadonlySet<string> = new Set([
  *
  * undici's own handlers are told early how to abort, and then again by undici, which they survive; others may not.
  */
-export const hearOfLeaving = harmless(WATCHING_FAILED, (watched: Handler) => {
-  if (!(watched instanceof Watch) || !watched.call.isWaiting) return;
-  const { handler } = watched;
-  if (isOfFetch(handler)) {
-    if (handler.onRequestStart === undefined) handler.onConnect?.(watched.ender);
-    else handler.onRequestStart({ aborted: false, reason: undefined, abort: watched.ender } as Controller);
-  } else if (handler.onConnect !== undefined && handler instanceof AsyncResource && isOwn(handler)) {
-    handler.onConnect(watched.ender);
+export const hearOfLeaving = harmless(WATCHING_FAILED, (watch: Handler) => {
+  if (!isWatch(watch) || !watch.call.isWaiting) return;
+  const { handler } = watch;
+  if (isOwn(handler)) {
+    handler.onConnect?.(enderOf(watch));
+  } else if (isOfFetch(handler)) {
+    if (handler.onRequestStart === undefined) handler.onConnect?.(enderOf(watch));
+    else handler.onRequestStart({ aborted: false, reason: undefined, abort: enderOf(watch) } as Controller);
   }
 });
 
-function isOwn(handler: object): boolean {
-  return OWN_HANDLERS.has(handler.constructor.name);
+// The class of undici's own that came last: asking for the name of one takes longer than all else here.
+let ownClass: unknown;
+
+function isOwn(handler: Handler): boolean {
+  const { constructor } = handler;
+  if (constructor === ownClass) return true;
+  if (!(handler instanceof AsyncResource) || !OWN_HANDLERS.has(constructor.name)) return false;
+  ownClass = constructor;
+  return true;
 }
 
 function isOfFetch(handler: Handler): boolean {
@@ -440,21 +540,21 @@ function isOfFetch(handler: Handler): boolean {
   return isPlain && body === null && abort === null && typeof onResponseStarted === 'function';
 }
 
-/** The call whose watch a handler is. */
-export function callOfWatch(handler: Handler): UndiciCall | undefined {
-  return handler instanceof Watch ? handler.call : undefined;
+function isWatch(handler: object): handler is Watch {
+  return handler instanceof UndiciCall || handler instanceof LaterWatch;
 }
 
-function watchClass(methods: number): WatchClass {
-  class WatchOfSome extends Watch {}
+/** The call whose watch a handler is. */
+export function callOfWatch(handler: Handler): UndiciCall | undefined {
+  return isWatch(handler) ? handler.call : undefined;
+}
+
+function addMethods(prototype: object, methods: number): void {
   for (const [index, method] of METHODS.entries()) {
-    if ((methods & (1 << index)) === 0) continue;
-    Object.defineProperty(WatchOfSome.prototype, method, {
-      configurable: true,
-      writable: true,
-      enumerable: false,
-      value: watching[method],
-    });
+    if ((methods & (1 << index)) !== 0) hide(prototype, method, watching[method]);
   }
-  return WatchOfSome;
+}
+
+function hide(prototype: object, key: string, value: unknown): void {
+  Object.defineProperty(prototype, key, { configurable: true, writable: true, enumerable: false, value });
 }

@@ -14,7 +14,8 @@ import {
   callOfWatch,
   hearOfLeaving,
   UndiciCall,
-  watch,
+  UndiciCalls,
+  watched,
   WATCHING_FAILED,
   type DispatchOptions,
   type Handler,
@@ -48,8 +49,10 @@ class UndiciCopy {
   }
 
   /** What a client writes to at the moment. */
-  readonly socketOf = (dispatcher: object): object | undefined =>
+  readonly #socketOf = (dispatcher: object): object | undefined =>
     this.#read(dispatcher, (this.#socket ??= ownSymbol(dispatcher, 'socket'))) as object | undefined;
+
+  readonly calls = new UndiciCalls(this.#socketOf);
 
   /**
    * Whether a dispatcher hands a request and its handler on as they are, or sends it itself. Not one with a factory of the
@@ -87,23 +90,24 @@ const GLOBAL_DISPATCHERS = [Symbol.for('undici.globalDispatcher.1'), Symbol.for(
 
 const globals = globalThis as Record<symbol, unknown>;
 
-/** What there is to know of a dispatcher for one origin. */
+/** What there is to know of a dispatcher. */
+interface Knowledge {
+  /** `undefined` where it serves several origins, and so leaves each request to a dispatcher for one. */
+  target: LastingTarget | undefined;
+  readonly isPlain: boolean;
+}
+
+const SERVES_SEVERAL: Knowledge = { target: undefined, isPlain: false };
+
 class Known extends OnAnother {
-  #target: LastingTarget | undefined;
-  #isPlain = false;
+  #knowledge: Knowledge | undefined;
 
-  static targetOf(dispatcher: object): LastingTarget | undefined {
-    return #target in dispatcher ? dispatcher.#target : undefined;
+  static of(dispatcher: object): Knowledge | undefined {
+    return #knowledge in dispatcher ? dispatcher.#knowledge : undefined;
   }
 
-  static isPlain(dispatcher: object): boolean {
-    return #isPlain in dispatcher && dispatcher.#isPlain;
-  }
-
-  static set(dispatcher: object, target: LastingTarget, isPlain: boolean): void {
-    const known = new Known(dispatcher);
-    known.#target = target;
-    known.#isPlain = isPlain;
+  static set(dispatcher: object, knowledge: Knowledge): void {
+    new Known(dispatcher).#knowledge = knowledge;
   }
 }
 
@@ -114,7 +118,7 @@ const OPAQUE: ReadonlySet<string> = new Set([PLAIN_PROXY, 'Socks5ProxyAgent']);
 const proxies = hiddenProperty<string>();
 
 // A request that nothing guards carries this down, so that no dispatcher below asks again.
-const NOBODYS = new UndiciCall(undefined as never, undefined, {}, () => undefined);
+const NOBODYS = new UndiciCall(undefined as never, undefined, {}, {});
 
 /**
  * Guards `undici`, every copy of it, and so the global `fetch`, `WebSocket` and `EventSource`.
@@ -216,7 +220,7 @@ function watchRequests(patches: Patches, onMade: (request: object) => void): voi
   const complete = harmless(WATCHING_FAILED, ({ request }: RequestMessage) => requests.get(request)?.succeed());
   const failed = harmless(WATCHING_FAILED, ({ request, error }: RequestMessage) => {
     // Once aborted, its handler has heard of its end and hears no more.
-    if (!request.aborted) requests.get(request)?.onError(error);
+    if (!request.aborted) requests.get(request)?.endBy(error);
   });
   watchChannel(patches, 'undici:request:create', undefined, made);
   watchChannel(patches, 'undici:request:trailers', complete);
@@ -256,6 +260,11 @@ function watchChannel(
 function guardedDispatch(copy: UndiciCopy, door: Door, dispatch: Dispatcher['dispatch']): Dispatcher['dispatch'] {
   const ask = (dispatcher: Dispatcher, options: DispatchOptions, handler: Handler) => {
     try {
+      if (isPassedStraight(copy, dispatcher, options, handler)) {
+        handler.passTo(dispatcher);
+        // Just now there is nothing left to do; one that has waited in the pool is still to be found while its span is made.
+        return door.going === handler ? undefined : handler;
+      }
       return admit(copy, door, dispatcher, options, handler);
     } catch (error) {
       reportOnce(GUARDING_FAILED, error);
@@ -269,33 +278,29 @@ function guardedDispatch(copy: UndiciCopy, door: Door, dispatch: Dispatcher['dis
   const carry = harmless(
     GUARDING_FAILED,
     (dispatcher: Dispatcher, call: UndiciCall, options: DispatchOptions, handler: Handler): DispatchOptions =>
-      options[CALL] === call || (isCarriedBy(handler, call) && copy.clientsArePlain && Known.isPlain(dispatcher))
+      options[CALL] === call ||
+      (isCarriedBy(handler, call) && copy.clientsArePlain && Known.of(dispatcher)?.isPlain === true)
         ? options
         : withCall(options, call),
   );
-  const watchFor = harmless(GUARDING_FAILED, (call: UndiciCall, handler: Handler): Handler => {
-    if (call.isOver || callOfWatch(handler) === call) return handler;
-    const watched = watch(handler, call);
-    // undici will say what is wrong with it.
-    if (watched === handler) call.forgo();
-    return watched;
-  });
+  const watchedBy = harmless(GUARDING_FAILED, (call: UndiciCall, handler: Handler) => watched(handler, call));
 
   return function (options, handler) {
+    if (isNonCallable(this) && Known.of(this) === SERVES_SEVERAL) return dispatch.call(this, options, handler);
     const call = ask(this, options, handler);
     if (call === undefined) return dispatch.call(this, options, handler);
     if (call === 'refused') return true;
-    const watched = watchFor(call, handler);
-    const handed = watched && carry(this, call, options, watched);
-    if (watched === undefined || handed === undefined) {
+    const watch = watchedBy(call, handler);
+    const handed = watch && carry(this, call, options, watch);
+    if (watch === undefined || handed === undefined) {
       call.forgo();
       return dispatch.call(this, options, handler);
     }
     const before = door.going;
     door.going = call;
     try {
-      const taken = dispatch.call(this, handed, watched);
-      if (watched !== handler) hearOfLeaving(watched);
+      const taken = dispatch.call(this, handed, watch);
+      if (watch !== handler) hearOfLeaving(watch);
       return taken;
     } catch (error) {
       // Arguments that undici does not take, and a handler that it cannot tell.
@@ -309,6 +314,27 @@ function guardedDispatch(copy: UndiciCopy, door: Door, dispatch: Dispatcher['dis
 
 function isCarriedBy(handler: Handler, call: UndiciCall): boolean {
   return callOfWatch(handler) === call && handler.onRequestStart === undefined;
+}
+
+/**
+ * Whether a dispatcher got a request from a pool above as that has handed it down, and is for the same target: the most
+ * common case, of which `admit` and `carry` would say the same after more looks.
+ */
+function isPassedStraight(
+  copy: UndiciCopy,
+  dispatcher: Dispatcher,
+  options: DispatchOptions,
+  handler: Handler,
+): handler is Handler & UndiciCall {
+  if (!(handler instanceof UndiciCall) || handler.isOver || (handler as Handler).onRequestStart !== undefined)
+    return false;
+  const known = Known.of(dispatcher);
+  if (known?.target === undefined || !known.isPlain || !copy.clientsArePlain || !isNonCallable(options)) return false;
+  const { sentTo } = handler;
+  if (known.target === sentTo) return options[CALL] === undefined;
+  // The next time it is the very same object.
+  if (sentTo instanceof LastingTarget && isSame(known.target, sentTo)) known.target = sentTo;
+  return false;
 }
 
 /** @returns the call that a request belongs to, which may be that of a dispatcher above; `undefined` where we have no say */
@@ -326,13 +352,13 @@ function admit(
   const target = targetOf(copy, door, dispatcher, options);
   if (target === undefined) return undefined;
   if (inherited !== undefined && goesOn(inherited, target)) {
-    inherited.dispatcher = dispatcher;
+    inherited.passTo(dispatcher);
     return inherited;
   }
   if (isTunnelOfProxyAgent(options)) return NOBODYS;
 
-  const anyTargetBelow = Known.targetOf(dispatcher) === undefined;
-  const call = new UndiciCall(door.attachment, anyTargetBelow ? undefined : target, options, copy.socketOf);
+  const anyTargetBelow = Known.of(dispatcher) === undefined;
+  const call = copy.calls.make(door.attachment, anyTargetBelow ? undefined : target, options, handler);
   const rejection = call.enter(target);
   if (rejection !== undefined) {
     // Loaded with the first of them.
@@ -341,7 +367,7 @@ function admit(
     return 'refused';
   }
   if (call.isOver) return NOBODYS;
-  call.dispatcher = dispatcher;
+  call.passTo(dispatcher);
   return call;
 }
 
@@ -351,17 +377,19 @@ function targetOf(
   dispatcher: Dispatcher,
   { origin, servername }: DispatchOptions,
 ): Target | undefined {
-  let target = Known.targetOf(dispatcher);
+  let target: Target | undefined = Known.of(dispatcher)?.target;
   if (target === undefined) {
     const url = copy.urlOf(dispatcher);
     if (url === undefined) {
       const { name } = dispatcher.constructor;
+      if (!OPAQUE.has(name)) Known.set(dispatcher, SERVES_SEVERAL);
       if (!OPAQUE.has(name) || !URL.canParse(String(origin))) return undefined;
       const behind = targetOfUrl(new URL(String(origin)));
       return name === PLAIN_PROXY ? { ...behind, via: proxy } : behind;
     }
-    target = LastingTarget.of(targetOfUrl(url));
-    Known.set(dispatcher, target, copy.isPlain(dispatcher));
+    const lasting = LastingTarget.of(targetOfUrl(url));
+    Known.set(dispatcher, { target: lasting, isPlain: copy.isPlain(dispatcher) });
+    target = lasting;
   }
   // The dns interceptor has put an address in the place of the name.
   if (typeof servername === 'string' && servername !== '' && isAddress(target.host)) {
@@ -377,9 +405,11 @@ function targetOf(
 function goesOn({ isOver, sentTo: above }: UndiciCall, target: Target): boolean {
   if (above === undefined) return true;
   if (isOver) return false;
-  return (
-    above === target || (above.host === target.host && above.port === target.port && above.scheme === target.scheme)
-  );
+  return above === target || isSame(above, target);
+}
+
+function isSame(one: Target, other: Target): boolean {
+  return one.host === other.host && one.port === other.port && one.scheme === other.scheme;
 }
 
 /** A tunnel is no call, the request that goes through it is. No other CONNECT comes with a port beside its origin. */

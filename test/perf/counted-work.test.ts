@@ -6,7 +6,7 @@ import { basename, join, sep } from 'node:path';
 import type { Attachment } from '../../instrumentations/attachment.js';
 import { HttpCall, type Request } from '../../instrumentations/http/http-call.js';
 import { HttpBreakerInstrumentation } from '../../instrumentations/http/http-instrumentation.js';
-import { UndiciCall, watch } from '../../instrumentations/undici/handler.js';
+import { UndiciCalls, watched } from '../../instrumentations/undici/handler.js';
 import { RedisCall } from '../../instrumentations/ioredis/redis-call.js';
 import { StatementCall } from '../../instrumentations/pg/pg-call.js';
 import { CircuitBreaker } from '../../src/breaker/circuit-breaker.js';
@@ -70,14 +70,14 @@ describe('The work of one call', () => {
   const request = { destroyed: false } as Request;
   const options = {};
   const handler = { onConnect: () => undefined, onError: () => undefined };
-  const socketOf = () => undefined;
+  const undici = new UndiciCalls(() => undefined);
   const session = {} as ConstructorParameters<typeof StatementCall>[1];
   const redis = {} as ConstructorParameters<typeof RedisCall>[1];
   let kept: unknown;
   // An object of 24 bytes, 8 for each field, and 16 for the time that one of them is.
   for (const [what, limit, make] of [
     ['an http request', 150, () => new HttpCall(attachment, request)],
-    ['an undici request', 240, () => watch(handler, new UndiciCall(attachment, undefined, options, socketOf))],
+    ['an undici request', 180, () => undici.make(attachment, undefined, options, handler)],
     ['a statement of pg', 160, () => new StatementCall(attachment, session, 'SELECT 1')],
     ['a command of ioredis', 170, () => new RedisCall(attachment, redis, 'get', false)],
   ] as const) {
@@ -92,9 +92,11 @@ describe('The work of one call', () => {
   it('gives an undici handler one and the same function to end its request with', () => {
     const given: unknown[] = [];
     const own = { ...handler, onConnect: (abort: unknown) => void given.push(abort) };
-    const watched = watch(own, new UndiciCall(attachment, undefined, options, socketOf));
-    watched.onConnect!(() => undefined);
-    watched.onConnect!(() => undefined);
+    const call = undici.make(attachment, undefined, options, own);
+    call.settled = false;
+    const handed = watched(own, call);
+    handed.onConnect!(() => undefined);
+    handed.onConnect!(() => undefined);
     expect(given[0]).to.be.a('function');
     expect(given[1]).to.equal(given[0]);
   });
