@@ -1,6 +1,9 @@
 /**
- * The least that a breaker can do around a call: a record that is found again at its end, two looks at the clock, a count.
- * Patched in where otel-breaker is, without anything that makes it right.
+ * The least that a breaker can do around a call: a record that is found again at its end, however it ends, two looks at the
+ * clock, a count. Patched in where otel-breaker is. No window, no rules, no spans; one target.
+ *
+ * What no breaker can leave out is here, also where the calls that are measured do not need it: a seam that only sees calls
+ * end well would leave those for ever in flight that fail, or are given up.
  */
 import type { StreamClient } from './clients.js';
 
@@ -16,12 +19,13 @@ class CallRecord {
   settled = false;
 }
 
-export const counts = { calls: 0, ms: 0 };
+export const counts = { good: 0, bad: 0, ms: 0 };
 
-function end(record: CallRecord | undefined): void {
+function end(record: CallRecord | undefined, good: boolean): void {
   if (record === undefined || record.settled) return;
   record.settled = true;
-  counts.calls++;
+  if (good) counts.good++;
+  else counts.bad++;
   counts.ms += now() - record.startedAt;
 }
 
@@ -48,9 +52,23 @@ export const INSTALL_FLOOR: Readonly<Record<StreamClient, (sample?: unknown) => 
       http.IncomingMessage.prototype,
       'push',
       (push) =>
-        function (this: Recorded & { req?: Recorded }, chunk: unknown, encoding: never) {
-          if (chunk === null) end(this.req?.[RECORD]);
+        function (this: Recorded & { req?: Recorded; statusCode: number }, chunk: unknown, encoding: never) {
+          if (chunk === null) end(this.req?.[RECORD], this.statusCode < 500);
           return push.call(this, chunk as never, encoding);
+        },
+    );
+    // A request that fails or is given up says so in no other way: a listener would be seen, and would change what happens.
+    around(
+      http.ClientRequest.prototype,
+      'emit',
+      (emit) =>
+        function (this: Recorded, event: string, argument?: unknown) {
+          if (event === 'error' || event === 'close') end(this[RECORD], false);
+          /* eslint-disable prefer-rest-params -- an array for each event would be one object too many */
+          if (arguments.length === 1) return emit.call(this, event as never);
+          if (arguments.length === 2) return emit.call(this, event as never, argument as never);
+          return Reflect.apply(emit, this, arguments) as unknown;
+          /* eslint-enable prefer-rest-params */
         },
     );
   },
@@ -70,8 +88,18 @@ export const INSTALL_FLOOR: Readonly<Record<StreamClient, (sample?: unknown) => 
       'handleReadyForQuery',
       (handleReadyForQuery) =>
         function (this: Recorded, connection: never) {
-          end(this[RECORD]);
+          end(this[RECORD], true);
           return handleReadyForQuery.call(this, connection);
+        },
+    );
+    // Of the server, or of a connection that is lost, after which it is never ready again.
+    around(
+      Query.prototype,
+      'handleError',
+      (handleError) =>
+        function (this: Recorded, error: never, connection: never) {
+          end(this[RECORD], false);
+          return handleError.call(this, error, connection);
         },
     );
   },
@@ -81,12 +109,17 @@ export const INSTALL_FLOOR: Readonly<Record<StreamClient, (sample?: unknown) => 
       Redis.prototype,
       'sendCommand',
       (sendCommand) =>
-        function (this: Recorded, command: { resolve: (value: unknown) => unknown }, stream: never) {
+        function (this: Recorded, command: Record<'resolve' | 'reject', (value: unknown) => unknown>, stream: never) {
           const record = new CallRecord();
-          const { resolve } = command;
+          // Both: error replies, time-outs and lost connections come by the other one.
+          const { resolve, reject } = command;
           command.resolve = (value) => {
-            end(record);
+            end(record, true);
             return resolve.call(command, value);
+          };
+          command.reject = (error) => {
+            end(record, false);
+            return reject.call(command, error);
           };
           return sendCommand.call(this, command as never, stream);
         },
@@ -100,7 +133,7 @@ export const INSTALL_FLOOR: Readonly<Record<StreamClient, (sample?: unknown) => 
 };
 
 interface Handler {
-  onConnect(abort: unknown, context?: unknown): unknown;
+  onConnect(abort: (reason?: unknown) => void, context?: unknown): unknown;
   onHeaders(status: number, headers: unknown, resume: unknown, statusText: string): unknown;
   onData(chunk: unknown): unknown;
   onComplete(trailers: unknown): unknown;
@@ -112,22 +145,28 @@ interface Handler {
 
 class Watch implements Handler {
   readonly record = new CallRecord();
+  good = false;
+  abort: ((reason?: unknown) => void) | undefined = undefined;
   constructor(readonly handler: Handler) {}
 
-  onConnect(abort: unknown, context?: unknown): unknown {
-    return this.handler.onConnect(abort, context);
+  onConnect(abort: (reason?: unknown) => void, context?: unknown): unknown {
+    this.abort = abort;
+    // Its caller may give it up, with any error: what then comes to `onError` looks like one of the target.
+    return this.handler.onConnect(leave.bind(this), context);
   }
   onHeaders(status: number, headers: unknown, resume: unknown, statusText: string): unknown {
+    this.good = status < 500;
     return this.handler.onHeaders(status, headers, resume, statusText);
   }
   onData(chunk: unknown): unknown {
     return this.handler.onData(chunk);
   }
   onComplete(trailers: unknown): unknown {
-    end(this.record);
+    end(this.record, this.good);
     return this.handler.onComplete(trailers);
   }
   onError(error: unknown): unknown {
+    end(this.record, false);
     return this.handler.onError(error);
   }
   onBodySent(chunk: unknown): unknown {
@@ -139,6 +178,12 @@ class Watch implements Handler {
   onResponseStarted(): unknown {
     return this.handler.onResponseStarted?.();
   }
+}
+
+/** No outcome: its caller had its own reasons. */
+function leave(this: Watch, reason?: unknown): void {
+  this.record.settled = true;
+  this.abort?.(reason);
 }
 
 function floorOfDispatchers(prototype: object): void {
