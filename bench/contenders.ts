@@ -67,6 +67,127 @@ function floor(name: string, clockReads: 1 | 2): Contender {
   };
 }
 
+const BUCKET_MS = 3_000;
+const BUCKETS = 10;
+const BOUNDS_MS = [1, 5, 10, 25, 50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000, 30_000, 60_000];
+
+class OpenError extends Error {
+  readonly code = 'ERR_OPEN';
+  constructor(
+    message: string,
+    readonly breaker: string,
+    readonly retryAfterMs: number,
+    cause: Error,
+  ) {
+    super(message, { cause });
+  }
+}
+
+/** Rejects the promise that is resolved with it: cheaper than `Promise.reject`, for which Node keeps a list of unhandled ones. */
+class Rejected {
+  constructor(private readonly error: Error) {}
+
+  then(_: unknown, reject: (error: Error) => void): void {
+    reject(this.error);
+  }
+}
+
+/**
+ * The least that a breaker must do and be right: know which calls began before the circuit has changed, how many are in
+ * flight, and how many have ended well and badly within the window; and with metrics how long they took. No options, no
+ * modes, no probes, no judging of errors, nobody who is told: it is written for this one function, by hand.
+ */
+function leastBreaker(name: string, withHistogram: boolean): Contender {
+  const { now } = performance;
+  const clock = now.bind(performance);
+  const make = (openUntil: number) => {
+    let generation = 0;
+    let inFlight = 0;
+    let successes = 0;
+    let failures = 0;
+    let rejections = 0;
+    let failuresInARow = 0;
+    let newest = Math.floor(clock() / BUCKET_MS);
+    let callsInWindow = 0;
+    let failuresInWindow = 0;
+    const calls = new Array<number>(BUCKETS).fill(0);
+    const failed = new Array<number>(BUCKETS).fill(0);
+    const histogram = new Array<number>(BOUNDS_MS.length + 1).fill(0);
+    let sum = 0;
+    const cause = new Error('dead');
+
+    const rotate = (bucket: number) => {
+      for (; newest < bucket; newest++) {
+        const oldest = (newest + 1) % BUCKETS;
+        callsInWindow -= calls[oldest]!;
+        failuresInWindow -= failed[oldest]!;
+        calls[oldest] = failed[oldest] = 0;
+      }
+    };
+    const ended = (began: number, startedAt: number, isFailure: boolean) => {
+      const endedAt = clock();
+      inFlight--;
+      if (withHistogram) {
+        const took = endedAt - startedAt;
+        let slot = 0;
+        while (slot < BOUNDS_MS.length && took > BOUNDS_MS[slot]!) slot++;
+        histogram[slot]!++;
+        sum += took;
+      }
+      if (isFailure) failures++;
+      else successes++;
+      if (began !== generation) return;
+      const bucket = Math.floor(endedAt / BUCKET_MS);
+      if (bucket > newest) rotate(bucket);
+      calls[bucket % BUCKETS]!++;
+      callsInWindow++;
+      if (isFailure) {
+        failed[bucket % BUCKETS]!++;
+        failuresInWindow++;
+        failuresInARow++;
+      } else failuresInARow = 0;
+      if (failuresInARow === Infinity || failuresInWindow > callsInWindow) generation++;
+    };
+    const reject = (until: number) => {
+      rejections++;
+      const limit = Error.stackTraceLimit;
+      Error.stackTraceLimit = 0;
+      const error = new OpenError('The circuit is open', name, until - clock(), cause);
+      Error.stackTraceLimit = limit;
+      return Promise.resolve(new Rejected(error) as unknown as PromiseLike<never>);
+    };
+    const call = (fn: () => Promise<unknown>): Promise<unknown> => {
+      if (openUntil > 0) return reject(openUntil);
+      const began = generation;
+      const startedAt = withHistogram ? clock() : 0;
+      inFlight++;
+      return fn().then(
+        (value) => {
+          ended(began, startedAt, false);
+          return value;
+        },
+        (error: unknown) => {
+          ended(began, startedAt, true);
+          throw error;
+        },
+      );
+    };
+    const numbers = () => [inFlight, successes, failures, rejections, sum];
+    return { call, numbers };
+  };
+  return {
+    name,
+    guard: (fn) => {
+      const breaker = make(0);
+      return () => breaker.call(fn);
+    },
+    rejecting: () => {
+      const breaker = make(FOR_EVER_MS);
+      return () => breaker.call(failing);
+    },
+  };
+}
+
 /** Where the metrics of a breaker go: nowhere, to the exporter of our own, or to a reader of the application's SDK. */
 type Metrics = 'none' | 'own exporter' | 'SDK of the application';
 
@@ -221,6 +342,8 @@ export const CONTENDERS: readonly Contender[] = [
   bare,
   floor('floor: `then` and one look at the clock', 1),
   floor('floor: `then` and two looks at the clock', 2),
+  leastBreaker('floor: … and all that a breaker must count, one look', false),
+  leastBreaker('floor: … and a histogram, two looks', true),
   otelBreaker('otel-breaker', 'none'),
   otelBreaker('otel-breaker, all metrics', 'own exporter'),
   otelBreaker('otel-breaker, all metrics through an SDK', 'SDK of the application'),

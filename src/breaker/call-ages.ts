@@ -15,6 +15,10 @@ export class CallAges {
   readonly #counts = new Array<number>(SLOTS).fill(0);
   readonly #from = new Array<number>(SLOTS).fill(-Infinity);
   readonly #to = new Array<number>(SLOTS).fill(-Infinity);
+  // The newest of them once more, outside of the arrays: nearly every call begins and ends there. The count is only here.
+  #newest = 0;
+  #newestFrom = -Infinity;
+  #newestTo = -Infinity;
   // In flight, and they no longer wait: a good answer has begun.
   #answered = 0;
   #hangingToldUntil = -Infinity;
@@ -24,9 +28,9 @@ export class CallAges {
    * @returns whether this is the first call for a while
    */
   started(startedAt: number): boolean {
-    const isFirst = startedAt >= this.#to[0]!;
+    const isFirst = startedAt >= this.#newestTo;
     if (isFirst) this.#begin(startedAt);
-    if (startedAt >= this.#from[0]!) this.#counts[0]!++;
+    if (startedAt >= this.#newestFrom) this.#newest++;
     return isFirst;
   }
 
@@ -37,9 +41,14 @@ export class CallAges {
 
   ended(startedAt: number, wasAnswered = false): void {
     if (wasAnswered && this.#answered > 0) this.#answered--;
-    for (let slot = 0; slot < SLOTS; slot++) {
+    // Not those that began before their ages were counted.
+    if (!(startedAt >= this.#newestFrom)) this.#oldEnded(startedAt);
+    else if (this.#newest > 0) this.#newest--;
+  }
+
+  #oldEnded(startedAt: number): void {
+    for (let slot = 1; slot < SLOTS; slot++) {
       if (startedAt >= this.#from[slot]!) {
-        // Not those that began before their ages were counted.
         if (this.#counts[slot]! > 0) this.#counts[slot]!--;
         return;
       }
@@ -48,6 +57,7 @@ export class CallAges {
 
   /** The oldest call in flight has at least this age, in milliseconds; `null` where there is none. */
   oldest(now: number): number | null {
+    this.#counts[0] = this.#newest;
     for (let slot = SLOTS - 1; slot >= 0; slot--) {
       if (this.#counts[slot]! > 0) return Math.max(0, now - this.#to[slot]!);
     }
@@ -56,6 +66,7 @@ export class CallAges {
 
   /** A lower bound of the number of calls in flight that have this age. */
   olderThan(ms: number, now: number): number {
+    this.#counts[0] = this.#newest;
     let calls = 0;
     for (let slot = 0; slot < SLOTS; slot++) if (now - this.#to[slot]! >= ms) calls += this.#counts[slot]!;
     return calls;
@@ -71,10 +82,11 @@ export class CallAges {
   }
 
   #begin(now: number): void {
-    if (this.#counts[0]! > 0) this.#makeRoom(now);
-    this.#counts[0] = 0;
-    this.#from[0] = now;
-    this.#to[0] = now + SLOT_MS;
+    this.#counts[0] = this.#newest;
+    if (this.#newest > 0) this.#makeRoom(now);
+    this.#counts[0] = this.#newest = 0;
+    this.#from[0] = this.#newestFrom = now;
+    this.#to[0] = this.#newestTo = now + SLOT_MS;
   }
 
   /** Moves counters back by one, over one that is empty or has been added to its older neighbour. */

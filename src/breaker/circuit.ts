@@ -168,9 +168,7 @@ export class Circuit<Breaker extends Owner<Breaker>> {
     if (!this.counts(call)) return;
     const halfOpen = this.#halfOpen;
     if (halfOpen?.isProbing) return this.#probeEnded(halfOpen, call, now);
-    this.record.succeeded();
-    this.record.ended(call, false, now);
-    this.#tripIfOver(now, call.context);
+    if (this.record.endedWell(call, now)) this.#tripIfOver(now, call.context);
   }
 
   /**

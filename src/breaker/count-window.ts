@@ -19,6 +19,10 @@ export class CountWindow implements CallWindow {
 
   constructor(readonly size: number) {}
 
+  recordSuccess(): void {
+    this.#add(VERDICT);
+  }
+
   record(_now: number, failed: boolean, slow: boolean): void {
     this.#add(VERDICT | (failed ? FAILED : 0) | (slow ? SLOW : 0));
   }

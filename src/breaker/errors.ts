@@ -90,19 +90,38 @@ export class CircuitOpenError extends Error {
     cause: unknown,
     openedByCode?: string,
   ) {
-    super(
-      state === 'open'
-        ? `Circuit "${breaker}" is open: ${reason}; next attempt in ${formatSeconds(retryAfterMs)}`
-        : retryAfterMs > 0
-          ? `Circuit "${breaker}" is half-open: ${reason}; all of them in ${formatSeconds(retryAfterMs)}`
-          : `Circuit "${breaker}" is half-open and all its probes are under way`,
-      cause === undefined ? undefined : { cause },
-    );
+    super(rejectionMessage(breaker, state, retryAfterMs, reason), cause === undefined ? undefined : { cause });
     this.breaker = breaker;
     this.state = state;
     this.retryAfterMs = retryAfterMs;
     this.openedByCode = openedByCode;
   }
+}
+
+let lastBreaker = '';
+let lastState: CircuitState;
+let lastRetryAfterMs = NaN;
+let lastReason = '';
+let lastMessage = '';
+
+/** Calls that are rejected together are told the same, and putting the text together costs as much as the error itself. */
+function rejectionMessage(breaker: string, state: CircuitState, retryAfterMs: number, reason: string): string {
+  if (retryAfterMs !== lastRetryAfterMs || state !== lastState || breaker !== lastBreaker || reason !== lastReason) {
+    lastBreaker = breaker;
+    lastState = state;
+    lastRetryAfterMs = retryAfterMs;
+    lastReason = reason;
+    lastMessage = describeRejection(breaker, state, retryAfterMs, reason);
+  }
+  return lastMessage;
+}
+
+function describeRejection(breaker: string, state: CircuitState, retryAfterMs: number, reason: string): string {
+  if (state === 'open')
+    return `Circuit "${breaker}" is open: ${reason}; next attempt in ${formatSeconds(retryAfterMs)}`;
+  return retryAfterMs > 0
+    ? `Circuit "${breaker}" is half-open: ${reason}; all of them in ${formatSeconds(retryAfterMs)}`
+    : `Circuit "${breaker}" is half-open and all its probes are under way`;
 }
 
 /** What a call failed with whose caller gave up waiting and did not say so. */

@@ -129,10 +129,22 @@ export function deferRejection(callback: () => void, atOnce?: number): void {
   }
 }
 
+/**
+ * Rejects the promise that is resolved with it one microtask later, when its caller has it in hand: a promise that is
+ * rejected from the start is unhandled for a moment, and what Node notes down of that costs as much as the rest.
+ */
+class Rejection {
+  constructor(private readonly error: Error) {}
+
+  then(_: unknown, reject: (error: Error) => void): void {
+    reject(this.error);
+  }
+}
+
 /** The promise of a rejected call. @param atOnce this many in a turn are rejected already */
 export function rejectedPromise(rejection: Error, atOnce: number): Promise<never> {
   try {
-    if (pacer.mayComeAtOnce(atOnce)) return Promise.reject(rejection);
+    if (pacer.mayComeAtOnce(atOnce)) return Promise.resolve(new Rejection(rejection) as unknown as PromiseLike<never>);
   } catch (error) {
     reportOnce(PACING_FAILED, error);
   }

@@ -15,13 +15,13 @@ export const streams: {
   settleAtEnd: (permit: Permit, result: object) => boolean;
 } = { settleAtEnd: () => false };
 
+// One permit and two closures are most of what a call would allocate; nobody outside holds them, so that they can serve
+// again. Not many: those of a burst go, and one whose promise never settles is garbage with it.
+let free: Run | undefined;
+let freeCount = 0;
+
 /** One `call()` on its way: its permit, and the two callbacks that settle it. */
 export class Run {
-  // One permit and two closures are most of what a call would allocate; nobody outside holds them, so that they can serve
-  // again. Not many: those of a burst go, and one whose promise never settles is garbage with it.
-  static #free: Run | undefined;
-  static #freeCount = 0;
-
   #next: Run | undefined;
   #pooled = false;
   #signal: AbortSignal | undefined = undefined;
@@ -30,14 +30,14 @@ export class Run {
 
   /** The call of a closed circuit. */
   static take(breaker: PermitIssuer, generation: number, startedAt: number): Run {
-    let run = Run.#free;
+    const run = free;
     if (run === undefined) {
-      run = new Run(new Permit(breaker, generation, startedAt, undefined));
-      run.#pooled = true;
-      return run;
+      const made = new Run(new Permit(breaker, generation, startedAt, undefined));
+      made.#pooled = true;
+      return made;
     }
-    Run.#free = run.#next;
-    Run.#freeCount--;
+    free = run.#next;
+    freeCount--;
     const { permit } = run;
     permit.breaker = breaker;
     permit.generation = generation;
@@ -46,11 +46,21 @@ export class Run {
     return run;
   }
 
+  static #keep(run: Run): void {
+    run.#next = free;
+    free = run;
+    freeCount++;
+  }
+
   /** Settles by what the function has returned: now, when its promise settles, or when its stream ends. */
   settleWith<T>(result: T | PromiseLike<T>, signal: AbortSignal | undefined): Promise<T> {
     this.#signal = signal;
+    // One of which it is known that it calls one of two callbacks, once: any other `then` may do as it likes.
+    if (result instanceof Promise && result.then === nativeThen) {
+      return result.then(this.#fulfilled, this.#rejected) as Promise<T>;
+    }
     if (!isThenable(result)) return Promise.resolve(this.#returned(result));
-    return nativePromise(result).then(this.#fulfilled, this.#rejected) as Promise<T>;
+    return adopt(result).then(this.#fulfilled, this.#rejected) as Promise<T>;
   }
 
   /** Settles by what the function has thrown in the place of returning. */
@@ -86,10 +96,7 @@ export class Run {
 
   #giveBack(): void {
     this.#signal = undefined;
-    if (!this.#pooled || Run.#freeCount === MAX_FREE_RUNS) return;
-    this.#next = Run.#free;
-    Run.#free = this;
-    Run.#freeCount++;
+    if (this.#pooled && freeCount < MAX_FREE_RUNS) Run.#keep(this);
   }
 }
 
@@ -126,11 +133,6 @@ export function fallBackLater<F>(
 }
 
 const nativeThen: unknown = Reflect.get(Promise.prototype, 'then');
-
-/** A promise of which it is known that it calls one of two callbacks, once: any other `then` may do as it likes. */
-function nativePromise<T>(result: PromiseLike<T>): Promise<T> {
-  return result instanceof Promise && result.then === nativeThen ? (result as Promise<T>) : adopt(result);
-}
 
 // Apart from the above, which would otherwise allocate for this closure at every call.
 function adopt<T>(result: PromiseLike<T>): Promise<T> {

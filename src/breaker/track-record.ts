@@ -52,6 +52,21 @@ export class TrackRecord {
   }
 
   /**
+   * A call of a closed circuit ended well.
+   *
+   * @returns whether a limit may be reached all the same: for failures of the window, or slow calls
+   */
+  endedWell(call: Permit, now: number): boolean {
+    this.succeeded();
+    if (this.slowCalls !== undefined) {
+      this.ended(call, false, now);
+      return true;
+    }
+    this.#window.recordSuccess(now);
+    return this.#window.failures > 0;
+  }
+
+  /**
    * @param isUnreached whether it says that no connection could be made
    * @param startedAt of the call; NaN where nobody knows
    */

@@ -16,7 +16,7 @@ export function isThenable<T>(value: T | PromiseLike<T>): value is PromiseLike<T
 /** A property of something that we did not make; `undefined` where reading it throws. */
 export function read(object: object, key: PropertyKey): unknown {
   try {
-    return Reflect.get(object, key);
+    return (object as Readonly<Record<PropertyKey, unknown>>)[key];
   } catch {
     return undefined;
   }

@@ -11,6 +11,8 @@ export interface CallWindow {
   readonly slow: number;
   /** Calls without a verdict that were slow: they count for the rate of slow calls only. */
   readonly slowWithoutVerdict: number;
+  /** A call ended well and was not slow: what most calls do. */
+  recordSuccess(now: number): void;
   record(now: number, failed: boolean, slow: boolean): void;
   /** A slow call ended without a verdict: its caller gave it up. */
   recordSlowWithoutVerdict(now: number): void;
@@ -54,10 +56,21 @@ export class SlidingWindow implements CallWindow {
   // heap and is larger than the breaker that it belongs to.
   #counts: number[] | undefined;
   #newest: number;
+  // When the newest bucket ends, and where it begins in the counts: nearly every call finds both as they were.
+  #newestEnds: number;
+  #newestAt: number;
 
   constructor(duration: number, now: number) {
     this.#bucketDuration = duration / BUCKETS;
     this.#newest = Math.floor(now / this.#bucketDuration);
+    this.#newestEnds = (this.#newest + 1) * this.#bucketDuration;
+    this.#newestAt = offsetOf(this.#newest);
+  }
+
+  recordSuccess(now: number): void {
+    if (now >= this.#newestEnds) this.rotate(now);
+    (this.#counts ?? this.#makeCounts())[this.#newestAt]!++;
+    this.calls++;
   }
 
   record(now: number, failed: boolean, slow: boolean): void {
@@ -78,7 +91,7 @@ export class SlidingWindow implements CallWindow {
     const counts = this.#counts;
     if (counts === undefined) return window;
     for (let bucket = this.#newest - BUCKETS + 1; bucket <= this.#newest; bucket++) {
-      const at = (((bucket % BUCKETS) + BUCKETS) % BUCKETS) * FIELDS;
+      const at = offsetOf(bucket);
       const moved = Math.floor((bucket * this.#bucketDuration) / window.#bucketDuration);
       if (moved <= window.#newest - BUCKETS) continue;
       window.#add(moved, counts[at]!, counts[at + 1]!, counts[at + 2]!, counts[at + 3]!);
@@ -92,7 +105,7 @@ export class SlidingWindow implements CallWindow {
     const counts = this.#counts;
     if (counts === undefined) return;
     for (let bucket = this.#newest - BUCKETS + 1; bucket <= this.#newest; bucket++) {
-      const at = (((bucket % BUCKETS) + BUCKETS) % BUCKETS) * FIELDS;
+      const at = offsetOf(bucket);
       yield {
         calls: counts[at]!,
         failures: counts[at + 1]!,
@@ -108,13 +121,15 @@ export class SlidingWindow implements CallWindow {
     const steps = current - this.#newest;
     if (steps <= 0) return;
     this.#newest = current;
+    this.#newestEnds = (current + 1) * this.#bucketDuration;
+    this.#newestAt = offsetOf(current);
     if (this.#counts === undefined) return;
     if (steps >= BUCKETS) {
       this.clear();
       return;
     }
     for (let bucket = current - steps + 1; bucket <= current; bucket++) {
-      this.#empty(this.#counts, (bucket % BUCKETS) * FIELDS);
+      this.#empty(this.#counts, offsetOf(bucket));
     }
   }
 
@@ -124,8 +139,8 @@ export class SlidingWindow implements CallWindow {
   }
 
   #add(bucket: number, calls: number, failures: number, slow: number, slowWithoutVerdict: number): void {
-    const at = (((bucket % BUCKETS) + BUCKETS) % BUCKETS) * FIELDS;
-    const counts = (this.#counts ??= new Array<number>(BUCKETS * FIELDS).fill(0));
+    const at = offsetOf(bucket);
+    const counts = this.#counts ?? this.#makeCounts();
     counts[at]! += calls;
     counts[at + 1]! += failures;
     counts[at + 2]! += slow;
@@ -136,6 +151,10 @@ export class SlidingWindow implements CallWindow {
     this.slowWithoutVerdict += slowWithoutVerdict;
   }
 
+  #makeCounts(): number[] {
+    return (this.#counts = new Array<number>(BUCKETS * FIELDS).fill(0));
+  }
+
   #empty(counts: number[], at: number): void {
     this.calls -= counts[at]!;
     this.failures -= counts[at + 1]!;
@@ -143,4 +162,9 @@ export class SlidingWindow implements CallWindow {
     this.slowWithoutVerdict -= counts[at + 3]!;
     counts[at] = counts[at + 1] = counts[at + 2] = counts[at + 3] = 0;
   }
+}
+
+/** Where a bucket begins in the counts. */
+function offsetOf(bucket: number): number {
+  return (((bucket % BUCKETS) + BUCKETS) % BUCKETS) * FIELDS;
 }

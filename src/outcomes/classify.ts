@@ -10,8 +10,8 @@ import { askedWaitMs, meantStatus, verdictOfStatus, type HeaderReader } from './
 import { knownVerdictOfMongoError } from './mongodb.js';
 import { knownVerdictOfMysqlError } from './mysql.js';
 import { isBadInput, isOwnTrouble, isUnreachable } from './network-codes.js';
-import { verdictOfDatabaseError } from './postgresql.js';
-import { knownVerdictOfRedisError } from './redis.js';
+import { verdictOfDatabaseError, verdictOfDatabaseMessage } from './postgresql.js';
+import { knownVerdictOfRedisError, verdictOfRedisMessage } from './redis.js';
 import { knownVerdictOfSmtpError } from './smtp.js';
 import { settleIfStream } from './stream-outcome.js';
 import { endOf, isAbort } from './timeouts.js';
@@ -23,13 +23,17 @@ import { endOf, isAbort } from './timeouts.js';
  * @param signal what the caller could give up with
  */
 export function classify(error: unknown, config: BreakerConfig, signal?: AbortSignal): Verdict {
+  const isOfDatabase = config.preset === 'database';
+  const plainMessage = plainMessageOf(error);
+  if (plainMessage !== undefined && signal?.aborted !== true) {
+    return verdictOfRedisMessage(plainMessage) ?? verdictOfDatabaseMessage(plainMessage, isOfDatabase) ?? 'failure';
+  }
   // What a rejection of ours stands for was counted by its own breaker.
   if (isRejection(error)) return 'ignored';
   const answer = answerOf(error);
   if (answer !== undefined) return verdictOfStatus(config, answer.status);
   if (signal?.aborted === true)
     return endOf(signal.reason) === 'timeout' || endOf(error) === 'timeout' ? 'timeout' : 'ignored';
-  const isOfDatabase = config.preset === 'database';
   const said = findInChain(
     error,
     (part) =>
@@ -45,6 +49,49 @@ export function classify(error: unknown, config: BreakerConfig, signal?: AbortSi
   const end = endOf(error);
   if (end !== 'failure') return end === 'timeout' ? 'timeout' : 'ignored';
   return isOwnTrouble(error) || isBadInput(error) ? 'ignored' : 'failure';
+}
+
+/** All that can be read below, or in the tables of the clients, of an error. */
+interface Readable {
+  readonly constructor: unknown;
+  readonly name: unknown;
+  readonly message: unknown;
+  readonly code: unknown;
+  readonly cause: unknown;
+  readonly errors: unknown;
+  readonly type: unknown;
+  readonly status: unknown;
+  readonly statusCode: unknown;
+  readonly response: unknown;
+  readonly $metadata: unknown;
+}
+
+/**
+ * The message of an error that says nothing else: most errors that a function throws are such. Asking all tables takes ten
+ * times as long as to see that they have nothing to go by.
+ */
+function plainMessageOf(error: unknown): string | undefined {
+  try {
+    if (!(error instanceof Error)) return undefined;
+    const some = error as unknown as Readable;
+    const { message, constructor } = some;
+    return typeof message === 'string' &&
+      constructor === Error &&
+      some.name === 'Error' &&
+      some.code === undefined &&
+      some.cause === undefined &&
+      some.errors === undefined &&
+      some.type === undefined &&
+      some.status === undefined &&
+      some.statusCode === undefined &&
+      some.response === undefined &&
+      some.$metadata === undefined
+      ? message
+      : undefined;
+  } catch {
+    // A getter of it throws.
+    return undefined;
+  }
 }
 
 /** Whether an error that is ignored is so because the caller gave up, and not for what the call was like. */

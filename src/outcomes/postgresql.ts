@@ -37,6 +37,11 @@ export function verdictOfDatabaseError(error: object, byOrigin: boolean): Verdic
     : MESSAGES.get(readText(error, 'message'));
 }
 
+/** As `verdictOfDatabaseError`, of an error that says nothing but its message. */
+export function verdictOfDatabaseMessage(message: string, byOrigin: boolean): Verdict | undefined {
+  return byOrigin && message.startsWith(NOT_POSTGRES) ? 'failure' : MESSAGES.get(message);
+}
+
 // pg says DatabaseError, postgres.js PostgresError, Prisma PrismaClientKnownRequestError; TypeORM copies their properties.
 const CLASS = /^(DatabaseError|PostgresError|PrismaClient\w+)$/;
 
@@ -58,7 +63,7 @@ function verdictOfItself(error: object, connecting: boolean): Verdict | undefine
     if (SQLSTATE.test(code)) return verdictOfState(code, message, connecting);
   }
   if (saysTimeout(error)) return 'timeout';
-  return message.startsWith(NOT_POSTGRES) ? 'failure' : MESSAGES.get(message);
+  return verdictOfDatabaseMessage(message, true);
 }
 
 // pg's own errors have no code. Those it makes where its own side is the reason are not among them.

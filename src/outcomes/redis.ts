@@ -87,17 +87,26 @@ export function knownVerdictOfRedisError(
   if (!isObject(error)) return undefined;
   const message = readText(error, 'message');
   if (isReply(error)) return verdictOfReply(message);
+  const said = verdictOfRedisMessage(message, circumstances);
+  if (said !== undefined) return said;
+  if (namesOf(error).some((name) => FAILURE_NAMES.has(name))) return 'failure';
+  return verdictOfNodeRedisItself(error) ?? (isTimeout(error) ? 'timeout' : undefined);
+}
+
+/** What the message of an error says that is no reply; `undefined` where it is not one of ioredis. */
+export function verdictOfRedisMessage(
+  message: string,
+  circumstances: Circumstances = NOTHING_KNOWN,
+): Verdict | undefined {
   if (TIMEOUT_MESSAGE.test(message)) return circumstances.blocking ? 'ignored' : 'timeout';
   if (CLOSED_MESSAGES.has(message)) return circumstances.closedByUs ? 'ignored' : 'failure';
   if (NOT_WRITABLE_MESSAGES.has(message)) {
     return circumstances.closedByUs || circumstances.firstAttempt ? 'ignored' : 'failure';
   }
-  if (namesOf(error).some((name) => FAILURE_NAMES.has(name)) || FAILURE_MESSAGE.test(message)) return 'failure';
-  const ofNodeRedis = verdictOfNodeRedisItself(error);
-  if (ofNodeRedis !== undefined) return ofNodeRedis;
+  if (FAILURE_MESSAGE.test(message)) return 'failure';
   const lastError = REDIRECTIONS_MESSAGE.exec(message)?.[1];
-  if (lastError !== undefined) return verdictOfReply(lastError) === 'ignored' ? 'ignored' : 'failure';
-  return isTimeout(error) ? 'timeout' : undefined;
+  if (lastError === undefined) return undefined;
+  return verdictOfReply(lastError) === 'ignored' ? 'ignored' : 'failure';
 }
 
 /** What the error of a command of node-redis says of the server; `ignored` where it says nothing. */

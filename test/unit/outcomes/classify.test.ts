@@ -15,6 +15,25 @@ const hostile = new Proxy(new Error('x'), {
 });
 
 describe('classify', () => {
+  // Such an error takes a way of its own; one with a property that no table knows takes the long one.
+  for (const [message, verdict] of [
+    ['on purpose', 'failure'],
+    ['Command timed out', 'timeout'],
+    ['Connection is closed.', 'failure'],
+    ['Too many Cluster redirections. Last error: ReplyError: MOVED 1 host:1', 'ignored'],
+    ['timeout expired', 'timeout'],
+    ['received invalid response: 48', 'failure'],
+  ] as const) {
+    it(`says by its message alone what an error is that has nothing else: ${message}`, () => {
+      const database = resolveConfig({ preset: 'database' });
+      expect(classify(new Error(message), config)).to.equal(verdict);
+      expect(classify(error({ type: 'of no table' }, message), config)).to.equal(verdict);
+      expect(classify(new Error(message), database)).to.equal(verdict);
+      expect(classify(error({ type: 'of no table' }, message), database)).to.equal(verdict);
+      expect(classify(new Error(message), config, AbortSignal.abort())).to.equal('ignored');
+    });
+  }
+
   const verdicts: Record<Verdict, readonly unknown[]> = {
     failure: [
       error({ status: 500 }),
