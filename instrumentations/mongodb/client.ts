@@ -81,6 +81,10 @@ function toTarget({ options: { hosts, srvHost } }: Client): Target {
 export class Deployment {
   /** The longest time for which an operation has looked for a server in vain since one was known; 0 where none has. */
   gaveUpAfterMs = 0;
+  /** How many failed attempts to find a server have been told of, by whoever noticed them first. */
+  timesLost = 0;
+  /** The last operation that ended was answered by a server that cannot work: waiting for one would not help. */
+  isRefused = false;
   /** A server was known when we last heard. */
   wasKnown = false;
   /** What its copy of mongodb rejects operations with that have found no server. */

@@ -2,6 +2,7 @@ import { CircuitOpenError } from '../../src/guard/guard.js';
 import {
   isLostMongoConnection,
   isMongoOutOfPatience,
+  isRefusalOfMongo,
   isUnreached,
   verdictOfMongoError,
 } from '../../src/outcomes/mongodb.js';
@@ -11,10 +12,12 @@ import type { Attachment } from '../attachment.js';
 import { ClientCall } from '../client-call.js';
 import { harmless } from '../harmless.js';
 import { noteAnswer, restartOf } from '../restart-episodes.js';
-import { knowsServer, type Client } from './client.js';
+import { deploymentOf, knowsServer, type Client } from './client.js';
 
 /** One operation: what a caller asks for, with the retries and the search for a server that the client does for it. */
 export class MongoCall extends ClientCall {
+  readonly #timesLostBefore: number;
+
   /**
    * @param patienceMs for how long it may look for a server
    * @param onGivenUp is told when it has looked for so long
@@ -27,6 +30,7 @@ export class MongoCall extends ClientCall {
     private readonly onGivenUp: (call: MongoCall) => void,
   ) {
     super(attachment);
+    this.#timesLostBefore = deploymentOf(client).timesLost;
   }
 
   /** As OpenTelemetry's instrumentation names it. */
@@ -37,12 +41,21 @@ export class MongoCall extends ClientCall {
   protected override verdictOf(error: unknown): Verdict {
     const { client, permit } = this;
     const verdict = verdictOfMongoError(error);
+    const deployment = deploymentOf(client);
     if (isMongoOutOfPatience(error)) {
       this.onGivenUp(this);
-      // The failed attempts to find a server speak for the deployment, and not each operation that waited for one.
-      if (!isKnown(client)) permit.withhold();
+      if (isKnown(client)) return verdict;
+      // The failed attempts to find a server speak for the deployment, and not each operation that waited for one. Where none
+      // was told of, the first operation that has waited in vain speaks for the others.
+      if (deployment.timesLost > this.#timesLostBefore) {
+        permit.withhold();
+      } else {
+        deployment.timesLost++;
+        permit.becomeEvidence();
+      }
       return verdict;
     }
+    if (verdict === 'failure') deployment.isRefused = isRefusalOfMongo(error);
     if (verdict !== 'failure' || !isLostMongoConnection(error)) return verdict;
     if (isUnreached(error)) {
       permit.becomeEvidence();
@@ -63,19 +76,31 @@ export function isKnown({ topology }: Client): boolean {
 
 const FOLLOWING_FAILED = 'Following a MongoDB operation failed';
 
-/** The promise is awaited by mongodb itself: what its callers get is another one. */
+/**
+ * What its callers get is the promise that comes of the client's own: with a second listener to that one, V8 would not know who
+ * waits for it, and the application's own frames would be missing from the stacks of errors.
+ */
 export const follow = harmless(
   FOLLOWING_FAILED,
-  (call: MongoCall, result: Promise<unknown>): void => {
-    result.then(onAnswer.bind(undefined, call), onError.bind(undefined, call));
-  },
-  (call) => call.forgo(),
+  (call: MongoCall, result: Promise<unknown>): Promise<unknown> =>
+    result.then(
+      (value) => {
+        onAnswer(call);
+        return value;
+      },
+      (error) => {
+        onError(call, error);
+        throw error;
+      },
+    ),
+  (call): undefined => call.forgo() as undefined,
 );
 
 const onAnswer = harmless(
   FOLLOWING_FAILED,
   (call: MongoCall) => {
     noteAnswer(call.client);
+    deploymentOf(call.client).isRefused = false;
     call.succeed();
   },
   (call) => call.forgo(),

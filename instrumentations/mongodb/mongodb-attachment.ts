@@ -1,7 +1,7 @@
 import { trace, type Span } from '@opentelemetry/api';
 import { withoutStack } from '../../src/breaker/errors.js';
 import { CircuitOpenError, type Guard } from '../../src/guard/guard.js';
-import { isLostMongoConnection, isUnreached, verdictOfMongoError } from '../../src/outcomes/mongodb.js';
+import { isUnreached, verdictOfMongoError } from '../../src/outcomes/mongodb.js';
 import { Attachment } from '../attachment.js';
 import type { Entry } from '../client-call.js';
 import { harmless } from '../harmless.js';
@@ -101,8 +101,7 @@ export class MongodbAttachment extends Attachment {
             return refuse(client, call) ?? Reflect.apply(execute, this, args);
           }
           const result = Reflect.apply(execute, this, args);
-          follow(call, result);
-          return result;
+          return follow(call, result) ?? result;
         },
     );
   }
@@ -120,6 +119,8 @@ export class MongodbAttachment extends Attachment {
     if (operation.commandName === 'getMore') return READING;
     if (isInTransaction(operation)) return ANYWAY;
     if (isKnown(client)) return ORDINARY;
+    // The client knows none just now since one has said that it cannot work. It will know it again in a moment, and be told the same.
+    if (deploymentOf(client).isRefused) return GIVEN_UP;
     return this.#mayWait(client, patienceMs) ? ANYWAY : GIVEN_UP;
   }
 
@@ -170,13 +171,13 @@ export class MongodbAttachment extends Attachment {
       deployment.wasKnown = true;
       return;
     }
-    const { wasKnown } = deployment;
     deployment.wasKnown = false;
     const error = whyUnknown(topology, news);
     const verdict = verdictOfMongoError(error);
     if (verdict !== 'failure' && verdict !== 'timeout') return;
-    // What is lost, operations tell, or the attempts to have another connection will: mongodb itself ends its own ones then.
-    if (!isUnreached(error) && (wasKnown || isLostMongoConnection(error))) return;
+    // What is lost or refused, operations tell, or the attempts to have another connection will: mongodb itself ends its own ones then.
+    if (!isUnreached(error)) return;
+    deployment.timesLost++;
     this.evidence(target).settle(verdict, error);
     this.#rejectWaiting(client);
   }

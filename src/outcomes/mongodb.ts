@@ -77,6 +77,11 @@ function verdictOfItself(error: object): Verdict | undefined {
   return meaning === undefined ? undefined : VERDICT_OF_MEANING[meaning];
 }
 
+/** Whether a server has answered that it cannot work, also where the client gave up by something else that followed from it. */
+export function isRefusalOfMongo(error: unknown): boolean {
+  return findInChain(error, (part) => (isOfMongo(part) && FAILURE_CODES.has(read(part, 'code'))) || undefined) ?? false;
+}
+
 /** Whether an operation ended since the client has found no server for as long as it was to look for one. */
 export function isMongoOutOfPatience(error: unknown): boolean {
   return findInChain(error, (part) => namesOf(part).includes('MongoServerSelectionError') || undefined) ?? false;

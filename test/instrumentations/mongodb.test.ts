@@ -254,6 +254,43 @@ describe('mongodb 7', () => {
     expect(breaker().state).to.equal('open');
   });
 
+  for (const code of [10107, 11600]) {
+    it(`rejects where a server answers again and again that it cannot work (${code}), though the client looks for it each time`, async () => {
+      guardWith({ ...OPTIONS, initialOpenDuration: 100, openDuration: 100 });
+      const client = await connected({ serverSelectionTimeoutMS: 500 });
+      const orders = client.db('shop').collection('orders');
+      await server.fail({ commands: ['find'], times: 1_000_000, code });
+      const errors: Error[] = [];
+      const until = async (isEnough: () => boolean) => {
+        const caller = async () => {
+          while (!isEnough()) {
+            await orders.findOne().catch((error: Error) => errors.push(error));
+            await new Promise((resolve) => setTimeout(resolve, 10));
+          }
+        };
+        await Promise.all(Array.from({ length: 10 }, caller));
+      };
+      const rejections = () => errors.filter(({ cause }) => cause instanceof CircuitOpenError);
+      await until(() => rejections().length >= 50);
+      expect(calls().rejected).to.equal(rejections().length);
+      expect(rejections()[0]).to.be.instanceOf(MongoServerSelectionError);
+      await server.heal();
+      await until(() => breaker().state === 'closed');
+      expect(await orders.findOne()).to.equal(null);
+      expect(calls().inFlight).to.equal(0);
+    });
+
+    it(`counts nothing where the client sends again what was answered so (${code})`, async () => {
+      const client = await connected();
+      const orders = client.db('shop').collection('orders');
+      for (let call = 0; call < 5; call++) {
+        await server.fail({ commands: ['find'], times: 1, code });
+        expect(await orders.findOne()).to.equal(null);
+      }
+      expect(calls()).to.deep.equal(counts({ success: 5 }));
+    });
+  }
+
   it('takes the loss of many connections by one restart for one failure', async () => {
     const client = await connected({ retryReads: false });
     const orders = client.db('shop').collection('orders');

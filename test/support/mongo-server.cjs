@@ -2,13 +2,10 @@
 // knows the commands that the tests send, cursors, sessions and transactions among them; of queries it knows equality only.
 'use strict';
 const net = require('node:net');
-// That of mongodb, without the rest of it.
-const bson = require.resolve('bson', { paths: [require.resolve('mongodb')] });
-const { serialize, deserialize, Long, ObjectId } = require(bson);
+const { bson, messagesOf, OP_MSG, OP_QUERY, readMessage, readQuery } = require('./mongo-wire.cjs');
 
+const { serialize, Long, ObjectId } = bson;
 const OP_REPLY = 1;
-const OP_QUERY = 2004;
-const OP_MSG = 2013;
 // Flags of an OP_MSG.
 const MORE_TO_COME = 2;
 const EXHAUST_ALLOWED = 1 << 16;
@@ -24,6 +21,7 @@ const seen = {};
 /** What the next commands of these names come to: `{ commands, times, code?, close?, blockMs? }`. */
 let fault;
 let lastCursor = 0;
+let lastChange = 0;
 
 const documentsOf = (database, collection) => {
   const name = `${database}.${collection}`;
@@ -62,6 +60,30 @@ const cursorOf = (ns, documents, batchSize = 101) => {
   return { cursor: { firstBatch, id: Long.fromNumber(id), ns } };
 };
 
+/** A change stream of a collection: what is inserted from now on. */
+const watch = (ns) => {
+  const id = ++lastCursor;
+  cursors.set(id, { ns, rest: [], watches: true });
+  return { cursor: { firstBatch: [], id: Long.fromNumber(id), ns } };
+};
+
+const tellWatchers = (db, coll, documents) => {
+  const changes = documents.map((fullDocument) => ({
+    _id: { _data: String(++lastChange) },
+    operationType: 'insert',
+    ns: { db, coll },
+    documentKey: { _id: fullDocument._id },
+    fullDocument,
+  }));
+  for (const [id, cursor] of cursors) {
+    if (!cursor.watches || cursor.ns !== `${db}.${coll}`) continue;
+    cursor.rest.push(...changes);
+    if (cursor.tell === undefined) continue;
+    cursor.tell({ cursor: { nextBatch: cursor.rest.splice(0), id: Long.fromNumber(id), ns: cursor.ns } });
+    cursor.tell = undefined;
+  }
+};
+
 const commands = {
   hello,
   isMaster: hello,
@@ -73,15 +95,34 @@ const commands = {
   commitTransaction: () => ({}),
   abortTransaction: () => ({}),
   drop: ({ drop, $db }) => (collections.delete(`${$db}.${drop}`), {}),
+  // As the real one's: clients bring about what is to fail.
+  configureFailPoint({ mode, data: { failCommands, errorCode, closeConnection, blockTimeMS } = {} }) {
+    if (mode === 'off') fault = undefined;
+    else fault = { commands: failCommands, ...mode, code: errorCode, close: closeConnection, blockMs: blockTimeMS };
+    return {};
+  },
+  createIndexes: () => ({}),
+  count: ({ count, $db }) => ({ n: documentsOf($db, count).length }),
+  distinct: ({ distinct, key, $db }) => ({
+    values: [...new Set(documentsOf($db, distinct).map((document) => document[key]))],
+  }),
   insert({ insert, documents, $db }) {
-    documentsOf($db, insert).push(...documents);
-    return { n: documents.length };
+    const known = documentsOf($db, insert);
+    const isThere = ({ _id }) => known.some((document) => String(document._id) === String(_id));
+    const index = documents.findIndex(isThere);
+    const written = index < 0 ? documents : documents.slice(0, index);
+    known.push(...written);
+    // From a log, and so a little later than whoever has written hears of it.
+    setTimeout(tellWatchers, 20, $db, insert, written);
+    if (index < 0) return { n: documents.length };
+    return { n: index, writeErrors: [{ index, code: 11000, errmsg: 'E11000 duplicate key error' }] };
   },
   find({ find, filter, batchSize, limit, $db }) {
     const found = documentsOf($db, find).filter((document) => matches(document, filter));
     return cursorOf(`${$db}.${find}`, limit ? found.slice(0, Math.abs(limit)) : found, batchSize);
   },
   aggregate({ aggregate, pipeline, cursor, $db }) {
+    if (pipeline[0]?.$changeStream !== undefined) return watch(`${$db}.${aggregate}`);
     const documents = documentsOf($db, aggregate);
     const isCount = pipeline.some((stage) => stage.$group?.n !== undefined);
     return cursorOf(`${$db}.${aggregate}`, isCount ? [{ _id: 1, n: documents.length }] : documents, cursor?.batchSize);
@@ -90,13 +131,17 @@ const commands = {
     const id = Number(getMore);
     const cursor = cursors.get(id);
     if (cursor === undefined) return { ok: 0, code: 43, codeName: 'CursorNotFound', errmsg: 'cursor not found' };
+    if (cursor.watches && cursor.rest.length === 0) return new Promise((resolve) => (cursor.tell = resolve));
     const nextBatch = cursor.rest.splice(0, batchSize);
-    const left = cursor.rest.length > 0;
+    const left = cursor.watches || cursor.rest.length > 0;
     if (!left) cursors.delete(id);
     return { cursor: { nextBatch, id: Long.fromNumber(left ? id : 0), ns: cursor.ns } };
   },
   killCursors({ cursors: ids }) {
-    for (const id of ids) cursors.delete(Number(id));
+    for (const id of ids) {
+      cursors.get(Number(id))?.tell?.({ ok: 0, code: 237, codeName: 'CursorKilled', errmsg: 'cursor killed' });
+      cursors.delete(Number(id));
+    }
     return { cursorsKilled: ids, cursorsNotFound: [], cursorsAlive: [], cursorsUnknown: [] };
   },
   update({ update, updates, $db }) {
@@ -125,7 +170,8 @@ const commands = {
 function answerTo(name, command) {
   const make = commands[name];
   if (make === undefined) return { ok: 0, code: 59, codeName: 'CommandNotFound', errmsg: `no such command: '${name}'` };
-  return { ok: 1, ...make(command) };
+  const answer = make(command);
+  return answer instanceof Promise ? answer.then((later) => ({ ok: 1, ...later })) : { ok: 1, ...answer };
 }
 
 let requests = 0;
@@ -137,27 +183,6 @@ function send(socket, requestId, opCode, body) {
   header.writeInt32LE(requestId, 8);
   header.writeInt32LE(opCode, 12);
   socket.write(Buffer.concat([header, body]));
-}
-
-/** The command of an OP_MSG, with the documents that stand behind it. */
-function readMessage(body) {
-  let command;
-  const sequences = {};
-  for (let at = 4; at < body.length;) {
-    const kind = body[at++];
-    const size = body.readInt32LE(at);
-    if (kind === 0) {
-      command = deserialize(body.subarray(at, at + size));
-    } else {
-      const nameEnd = body.indexOf(0, at + 4);
-      const documents = (sequences[body.toString('utf8', at + 4, nameEnd)] = []);
-      for (let document = nameEnd + 1; document < at + size; document += body.readInt32LE(document)) {
-        documents.push(deserialize(body.subarray(document, document + body.readInt32LE(document))));
-      }
-    }
-    at += size;
-  }
-  return { ...command, ...sequences };
 }
 
 /** Whoever knows how this server is hears of it when it changes, which it never does, or after a while, again and again. */
@@ -172,9 +197,7 @@ function keepTelling(socket, requestId, question, everyMs) {
 
 function onMessage(socket, requestId, opCode, body) {
   if (opCode === OP_QUERY) {
-    // The first question on a connection: flags, a name that ends with 0, two numbers, and the question.
-    const at = body.indexOf(0, 4) + 9;
-    const [name] = Object.keys(deserialize(body.subarray(at)));
+    const [name] = Object.keys(readQuery(body));
     const head = Buffer.alloc(20);
     head.writeInt32LE(8, 0);
     head.writeInt32LE(1, 16);
@@ -196,7 +219,12 @@ function onMessage(socket, requestId, opCode, body) {
   answer ??= answerTo(name, command);
   const flags = Buffer.alloc(5);
   const reply = () => moreToCome || send(socket, requestId, OP_MSG, Buffer.concat([flags, serialize(answer)]));
-  if (fault?.blockMs && fault.commands.includes(name)) setTimeout(reply, fault.blockMs);
+  if (answer instanceof Promise) {
+    void answer.then((later) => {
+      answer = later;
+      reply();
+    });
+  } else if (fault?.blockMs && fault.commands.includes(name)) setTimeout(reply, fault.blockMs);
   else reply();
 }
 
@@ -206,10 +234,9 @@ const server = net.createServer((socket) => {
   socket.on('error', () => {});
   socket.on('data', (chunk) => {
     buffered = Buffer.concat([buffered, chunk]);
-    while (buffered.length >= 16 && buffered.length >= buffered.readInt32LE(0)) {
-      const length = buffered.readInt32LE(0);
-      onMessage(socket, buffered.readInt32LE(4), buffered.readInt32LE(12), buffered.subarray(16, length));
-      buffered = buffered.subarray(length);
+    for (const { requestId, opCode, body, end } of messagesOf(buffered)) {
+      onMessage(socket, requestId, opCode, body);
+      buffered = end;
     }
   });
 });
@@ -221,6 +248,7 @@ server.listen(Number(process.argv[2] ?? 0), '127.0.0.1', () => {
 });
 process.on('message', (message) => {
   if (message.fault !== undefined) fault = message.fault ?? undefined;
+  if (message.port !== undefined) address = `127.0.0.1:${message.port}`;
   process.send({ seen });
 });
 process.on('disconnect', () => process.exit());

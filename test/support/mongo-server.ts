@@ -80,6 +80,11 @@ export class MongoServer {
     await this.#tell({ fault: null });
   }
 
+  /** It tells clients to come to another port, behind which it is. */
+  async isBehind(port: number): Promise<void> {
+    await this.#tell({ port });
+  }
+
   /** How many commands of a name have come. */
   async seen(command: string): Promise<number> {
     return (await this.#tell({}))[command] ?? 0;

@@ -97,6 +97,12 @@ export class Recorder {
   }
 }
 
+const { conversationOf } = require(join(__dirname, '../support/mongo-wire.cjs')) as {
+  conversationOf(bytes: Buffer): string;
+};
+
+/** The first question that a client of MongoDB asks. */
+const OF_MONGODB = 'admin.$cmd';
 const OF_MYSQL = 'Node-MySQL-2';
 const HTTP2 = 'PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n';
 const STARTTLS = 'STARTTLS\r\n';
@@ -127,6 +133,7 @@ function steady(bytes: string): string {
   if (bytes.startsWith(HTTP2)) return framesOf(Buffer.from(bytes.slice(HTTP2.length), 'latin1')).join('\n');
   const [before, ...encrypted] = bytes.split(STARTTLS);
   if (encrypted.length > 0) return `${before}${STARTTLS}…`;
+  if (bytes.slice(0, 100).includes(OF_MONGODB)) return conversationOf(Buffer.from(bytes, 'latin1'));
   if (bytes.includes(OF_MYSQL)) return STATEMENT_NUMBERS.reduce((text, one) => text.replace(one, '$1…'), bytes);
   // Frames of a WebSocket are masked by chance.
   const text = bytes.replace(/(sec-websocket-key: )[^]*/i, '$1…').replace(/(-{4,}formdata-undici-)\d+/g, '$1…');

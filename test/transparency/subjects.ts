@@ -1,6 +1,7 @@
 import { join } from 'node:path';
 import { CERTIFICATE, findDeadPort, start } from '../support/servers.js';
 import { echo } from '../support/grpc.js';
+import { MongoServer } from '../support/mongo-server.js';
 import { MariadbServer } from '../support/mariadb-server.js';
 import { PostgresServer } from '../support/postgres-server.js';
 import { RedisServer } from '../support/redis-server.js';
@@ -14,6 +15,11 @@ export const KNOWN_DIFFERENCES: Readonly<Record<string, Readonly<Record<string, 
   fetch: {
     'the first of a process':
       'one microtask more: the copy of undici within Node is met when it makes its dispatcher, and the watch for that ends by itself',
+  },
+  mongodb: {
+    'how soon a caller hears':
+      'one microtask later: what callers of an operation get is a promise that comes of the client’s own, by which we learn how it ended',
+    'change streams': 'the same: a stream asks for more once its connection was given back, no longer just before',
   },
   undici: {
     'an interceptor between a pool and its clients':
@@ -40,6 +46,8 @@ export const CASES: readonly Case[] = (
     ['node-redis', ['redis5'], 'node-redis 5'],
     ['node-redis', ['redis'], 'node-redis 6'],
     ['mysql2', ['mysql2', 'mysql2/promise'], 'mysql2'],
+    ['mongodb', ['mongodb'], 'mongodb'],
+    ['mongoose', ['mongoose'], 'mongoose'],
     ['pg', ['pg', 'pg-cursor', 'pg-query-stream'], 'pg'],
     ['grpc', ['@grpc/grpc-js'], 'grpc-js'],
     ['http2', ['node:http2'], 'http2'],
@@ -75,12 +83,15 @@ interface FarServer {
   readonly port: number;
   readonly addresses: Readonly<Record<string, unknown>>;
   readonly manners?: Partial<Manners>;
+  /** For servers that tell clients where to go: the port before them. */
+  isBehind?(port: number): Promise<void>;
   stop(): Promise<unknown> | void;
 }
 
 async function build(family: string): Promise<Part> {
   const server = await serverOf(family);
   const recorder = await Recorder.start(server.port, { passesResets: false, leavesWhole: false, ...server.manners });
+  await server.isBehind?.(recorder.port);
   const deadPort = await findDeadPort();
   const url = (port: number) => `http://127.0.0.1:${port}`;
   return {
@@ -103,6 +114,15 @@ async function serverOf(family: string): Promise<FarServer> {
   if (family === 'ioredis' || family === 'node-redis') {
     const redis = await RedisServer.start();
     return { port: redis.port, addresses: {}, stop: () => redis.remove() };
+  }
+  if (family === 'mongodb' || family === 'mongoose') {
+    const mongodb = await MongoServer.start();
+    return {
+      port: mongodb.port,
+      addresses: {},
+      isBehind: (port) => mongodb.isBehind(port),
+      stop: () => mongodb.kill(),
+    };
   }
   if (family === 'mysql2') {
     const mariadb = await MariadbServer.start();

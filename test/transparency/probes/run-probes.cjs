@@ -11,10 +11,11 @@ function runProbes(...args) {
 }
 
 async function runAll(witness, family, clients) {
-  const { probes, exits, prepare, tidy, names, unheard } = require(`./${family}.cjs`);
+  const { probes, exits, prepare, tidy, names, ...chances } = require(`./${family}.cjs`);
   const { addresses, only } = JSON.parse(process.env.TRANSPARENCY);
   if (only?.exit !== undefined) return exits[only.exit]({ ...addresses, clients });
-  witness.unheard = unheard;
+  const { unheard, chance, promiseOfOurs } = chances;
+  Object.assign(witness, { unheard, chance, promiseOfOurs });
   await prepare?.({ clients });
   const seen = {};
   for (const [name, probe] of Object.entries(probes)) {

@@ -27,6 +27,10 @@ const DATE = /\w{3}, \d\d \w{3} \d{4} \d\d:\d\d:\d\d GMT/;
 class Witness {
   /** By their labels, emitters whose events are left to chance. */
   unheard;
+  /** The names of further properties that are others each time. */
+  chance;
+  /** Whether a promise is made so that we learn how a call ended, by the stack; counted apart from all others. */
+  promiseOfOurs;
   #story = [];
   #labels = new Map();
   #counts = {};
@@ -36,6 +40,7 @@ class Witness {
   #context = new AsyncLocalStorage();
   #hook = createHook({
     init: (_id, type) => {
+      if (type === 'PROMISE' && this.promiseOfOurs?.test(new Error().stack)) return;
       if ((type === 'Timeout' || type === 'Immediate') && LOOP_WATCH.test(new Error().stack)) return;
       this.#asyncCounts[type] = (this.#asyncCounts[type] ?? 0) + 1;
     },
@@ -201,12 +206,13 @@ class Witness {
     if (typeof value === 'string') return shortened(value.replace(DATE, 'a date'));
     if (value instanceof URL) return String(value);
     if (typeof value !== 'object' || value === null) return String(value);
+    if (value._bsontype === 'ObjectId') return 'ObjectId';
     if (value instanceof Promise || depth === 0) return value.constructor?.name ?? 'object';
     if (Array.isArray(value)) return value.map((item) => this.#describe(item, depth - 1));
     const entries = Reflect.ownKeys(value).map((key) => [
       String(key),
       // Behind symbols there are times of the day.
-      typeof key === 'symbol' || CHANCE.has(key) || SALT.test(key)
+      typeof key === 'symbol' || CHANCE.has(key) || SALT.test(key) || this.chance?.has(key)
         ? 'something'
         : this.#describe(value[key], depth - 1),
     ]);
