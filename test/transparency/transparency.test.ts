@@ -24,6 +24,7 @@ describe('transparency', function () {
     'ioredis 6',
     'node-redis 6',
     'mysql2',
+    'mongodb',
     'pg',
     'grpc-js',
     'http2',
