@@ -329,12 +329,12 @@ const probes = {
 
   'sockets whose time is up': probe(
     async ({ witness, orders, fail }) => {
-      await fail({ times: 0 }, { failCommands: ['find', 'insert'], blockTimeMS: 120 });
+      await fail({ times: 0 }, { failCommands: ['find', 'insert'], blockTimeMS: 700 });
       await witness.outcome('find', orders.findOne());
       await witness.outcome('insert', orders.insertOne({ _id: 1 }));
-      await delay(150);
+      await delay(800);
     },
-    { socketTimeoutMS: 40, retryReads: false, retryWrites: false },
+    { socketTimeoutMS: 400, retryReads: false, retryWrites: false },
   ),
 
   'nobody there': async ({ witness, clients: [library], deadPort }) => {
