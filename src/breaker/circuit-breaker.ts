@@ -49,7 +49,6 @@ export class CircuitBreaker implements PermitIssuer {
   #timed = false;
   // What is known of answers and waits, for breakers that time their calls.
   #patience: Patience | undefined;
-  #rejectedAt = -Infinity;
   #sharedErrors: SharedErrors | undefined;
   #ages: CallAges | undefined;
   /** @internal Whether the target has ever answered. */
@@ -370,9 +369,10 @@ export class CircuitBreaker implements PermitIssuer {
   /** @internal Whether there were calls within the window, rejected ones included, or are some now. */
   hadCalls(now: number): boolean {
     // A circuit that has just closed has an empty window, and is called all the same.
-    const calledAt = Math.max(this.#rejectedAt, this.#circuit.movedAt);
     return (
-      this.#circuit.record.hasCalls(now) || this.tally.inFlight > 0 || now - calledAt < windowMs(this.#config.window)
+      this.#circuit.record.hasCalls(now) ||
+      this.tally.inFlight > 0 ||
+      now - this.#circuit.stirredAt < windowMs(this.#config.window)
     );
   }
 
@@ -558,7 +558,7 @@ export class CircuitBreaker implements PermitIssuer {
     const { tally } = this;
     const enforced = this.#enforces(now, mode);
     const open = this.#circuit.state === OPEN;
-    this.#rejectedAt = now;
+    this.#circuit.rejected(now);
     if (enforced) tally[open ? 'rejectedOpen' : 'rejectedHalfOpen']++;
     else tally[open ? 'unenforcedOpen' : 'unenforcedHalfOpen']++;
 

@@ -36,15 +36,12 @@ export class Circuit<Breaker extends Owner<Breaker>> {
   /** Grows with every change of state; results of calls from an earlier one are dropped. */
   generation = 0;
   readonly record: TrackRecord;
-  transitionCount = 0;
-  /** How often each change of state happened, by `from * 3 + to`; made at the first change. */
-  transitions: number[] | undefined;
-  /** When it changed last, in milliseconds since 1970 and by the clock that only grows. */
+  /** When it changed last, in milliseconds since 1970; when it was made, where it never did. */
   changedAt: number;
-  movedAt = -Infinity;
 
   readonly #breaker: Breaker;
   readonly #seams: BreakerSeams;
+  #changes: Changes | undefined;
   // What is known of the time for which it is open, from the first time on.
   #opening: Opening | undefined;
   #halfOpen: HalfOpen | undefined;
@@ -55,6 +52,20 @@ export class Circuit<Breaker extends Owner<Breaker>> {
     this.#seams = seams;
     this.changedAt = seams.wallNow();
     this.record = new TrackRecord(breaker.config, seams.now());
+  }
+
+  /** How often each change of state happened, by `from * 3 + to`; `undefined` where none did. */
+  get transitions(): readonly number[] | undefined {
+    return this.#changes?.byKind;
+  }
+
+  get transitionCount(): number {
+    return this.#changes?.count ?? 0;
+  }
+
+  /** When it last changed or rejected a call, by the clock that only grows; -Infinity where it did neither. */
+  get stirredAt(): number {
+    return this.#changes?.stirredAt ?? -Infinity;
   }
 
   /** Whether calls go to the target as a matter of course, all or a share of them: not open, and not trying it by probes. */
@@ -130,6 +141,11 @@ export class Circuit<Breaker extends Owner<Breaker>> {
     }
     if (this.state === CLOSED || this.#halfOpen?.recovery?.admits(now)) return ADMITTED;
     return !longRunning && this.#hasRoomForProbe(now) ? PROBE : REFUSED;
+  }
+
+  /** A call was rejected, or would have been. */
+  rejected(now: number): void {
+    if (this.#changes !== undefined) this.#changes.stirredAt = now;
   }
 
   /** Whether a probe may be made that no call has asked for. */
@@ -421,10 +437,10 @@ export class Circuit<Breaker extends Owner<Breaker>> {
     else if (to === CLOSED) this.#opening!.troubleEnds(now);
     const rate = this.record.failureRate(now);
     this.changedAt = this.#seams.wallNow();
-    this.movedAt = now;
-    this.transitionCount++;
-    this.transitions ??= new Array<number>(9).fill(0);
-    this.transitions[from * 3 + to]!++;
+    const changes = (this.#changes ??= new Changes());
+    changes.count++;
+    changes.byKind[from * 3 + to]!++;
+    changes.stirredAt = now;
     this.#begin(to);
     this.#tellOf(from, to, this.changedAt, reason, cause, context, rate, by);
   }
@@ -470,6 +486,13 @@ export class Circuit<Breaker extends Owner<Breaker>> {
     this.#halfOpen = new HalfOpen(this.#opening!.isBySlowness);
     this.#opening!.isOnDemand = false;
   }
+}
+
+/** What is known of the changes of a circuit, from the first one on: most circuits never change. */
+class Changes {
+  count = 0;
+  readonly byKind = new Array<number>(9).fill(0);
+  stirredAt = -Infinity;
 }
 
 const BY_HAND = 'opened by hand';

@@ -52,49 +52,48 @@ export class SlidingWindow implements CallWindow {
   slowWithoutVerdict = 0;
 
   readonly #bucketDuration: number;
-  // Per bucket the four counts above. Made with the first call, and no typed array: one of this size lives outside of the
-  // heap and is larger than the breaker that it belongs to.
+  // Per bucket the four counts above; zeros for the newest one, which has what of them all others have not: a call counts in
+  // the four fields and touches nothing else. Made when the first bucket with calls is over, and no typed array: one of this
+  // size lives outside of the heap and is larger than the breaker that it belongs to.
   #counts: number[] | undefined;
   #newest: number;
-  // When the newest bucket ends, and where it begins in the counts: nearly every call finds both as they were.
+  // When the newest bucket ends: nearly every call finds it as it was, and need not divide.
   #newestEnds: number;
-  #newestAt: number;
 
   constructor(duration: number, now: number) {
     this.#bucketDuration = duration / BUCKETS;
     this.#newest = Math.floor(now / this.#bucketDuration);
     this.#newestEnds = (this.#newest + 1) * this.#bucketDuration;
-    this.#newestAt = offsetOf(this.#newest);
   }
 
   recordSuccess(now: number): void {
     if (now >= this.#newestEnds) this.rotate(now);
-    (this.#counts ?? this.#makeCounts())[this.#newestAt]!++;
     this.calls++;
   }
 
   record(now: number, failed: boolean, slow: boolean): void {
     this.rotate(now);
-    this.#add(this.#newest, 1, failed ? 1 : 0, slow ? 1 : 0, 0);
+    this.calls++;
+    if (failed) this.failures++;
+    if (slow) this.slow++;
   }
 
   /** A slow call ended without a verdict: its caller gave it up. */
   recordSlowWithoutVerdict(now: number): void {
     this.rotate(now);
-    this.#add(this.#newest, 0, 0, 0, 1);
+    this.slowWithoutVerdict++;
   }
 
   /** The same calls in a window of another length. None becomes younger than it is. */
   resized(duration: number, now: number): SlidingWindow {
     this.rotate(now);
     const window = new SlidingWindow(duration, now);
-    const counts = this.#counts;
+    const counts = this.#withNewest();
     if (counts === undefined) return window;
     for (let bucket = this.#newest - BUCKETS + 1; bucket <= this.#newest; bucket++) {
       const at = offsetOf(bucket);
       const moved = Math.floor((bucket * this.#bucketDuration) / window.#bucketDuration);
-      if (moved <= window.#newest - BUCKETS) continue;
-      window.#add(moved, counts[at]!, counts[at + 1]!, counts[at + 2]!, counts[at + 3]!);
+      if (moved > window.#newest - BUCKETS) window.#add(moved, counts, at);
     }
     return window;
   }
@@ -102,7 +101,7 @@ export class SlidingWindow implements CallWindow {
   /** What it counts, the oldest first. */
   *recent(now: number): Iterable<Counts> {
     this.rotate(now);
-    const counts = this.#counts;
+    const counts = this.#withNewest();
     if (counts === undefined) return;
     for (let bucket = this.#newest - BUCKETS + 1; bucket <= this.#newest; bucket++) {
       const at = offsetOf(bucket);
@@ -118,19 +117,7 @@ export class SlidingWindow implements CallWindow {
   /** Forgets what is older than the window. */
   rotate(now: number): void {
     const current = Math.floor(now / this.#bucketDuration);
-    const steps = current - this.#newest;
-    if (steps <= 0) return;
-    this.#newest = current;
-    this.#newestEnds = (current + 1) * this.#bucketDuration;
-    this.#newestAt = offsetOf(current);
-    if (this.#counts === undefined) return;
-    if (steps >= BUCKETS) {
-      this.clear();
-      return;
-    }
-    for (let bucket = current - steps + 1; bucket <= current; bucket++) {
-      this.#empty(this.#counts, offsetOf(bucket));
-    }
+    if (current > this.#newest) this.#rotateTo(current);
   }
 
   clear(): void {
@@ -138,21 +125,51 @@ export class SlidingWindow implements CallWindow {
     this.calls = this.failures = this.slow = this.slowWithoutVerdict = 0;
   }
 
-  #add(bucket: number, calls: number, failures: number, slow: number, slowWithoutVerdict: number): void {
-    const at = offsetOf(bucket);
-    const counts = this.#counts ?? this.#makeCounts();
-    counts[at]! += calls;
-    counts[at + 1]! += failures;
-    counts[at + 2]! += slow;
-    counts[at + 3]! += slowWithoutVerdict;
-    this.calls += calls;
-    this.failures += failures;
-    this.slow += slow;
-    this.slowWithoutVerdict += slowWithoutVerdict;
+  #rotateTo(current: number): void {
+    const before = this.#newest;
+    this.#newest = current;
+    this.#newestEnds = (current + 1) * this.#bucketDuration;
+    if (this.calls === 0 && this.slowWithoutVerdict === 0) return;
+    const steps = current - before;
+    if (steps >= BUCKETS) return this.clear();
+    const counts = (this.#counts ??= new Array<number>(BUCKETS * FIELDS).fill(0));
+    this.#fill(counts, offsetOf(before));
+    for (let bucket = before + 1; bucket <= current; bucket++) this.#empty(counts, offsetOf(bucket));
   }
 
-  #makeCounts(): number[] {
-    return (this.#counts = new Array<number>(BUCKETS * FIELDS).fill(0));
+  /** Writes down what the newest bucket has: what all others have not. */
+  #fill(counts: number[], at: number): void {
+    let { calls, failures, slow, slowWithoutVerdict } = this;
+    for (let other = 0; other < counts.length; other += FIELDS) {
+      calls -= counts[other]!;
+      failures -= counts[other + 1]!;
+      slow -= counts[other + 2]!;
+      slowWithoutVerdict -= counts[other + 3]!;
+    }
+    counts[at] = calls;
+    counts[at + 1] = failures;
+    counts[at + 2] = slow;
+    counts[at + 3] = slowWithoutVerdict;
+  }
+
+  /** The counts of all buckets; `undefined` where they are all zero. */
+  #withNewest(): number[] | undefined {
+    if (this.calls === 0 && this.slowWithoutVerdict === 0) return undefined;
+    const counts = this.#counts?.slice() ?? new Array<number>(BUCKETS * FIELDS).fill(0);
+    this.#fill(counts, offsetOf(this.#newest));
+    return counts;
+  }
+
+  /** Adds counts to those of a bucket. */
+  #add(bucket: number, from: readonly number[], fromAt: number): void {
+    this.calls += from[fromAt]!;
+    this.failures += from[fromAt + 1]!;
+    this.slow += from[fromAt + 2]!;
+    this.slowWithoutVerdict += from[fromAt + 3]!;
+    if (bucket === this.#newest) return;
+    const counts = (this.#counts ??= new Array<number>(BUCKETS * FIELDS).fill(0));
+    const at = offsetOf(bucket);
+    for (let field = 0; field < FIELDS; field++) counts[at + field]! += from[fromAt + field]!;
   }
 
   #empty(counts: number[], at: number): void {
@@ -164,7 +181,7 @@ export class SlidingWindow implements CallWindow {
   }
 }
 
-/** Where a bucket begins in the counts. */
+/** Where the counts of a bucket begin. A clock may begin below zero. */
 function offsetOf(bucket: number): number {
   return (((bucket % BUCKETS) + BUCKETS) % BUCKETS) * FIELDS;
 }
