@@ -1,4 +1,5 @@
-const SLOTS = 8;
+// Counters besides the newest one.
+const OLDER = 7;
 // How long calls go into one counter before the next one begins.
 const SLOT_MS = 250;
 // A call that has waited for so long hangs. It is told of once in so long.
@@ -11,14 +12,11 @@ const TELL_OF_HANGING_EVERY_MS = 60 * 60_000;
  * needed, the two neighbours become one whose union blurs their ages least.
  */
 export class CallAges {
-  // Newest first. A counter is for the calls that began from `#from` to before `#to`.
-  readonly #counts = new Array<number>(SLOTS).fill(0);
-  readonly #from = new Array<number>(SLOTS).fill(-Infinity);
-  readonly #to = new Array<number>(SLOTS).fill(-Infinity);
-  // The newest of them once more, outside of the arrays: nearly every call begins and ends there. The count is only here.
-  #newest = 0;
-  #newestFrom = -Infinity;
-  #newestTo = -Infinity;
+  // A counter is for the calls that began from `from` to before `to`, which for the newest one is a slot later.
+  #count = 0;
+  #from = -Infinity;
+  // Made when calls are in flight for longer than a slot: to most targets none ever is.
+  #older: OlderCalls | undefined;
   // In flight, and they no longer wait: a good answer has begun.
   #answered = 0;
   #hangingToldUntil = -Infinity;
@@ -28,9 +26,9 @@ export class CallAges {
    * @returns whether this is the first call for a while
    */
   started(startedAt: number): boolean {
-    const isFirst = startedAt >= this.#newestTo;
+    const isFirst = startedAt >= this.#from + SLOT_MS;
     if (isFirst) this.#begin(startedAt);
-    if (startedAt >= this.#newestFrom) this.#newest++;
+    if (startedAt >= this.#from) this.#count++;
     return isFirst;
   }
 
@@ -41,35 +39,23 @@ export class CallAges {
 
   ended(startedAt: number, wasAnswered = false): void {
     if (wasAnswered && this.#answered > 0) this.#answered--;
-    // Not those that began before their ages were counted.
-    if (!(startedAt >= this.#newestFrom)) this.#oldEnded(startedAt);
-    else if (this.#newest > 0) this.#newest--;
-  }
-
-  #oldEnded(startedAt: number): void {
-    for (let slot = 1; slot < SLOTS; slot++) {
-      if (startedAt >= this.#from[slot]!) {
-        if (this.#counts[slot]! > 0) this.#counts[slot]!--;
-        return;
-      }
-    }
+    if (startedAt >= this.#from) {
+      // Not those that began before their ages were counted.
+      if (this.#count > 0) this.#count--;
+    } else this.#older?.ended(startedAt);
   }
 
   /** The oldest call in flight has at least this age, in milliseconds; `null` where there is none. */
   oldest(now: number): number | null {
-    this.#counts[0] = this.#newest;
-    for (let slot = SLOTS - 1; slot >= 0; slot--) {
-      if (this.#counts[slot]! > 0) return Math.max(0, now - this.#to[slot]!);
-    }
-    return null;
+    const older = this.#older?.oldest(now) ?? null;
+    if (older !== null) return older;
+    return this.#count > 0 ? Math.max(0, now - (this.#from + SLOT_MS)) : null;
   }
 
   /** A lower bound of the number of calls in flight that have this age. */
   olderThan(ms: number, now: number): number {
-    this.#counts[0] = this.#newest;
-    let calls = 0;
-    for (let slot = 0; slot < SLOTS; slot++) if (now - this.#to[slot]! >= ms) calls += this.#counts[slot]!;
-    return calls;
+    const older = this.#older?.olderThan(ms, now) ?? 0;
+    return now - (this.#from + SLOT_MS) >= ms ? older + this.#count : older;
   }
 
   /** How many calls have waited for a minute, where they are `minimumCalls` or more and nobody was told for an hour; else 0. */
@@ -82,29 +68,58 @@ export class CallAges {
   }
 
   #begin(now: number): void {
-    this.#counts[0] = this.#newest;
-    if (this.#newest > 0) this.#makeRoom(now);
-    this.#counts[0] = this.#newest = 0;
-    this.#from[0] = this.#newestFrom = now;
-    this.#to[0] = this.#newestTo = now + SLOT_MS;
+    if (this.#count > 0) (this.#older ??= new OlderCalls()).add(this.#count, this.#from, this.#from + SLOT_MS, now);
+    this.#count = 0;
+    this.#from = now;
+  }
+}
+
+/** The counters but for the newest one, newest first. */
+class OlderCalls {
+  readonly #counts = new Array<number>(OLDER).fill(0);
+  readonly #from = new Array<number>(OLDER).fill(-Infinity);
+  readonly #to = new Array<number>(OLDER).fill(-Infinity);
+
+  ended(startedAt: number): void {
+    for (let slot = 0; slot < OLDER; slot++) {
+      if (startedAt >= this.#from[slot]!) {
+        if (this.#counts[slot]! > 0) this.#counts[slot]!--;
+        return;
+      }
+    }
   }
 
-  /** Moves counters back by one, over one that is empty or has been added to its older neighbour. */
-  #makeRoom(now: number): void {
+  oldest(now: number): number | null {
+    for (let slot = OLDER - 1; slot >= 0; slot--) {
+      if (this.#counts[slot]! > 0) return Math.max(0, now - this.#to[slot]!);
+    }
+    return null;
+  }
+
+  olderThan(ms: number, now: number): number {
+    let calls = 0;
+    for (let slot = 0; slot < OLDER; slot++) if (now - this.#to[slot]! >= ms) calls += this.#counts[slot]!;
+    return calls;
+  }
+
+  /** Takes in what was the newest counter: moves others back by one, over one that is empty or joins its older neighbour. */
+  add(count: number, from: number, to: number, now: number): void {
     const gap = this.#slotToGiveUp(now);
     for (let slot = gap; slot > 0; slot--) {
       this.#counts[slot] = this.#counts[slot - 1]!;
       this.#from[slot] = this.#from[slot - 1]!;
       this.#to[slot] = this.#to[slot - 1]!;
     }
+    this.#counts[0] = count;
+    this.#from[0] = from;
+    this.#to[0] = to;
   }
-
   #slotToGiveUp(now: number): number {
-    let slotToGiveUp = SLOTS - 2;
+    let slotToGiveUp = OLDER - 2;
     let leastBlur = Infinity;
-    for (let slot = 1; slot < SLOTS; slot++) {
+    for (let slot = 0; slot < OLDER; slot++) {
       if (this.#counts[slot] === 0) return slot;
-      if (slot === SLOTS - 1) continue;
+      if (slot === OLDER - 1) continue;
       const blur = (this.#to[slot]! - this.#from[slot + 1]!) / (now - this.#from[slot + 1]!);
       if (blur < leastBlur) {
         leastBlur = blur;

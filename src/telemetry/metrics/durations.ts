@@ -37,9 +37,7 @@ export class Durations implements DurationRecorder {
   record(ms: number): void {
     const waiting = (this.#waiting ??= new Buckets());
     const bucket = bucketOf(ms);
-    waiting.counts[bucket]!++;
-    waiting.sums[bucket]! += ms;
-    if (++waiting.total % HAND_OVER_AT === 0) this.onFull(this);
+    if (waiting.add(bucket, 1, ms) % HAND_OVER_AT === 0) this.onFull(this);
   }
 
   /**
@@ -50,9 +48,9 @@ export class Durations implements DurationRecorder {
     const waiting = this.#waiting;
     if (waiting === undefined || waiting.total === 0) return;
     for (let bucket = 0; bucket < BUCKETS; bucket++) {
-      const calls = waiting.counts[bucket]!;
+      const calls = waiting.calls(bucket);
       if (calls === 0) continue;
-      const seconds = waiting.sums[bucket]! / calls / 1_000;
+      const seconds = waiting.sum(bucket) / calls / 1_000;
       for (let call = 0; call < calls; call++) record(seconds);
     }
     (this.#handedOver ??= new Buckets()).take(waiting);
@@ -62,8 +60,12 @@ export class Durations implements DurationRecorder {
   totals(): DurationTotals | undefined {
     if (this.#waiting === undefined) return undefined;
     const all = new Buckets();
-    for (const some of [this.#waiting, this.#handedOver]) if (some !== undefined) all.add(some);
-    return { counts: all.counts, sum: all.sums.reduce((sum, ms) => sum + ms, 0) / 1_000 };
+    for (const some of [this.#waiting, this.#handedOver]) if (some !== undefined) all.addAll(some);
+    const buckets = Array.from({ length: BUCKETS }, (_, bucket) => bucket);
+    return {
+      counts: buckets.map((bucket) => all.calls(bucket)),
+      sum: buckets.reduce((sum, bucket) => sum + all.sum(bucket), 0) / 1_000,
+    };
   }
 
   /** Begins again from the first call, for a receiver that has heard of no call yet. */
@@ -77,25 +79,35 @@ export class Durations implements DurationRecorder {
 
 /** How many calls took how long, by bucket. */
 class Buckets {
-  // No typed arrays: those are larger than what they would hold here, and of 32 bits a busy process would have them full
-  // within days.
-  readonly counts = new Array<number>(BUCKETS).fill(0);
-  readonly sums = new Array<number>(BUCKETS).fill(0);
+  // Calls and milliseconds of each bucket, side by side: a call touches one place. No typed array: that is larger than what it
+  // would hold here, and of 32 bits a busy process would have it full within days.
+  readonly #numbers = new Array<number>(2 * BUCKETS).fill(0);
   total = 0;
 
-  add(other: Buckets): void {
-    for (let bucket = 0; bucket < BUCKETS; bucket++) {
-      this.counts[bucket]! += other.counts[bucket]!;
-      this.sums[bucket]! += other.sums[bucket]!;
-    }
-    this.total += other.total;
+  calls(bucket: number): number {
+    return this.#numbers[2 * bucket]!;
+  }
+
+  /** Milliseconds of all calls of a bucket. */
+  sum(bucket: number): number {
+    return this.#numbers[2 * bucket + 1]!;
+  }
+
+  /** @returns how many calls there are now in all buckets */
+  add(bucket: number, calls: number, ms: number): number {
+    this.#numbers[2 * bucket]! += calls;
+    this.#numbers[2 * bucket + 1]! += ms;
+    return (this.total += calls);
+  }
+
+  addAll(other: Buckets): void {
+    for (let bucket = 0; bucket < BUCKETS; bucket++) this.add(bucket, other.calls(bucket), other.sum(bucket));
   }
 
   /** Moves what another holds into this one. */
   take(other: Buckets): void {
-    this.add(other);
-    other.counts.fill(0);
-    other.sums.fill(0);
+    this.addAll(other);
+    other.#numbers.fill(0);
     other.total = 0;
   }
 }
