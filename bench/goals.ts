@@ -111,13 +111,21 @@ function goals({ calls, memory, scale, clients, startup }: Results): Goal[] {
       reached: (time(sdk, 'success') - time(full, 'success')) / scale.histogramRecord,
       limit: 1,
     },
-    { what: 'bytes per idle breaker, all metrics', reached: memory[full]!.bytes, limit: 512, unit: '' },
+    {
+      what: 'bytes per idle breaker, all metrics',
+      reached: memory[full]!.bytes,
+      limit: 512,
+      unit: '',
+    },
     { what: 'timers per idle breaker', reached: memory[full]!.timers, limit: 0, unit: '' },
     {
       what: "preload on an empty script, beyond OpenTelemetry's API",
       reached: cpu('empty script, preload') - cpu('empty script, the API of OpenTelemetry'),
       limit: 30,
       unit: ' ms',
+      // Loaded by an application that makes calls; by an empty script, for us.
+      floor:
+        cpu('empty script, the API and what of Node we patch or ask') - cpu('empty script, the API of OpenTelemetry'),
     },
     { what: 'a scrape of 1,000 breakers: CPU', reached: scale.page, limit: 40, unit: ' ms' },
     { what: '… the longest turn of the event loop', reached: scale.longestTurn, limit: 10, unit: ' ms' },

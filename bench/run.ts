@@ -146,6 +146,7 @@ function callsTable({ calls }: Results): string {
 function scaleTable({ memory, scale }: Results): string {
   const rows = Object.entries(memory).map(([name, { bytes, timers }]) => [name, integer(bytes), String(timers)]);
   const costs = [
+    ['bytes of a breaker with all metrics, called in two tenths of its window', `${integer(scale.usedBytes)} bytes`],
     ['find a breaker by name among 100,000', `${integer(scale.registryLookUp)} ns`],
     ['target → rule → breaker → permit → settled, 1,000 rules, 1,000 hosts in use', `${integer(scale.guardEnter)} ns`],
     ['… the least of it: a `Map.get` among 1,000, two looks at the clock', `${integer(scale.lookUpFloor)} ns`],

@@ -11,12 +11,16 @@ export interface Startup {
   readonly modules: number;
 }
 
+const API = ['--require', '@opentelemetry/api'];
+// An application that makes calls has loaded most of it anyway.
+const BUILTINS = ['http', 'worker_threads', 'perf_hooks'].flatMap((name) => ['--require', name]);
 const OTEL = ['--require', '@opentelemetry/auto-instrumentations-node/register'];
 const PRELOAD = ['--require', 'otel-breaker/register'];
 
 const STARTS: readonly [what: string, args: readonly string[]][] = [
   ['empty script', []],
-  ['empty script, the API of OpenTelemetry', ['--require', '@opentelemetry/api']],
+  ['empty script, the API of OpenTelemetry', API],
+  ['empty script, the API and what of Node we patch or ask', [...API, ...BUILTINS]],
   ['empty script, preload', PRELOAD],
   ['OpenTelemetry with all instrumentations', OTEL],
   ['OpenTelemetry with all instrumentations, preload', [...OTEL, ...PRELOAD]],
