@@ -51,21 +51,6 @@ export function classify(error: unknown, config: BreakerConfig, signal?: AbortSi
   return isOwnTrouble(error) || isBadInput(error) ? 'ignored' : 'failure';
 }
 
-/** All that can be read below, or in the tables of the clients, of an error. */
-interface Readable {
-  readonly constructor: unknown;
-  readonly name: unknown;
-  readonly message: unknown;
-  readonly code: unknown;
-  readonly cause: unknown;
-  readonly errors: unknown;
-  readonly type: unknown;
-  readonly status: unknown;
-  readonly statusCode: unknown;
-  readonly response: unknown;
-  readonly $metadata: unknown;
-}
-
 /**
  * The message of an error that says nothing else: most errors that a function throws are such. Asking all tables takes ten
  * times as long as to see that they have nothing to go by.
@@ -73,21 +58,11 @@ interface Readable {
 function plainMessageOf(error: unknown): string | undefined {
   try {
     if (!(error instanceof Error)) return undefined;
-    const some = error as unknown as Readable;
-    const { message, constructor } = some;
-    return typeof message === 'string' &&
-      constructor === Error &&
-      some.name === 'Error' &&
-      some.code === undefined &&
-      some.cause === undefined &&
-      some.errors === undefined &&
-      some.type === undefined &&
-      some.status === undefined &&
-      some.statusCode === undefined &&
-      some.response === undefined &&
-      some.$metadata === undefined
-      ? message
-      : undefined;
+    const { constructor, name, message, cause } = error;
+    if (constructor !== Error || name !== 'Error' || cause !== undefined || typeof message !== 'string') return undefined;
+    // What clients have added, of whatever name.
+    for (const _ in error) return undefined;
+    return message;
   } catch {
     // A getter of it throws.
     return undefined;
