@@ -1,3 +1,5 @@
+// How old the calls in flight are.
+
 // Counters besides the newest one.
 const OLDER = 7;
 // How long calls go into one counter before the next one begins.
@@ -114,6 +116,7 @@ class OlderCalls {
     this.#from[0] = from;
     this.#to[0] = to;
   }
+
   #slotToGiveUp(now: number): number {
     let slotToGiveUp = OLDER - 2;
     let leastBlur = Infinity;
