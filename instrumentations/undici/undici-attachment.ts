@@ -286,7 +286,9 @@ function guardedDispatch(copy: UndiciCopy, door: Door, dispatch: Dispatcher['dis
   const watchedBy = harmless(GUARDING_FAILED, (call: UndiciCall, handler: Handler) => watched(handler, call));
 
   return function (options, handler) {
-    if (isNonCallable(this) && Known.of(this) === SERVES_SEVERAL) return dispatch.call(this, options, handler);
+    // Nothing of ours is called out here: what fails must not be the application's.
+    const isObject = typeof this === 'object' && this !== null;
+    if (isObject && Known.of(this) === SERVES_SEVERAL) return dispatch.call(this, options, handler);
     const call = ask(this, options, handler);
     if (call === undefined) return dispatch.call(this, options, handler);
     if (call === 'refused') return true;

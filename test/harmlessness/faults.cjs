@@ -96,7 +96,7 @@ function isHandedOn(call) {
   const callee = call.expression.getText();
   return (
     (/\.replace$/.test(callee) && call.arguments.length === 3) ||
-    /(deferRejection|deliverLater|checkOut|nextTick|queueMicrotask)\)?$|^connect\.call$|_Promise$|^Promise$/.test(
+    /(deferRejection|deliverLater|checkOut|nextTick|queueMicrotask)\)?$|^connect\.call$|_Promise$|^Promise$|^result\.then$/.test(
       callee,
     )
   );
