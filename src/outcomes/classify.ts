@@ -59,7 +59,8 @@ function plainMessageOf(error: unknown): string | undefined {
   try {
     if (!(error instanceof Error)) return undefined;
     const { constructor, name, message, cause } = error;
-    if (constructor !== Error || name !== 'Error' || cause !== undefined || typeof message !== 'string') return undefined;
+    if (constructor !== Error || name !== 'Error' || cause !== undefined || typeof message !== 'string')
+      return undefined;
     // What clients have added, of whatever name.
     for (const _ in error) return undefined;
     return message;
