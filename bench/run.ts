@@ -1,6 +1,6 @@
 /**
  * `npm run bench`: everything side by side and interleaved, each contender in processes of its own; prints the tables and
- * writes them to docs/performance.md, and the figures to bench/results.json. Takes about an hour.
+ * writes them to docs/performance.md, and the figures to bench/results.json. Takes half an hour.
  *
  *     --only clients,calls,scale,startup   measures a part anew and keeps the figures of the others
  *     --sets 6                             of clients: processes for each column; a set of all takes some four minutes
