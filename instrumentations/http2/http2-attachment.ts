@@ -12,15 +12,7 @@ import { hiddenProperty } from '../hidden-property.js';
 import { openAnswer, type OpenAnswer } from '../open-answer.js';
 import { copyShape, type Patches } from '../patches.js';
 import { headerOf, Http2Call, isTunnel, type Connection, type Headers, type Stream } from './http2-call.js';
-import {
-  agentOf,
-  guardAgent,
-  guardWaitingRequests,
-  handedOn,
-  isHandedOn,
-  requestOf,
-  type Ask,
-} from './http2-wrapper.js';
+import { agentOf, guardAgent, guardWaitingRequests, handedOn, requestOf, type Ask } from './http2-wrapper.js';
 import { REJECTING_FAILED, RefusedStream } from './refused-stream.js';
 
 type RequestOptions = { readonly signal?: AbortSignal } | undefined;
@@ -113,27 +105,21 @@ export class Http2Attachment extends Attachment {
   }
 
   #guardSessions(patches: Patches, prototype: Session): void {
-    /** @returns the call that a request is, or what its caller gets in the place of a stream */
-    const begin = harmless(
-      GUARDING_FAILED,
-      (session: Session, headers: Headers): Http2Call | Error | OpenAnswer | undefined => {
-        const route = routes.get(session);
-        const waited = handedOn(headers);
-        if (waited !== undefined) {
-          waited.connection = route;
-          return waited.isOver ? undefined : waited;
-        }
-        if (route === undefined || session.closed || session.destroyed || isOfOthers(route, session, headers)) {
-          return undefined;
-        }
-        route.tells = true;
-        // What a session has said while it was idle is no word on what is asked now.
-        route.timedOut = false;
-        const call = new Http2Call(this, headers);
-        call.connection = route;
-        return this.#refusalOf(call, route.target) ?? (call.isOver ? undefined : call);
-      },
-    );
+    /** @returns the call that a request is: a new one, or one that has asked while it waited for its session */
+    const callOf = harmless(GUARDING_FAILED, (session: Session, headers: Headers): Http2Call | undefined => {
+      const route = routes.get(session);
+      const waited = handedOn(headers);
+      if (waited !== undefined) {
+        waited.connection = route;
+        return waited.isOver ? undefined : waited;
+      }
+      if (route === undefined || session.closed || session.destroyed || isOfOthers(route, session, headers)) {
+        return undefined;
+      }
+      const call = new Http2Call(this, headers);
+      call.connection = route;
+      return call;
+    });
 
     /**
      * Whether a request may be rejected: Node looks at it before anybody asks for it, since one that Node does not take is no call.
@@ -142,13 +128,25 @@ export class Http2Attachment extends Attachment {
      */
     const mayBeRejected = harmless(
       REJECTING_FAILED,
-      (session: Session, headers: Headers, options: RequestOptions): [RequestOptions] | undefined => {
-        const route = routes.get(session);
-        if (route === undefined || session.closed || session.destroyed || isHandedOn(headers)) return undefined;
-        if (isOfOthers(route, session, headers)) return undefined;
-        const call = new Http2Call(this, headers);
-        if (this.isClosed(route.target, call)) return undefined;
-        return this.guard.configOf(route.target, call).mode === 'observe' ? undefined : givenUp(options);
+      (session: Session, call: Http2Call, options: RequestOptions): [RequestOptions] | undefined => {
+        // It has asked.
+        if (!call.isOver) return undefined;
+        const { target } = routes.get(session)!;
+        if (this.isClosed(target, call)) return undefined;
+        return this.guard.configOf(target, call).mode === 'observe' ? undefined : givenUp(options);
+      },
+    );
+
+    /** @returns the call, or what its caller gets in the place of a stream */
+    const begin = harmless(
+      GUARDING_FAILED,
+      (session: Session, call: Http2Call): Http2Call | Error | OpenAnswer | undefined => {
+        if (!call.isOver) return call;
+        const route = routes.get(session)!;
+        route.tells = true;
+        // What a session has said while it was idle is no word on what is asked now.
+        route.timedOut = false;
+        return this.#refusalOf(call, route.target) ?? (call.isOver ? undefined : call);
       },
     );
 
@@ -171,13 +169,14 @@ export class Http2Attachment extends Attachment {
       'request',
       (request) =>
         function (this: Session, ...args) {
-          const look = mayBeRejected(this, args[0], args[1]);
+          const made = callOf(this, args[0]);
+          const look = made && mayBeRejected(this, made, args[1]);
           if (look !== undefined) {
             const [headers, , ...rest] = args;
             // Nobody has the stream of a request that Node has but looked at: its error is no news.
             request.call(this, headers, look[0], ...rest).on('error', ignoreError);
           }
-          const call = begin(this, args[0]);
+          const call = made && begin(this, made);
           if (call !== undefined && !(call instanceof Http2Call)) {
             return refuse(this, args[0], call, args[1]) ?? request.apply(this, args);
           }

@@ -35,11 +35,6 @@ export function handedOn(headers: Headers): Http2Call | undefined {
   return call ?? undefined;
 }
 
-/** Whether a request of a session has asked while it waited, and is not handed on yet. */
-export function isHandedOn(headers: Headers): boolean {
-  return isObject(headers) && Boolean(waiting.get(headers));
-}
-
 /** Guards requests from the moment at which they ask their agent: one whose connection cannot be made never has a stream. */
 export function guardAgent(patches: Patches, agent: WaitingAgent, ask: Ask): void {
   /** @returns the call, or what its caller gets in the place of a stream */
