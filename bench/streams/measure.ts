@@ -1,6 +1,7 @@
 import { fork, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { join } from 'node:path';
+import { spread } from '../spread.js';
 import type { StreamClient } from './clients.js';
 import { interval, type Interval } from './interval.js';
 import type { Question } from './worker.js';
@@ -83,7 +84,7 @@ async function measureSet(client: StreamClient, arms: readonly Arm[]): Promise<C
   const times = await inTurns(workers, 'time', BLOCKS);
   const bytes = await inTurns(workers, 'bytes', SAMPLES_OF_BYTES);
   for (const worker of workers) worker.kill('SIGKILL');
-  return workers.map((_, index) => ({ time: median(times[index]!), bytes: median(bytes[index]!) }));
+  return workers.map((_, index) => ({ time: spread(times[index]!).median, bytes: spread(bytes[index]!).median }));
 }
 
 /** @returns what each worker has answered */
@@ -98,10 +99,6 @@ async function inTurns(workers: readonly ChildProcess[], question: Question, tim
     }
   }
   return answers;
-}
-
-function median(values: readonly number[]): number {
-  return [...values].sort((a, b) => a - b)[Math.floor(values.length / 2)]!;
 }
 
 function start(client: StreamClient, { around, traced = false }: Arm): ChildProcess {

@@ -186,7 +186,7 @@ function isSame(section: RulesSection, other: RulesSection | undefined): boolean
   return JSON.stringify(section) === JSON.stringify(other);
 }
 
-/** @throws ConfigError where the sections contradict each other, which it takes two for */
+/** @throws ConfigError where the sections contradict each other; without any, nothing is loaded for that */
 function assertTogether(sections: readonly RulesSection[]): void {
   if (sections.length > 0) (require('./semantics.js') as typeof Semantics).assertTogether(sections);
 }

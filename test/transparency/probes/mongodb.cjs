@@ -477,4 +477,4 @@ const promiseOfOurs =
 /** What the packages are called. */
 const names = ['mongodb'];
 
-module.exports = { names, probes, exits, unheard, chance, promiseOfOurs };
+module.exports = { names, probes, exits, unheard, chance, promiseOfOurs, OPTIONS };

@@ -3,15 +3,9 @@
 
 const { setTimeout: delay } = require('node:timers/promises');
 const { nextTurn } = require('./witness.cjs');
-const { chance, promiseOfOurs, unheard } = require('./mongodb.cjs');
+const { chance, promiseOfOurs, unheard, OPTIONS: OF_MONGODB } = require('./mongodb.cjs');
 
-const OPTIONS = {
-  serverMonitoringMode: 'poll',
-  heartbeatFrequencyMS: 600_000,
-  minHeartbeatFrequencyMS: 10,
-  autoIndex: false,
-  autoCreate: false,
-};
+const OPTIONS = { ...OF_MONGODB, autoIndex: false, autoCreate: false };
 
 const urlOf = (port) => `mongodb://127.0.0.1:${port}/shop?replicaSet=rs0`;
 
