@@ -18,8 +18,6 @@ export interface Surroundings {
  */
 export type Question = 'time' | 'bytes';
 
-const COLLECTIONS = 20;
-
 async function main(): Promise<void> {
   const [client, around, traced] = process.argv.slice(2) as [StreamClient, string, string];
   if (traced === 'traced') traceEverything();
@@ -32,24 +30,11 @@ async function main(): Promise<void> {
   }
   setFlagsFromString('--expose-gc');
   const collect = runInNewContext('gc') as () => void;
-  await collectWhileLearning(made, collect);
   process.on('message', (question: Question) => {
     const answer = question === 'time' ? microsecondsPerCall(made) : bytesPerCall(made, collect);
     void answer.then((cost) => process.send!(cost));
   });
   process.send!('ready');
-}
-
-/**
- * A full garbage collection takes the shapes of objects that nobody has just then. One that comes while V8 learns them leaves
- * code that is slow for good: `process.nextTick`, at first, costs a call of fetch 5 µs more. Whether one comes in a process that
- * does nothing else depends on how much it has loaded; in a process of an application some do, so here they come in all arms.
- */
-async function collectWhileLearning(client: Client, collect: () => void): Promise<void> {
-  for (let round = 0; round < COLLECTIONS; round++) {
-    await makeCalls(client, client.callers);
-    collect();
-  }
 }
 
 async function microsecondsPerCall(client: Client): Promise<number> {
