@@ -99,6 +99,7 @@ function goals({ calls, memory, scale, clients, startup }: Results): Goal[] {
       reached: added(traced, 'otel-breaker').microseconds,
       limit: 1.1 * Math.max(added(alone, 'otel-breaker').microseconds.mean, 0),
       unit: ' µs',
+      floor: added(traced, 'floor').microseconds,
     })),
     compared('`call()` ÷ the floor with one look at the clock', lean, leastLean, oneLook, 'success', 1.1),
     compared('`call()` with all metrics ÷ the floor with two looks', full, leastFull, twoLooks, 'success', 1.1),

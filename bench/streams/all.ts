@@ -5,7 +5,7 @@ import { measureStreams, type StreamCosts } from './measure.js';
 export interface ClientOnStreams {
   readonly client: StreamClient;
   readonly alone: StreamCosts;
-  /** What otel-breaker adds where OpenTelemetry's instrumentation makes a span for every call. */
+  /** What the floor and otel-breaker add where OpenTelemetry's instrumentation makes a span for every call. */
   readonly traced: StreamCosts;
 }
 
@@ -32,6 +32,7 @@ export async function measureAllStreams(
   ];
   const traced = [
     { name: 'OpenTelemetry', around: 'nothing', traced: true },
+    { name: 'floor', around: 'floor', traced: true },
     { name: 'otel-breaker', around: dist, traced: true },
   ];
   const found: ClientOnStreams[] = [];
