@@ -5,7 +5,13 @@ import { judge } from './classification.js';
 import { checkName, resolveConfig, type BreakerConfig } from './config.js';
 import { AbandonedError, CircuitOpenError, withoutStack } from './errors.js';
 import { noteOf } from './failure-note.js';
-import { tellObserver, type BreakerObserver, type DurationRecorder, type Transition } from './observer.js';
+import {
+  tellObserver,
+  type BreakerObserver,
+  type DurationKeeper,
+  type DurationRecorder,
+  type Transition,
+} from './observer.js';
 import type { BreakerOptions, Mode } from './options.js';
 import { NO_EVIDENCE, Patience, RATE_ONLY } from './patience.js';
 import { ANSWERED, EVIDENCE, NO_VERDICT, Permit, SHARES_ERRORS, UNGUARDED, type PermitIssuer } from './permit.js';
@@ -18,6 +24,7 @@ import { windowMs } from './window.js';
 
 export type { BreakerSeams } from './seams.js';
 
+const NO_KEEPER: DurationKeeper<unknown> = { recorderOf: () => undefined };
 const NO_LABELS: Readonly<Record<string, never>> = Object.freeze({});
 
 /**
@@ -45,9 +52,9 @@ export class CircuitBreaker implements PermitIssuer {
   #config: BreakerConfig;
   readonly #circuit: Circuit<CircuitBreaker>;
   #durations: DurationRecorder | undefined;
-  // Whether a call that starts while closed needs to know when.
-  #timed = false;
-  // What is known of answers and waits, for breakers that time their calls.
+  // Who keeps the durations of calls, where it needs to be known of each call when it started.
+  #timedFor: DurationKeeper<CircuitBreaker> | undefined;
+  // What is known of answers and waits, for breakers that time their calls; from the first call on.
   #patience: Patience | undefined;
   #sharedErrors: SharedErrors | undefined;
   #ages: CallAges | undefined;
@@ -175,10 +182,10 @@ export class CircuitBreaker implements PermitIssuer {
    */
   tryAcquire(context?: unknown, longRunning = false, flags = 0): Permit | CircuitOpenError {
     if (this.#config.mode === 'off') return UNGUARDED;
-    if (this.#circuit.state !== CLOSED || this.#circuit.record.slowCalls !== undefined)
+    if (this.#circuit.state !== CLOSED || this.#circuit.slowCalls !== undefined)
       return this.acquireUnder(this.#config, context, longRunning, flags);
     this.tally.inFlight++;
-    const startedAt = this.#timed ? this.#startTime(this.#seams.now(), longRunning) : NaN;
+    const startedAt = this.#timedFor !== undefined ? this.#startTime(this.#seams.now(), longRunning) : NaN;
     return issue(this, this.#circuit.generation, startedAt, context, flags);
   }
 
@@ -206,7 +213,7 @@ export class CircuitBreaker implements PermitIssuer {
     const generation = this.#circuit.state === CLOSED ? this.#circuit.generation : NO_VERDICT;
     const permit = this.#admit(this.#seams.now(), generation, context, longRunning, SHARES_ERRORS);
     if (generation === NO_VERDICT) return permit;
-    if (!longRunning) this.#circuit.record.slowCalls?.started(permit);
+    if (!longRunning) this.#circuit.slowCalls?.started(permit);
     return permit;
   }
 
@@ -331,13 +338,13 @@ export class CircuitBreaker implements PermitIssuer {
   reconfigure(config: BreakerConfig): void {
     const previous = this.#config;
     this.#config = config;
-    this.#circuit.record.reconfigure(config, previous, this.#seams.now());
+    this.#circuit.reconfigured(previous);
     this.#ageSlowCalls();
   }
 
   /** @internal From now on it is known of each call when it started. */
   timeCalls(): void {
-    this.#timed = true;
+    this.#timedFor ??= NO_KEEPER;
   }
 
   /** @internal A lower bound of the number of calls in flight that are that old; 0 where calls are not timed. */
@@ -345,10 +352,10 @@ export class CircuitBreaker implements PermitIssuer {
     return this.#ages?.olderThan(ms, this.#seams.now()) ?? 0;
   }
 
-  /** @internal From now on, the duration of each call goes there. */
-  recordDurations(recorder: DurationRecorder | undefined): void {
-    this.#durations = recorder;
-    if (recorder !== undefined) this.timeCalls();
+  /** @internal From now on, the duration of each call goes there; `undefined` ends it. */
+  recordDurations(keeper: DurationKeeper<CircuitBreaker> | undefined): void {
+    this.#timedFor = keeper ?? NO_KEEPER;
+    if (this.#patience !== undefined) this.#durations = this.#timedFor.recorderOf(this);
   }
 
   /** @internal Whether it is open since its own calls failed: not by hand, the fleet's word or the target's own wish. */
@@ -482,12 +489,16 @@ export class CircuitBreaker implements PermitIssuer {
 
   /** As `tryAcquire`, for a call of which nobody outside gets the permit. */
   #startRun(): Run | CircuitOpenError {
-    if (this.#circuit.state !== CLOSED || this.#circuit.record.slowCalls !== undefined || this.#config.mode === 'off') {
+    if (this.#circuit.state !== CLOSED || this.#circuit.slowCalls !== undefined || this.#config.mode === 'off') {
       const permit = this.tryAcquire();
       return permit instanceof CircuitOpenError ? permit : new Run(permit);
     }
     this.tally.inFlight++;
-    return Run.take(this, this.#circuit.generation, this.#timed ? this.#startTime(this.#seams.now(), false) : NaN);
+    return Run.take(
+      this,
+      this.#circuit.generation,
+      this.#timedFor !== undefined ? this.#startTime(this.#seams.now(), false) : NaN,
+    );
   }
 
   /**
@@ -510,7 +521,7 @@ export class CircuitBreaker implements PermitIssuer {
     if (admission === PROBE) circuit.startProbe(permit);
     // What is slow later or earlier than the others is seen when it ends.
     else if (!longRunning && config.slowCallDuration === this.#config.slowCallDuration)
-      circuit.record.slowCalls?.started(permit);
+      circuit.slowCalls?.started(permit);
     if (circuit.state !== CLOSED) tellObserver(this, (observer) => observer.onProbe?.(this, context));
     return permit;
   }
@@ -527,7 +538,7 @@ export class CircuitBreaker implements PermitIssuer {
 
   /** @internal Some calls are judged by how slow they are, although others are not. */
   watchSlowCalls(): void {
-    this.#circuit.record.watchSlowCalls();
+    this.#circuit.watchSlowCalls();
     this.#ages ??= new CallAges();
   }
 
@@ -538,9 +549,9 @@ export class CircuitBreaker implements PermitIssuer {
 
   #startTime(now: number, longRunning: boolean): number {
     const { loop } = this.#seams;
-    if (this.#timed) {
+    if (this.#timedFor !== undefined) {
       if (now >= loop.due) loop.callBegins(now);
-      if (this.#patience === undefined) this.#beginTiming();
+      if (this.#patience === undefined) this.#beginTiming(this.#timedFor);
     }
     // NaN is slower than nothing and older than nothing: every comparison with it is false.
     if (longRunning) return NaN;
@@ -549,8 +560,9 @@ export class CircuitBreaker implements PermitIssuer {
   }
 
   /** With the first timed call: most breakers of a large registry have had none. */
-  #beginTiming(): void {
+  #beginTiming(keeper: DurationKeeper<CircuitBreaker>): void {
     this.#patience = new Patience();
+    this.#durations = keeper.recorderOf(this);
     this.#ages ??= new CallAges();
   }
 

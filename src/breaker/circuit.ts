@@ -10,8 +10,9 @@ import { tellObserver, type ChangedBy, type Observed, type Transition } from './
 import { Opening, spreadHold, wholeMilliseconds } from './opening.js';
 import { COUNTED, EVIDENCE, type Permit } from './permit.js';
 import type { BreakerSeams } from './seams.js';
+import type { SlowCallWatch } from './slow-call-watch.js';
 import { CLOSED, HALF_OPEN, OPEN, STATE_NAMES, type StateCode } from './state.js';
-import { TrackRecord } from './track-record.js';
+import { NOTHING_KNOWN, TrackRecord, type TrackRecordView } from './track-record.js';
 
 /** As what a call may be made now, if it may. */
 export type Admission = typeof REFUSED | typeof ADMITTED | typeof PROBE;
@@ -35,12 +36,13 @@ export class Circuit<Breaker extends Owner<Breaker>> {
   state: StateCode = CLOSED;
   /** Grows with every change of state; results of calls from an earlier one are dropped. */
   generation = 0;
-  readonly record: TrackRecord;
   /** When it changed last, in milliseconds since 1970; when it was made, where it never did. */
   changedAt: number;
 
   readonly #breaker: Breaker;
   readonly #seams: BreakerSeams;
+  // From the first verdict on, or from the start where slow calls count: many breakers of a large registry are never called.
+  #record: TrackRecord | undefined;
   #changes: Changes | undefined;
   // What is known of the time for which it is open, from the first time on.
   #opening: Opening | undefined;
@@ -51,7 +53,28 @@ export class Circuit<Breaker extends Owner<Breaker>> {
     this.#breaker = breaker;
     this.#seams = seams;
     this.changedAt = seams.wallNow();
-    this.record = new TrackRecord(breaker.config, seams.now());
+    this.#watchSlowCalls();
+  }
+
+  /** How the target has done of late, to be read. */
+  get record(): TrackRecordView {
+    return this.#record ?? NOTHING_KNOWN;
+  }
+
+  /** Calls in flight, where slow ones count. */
+  get slowCalls(): SlowCallWatch | undefined {
+    return this.#record?.slowCalls;
+  }
+
+  /** Some calls are judged by how slow they are, although others are not. */
+  watchSlowCalls(): void {
+    this.#recordAt(this.#seams.now()).watchSlowCalls();
+  }
+
+  /** Its breaker has new options. */
+  reconfigured(previous: BreakerConfig): void {
+    this.#record?.reconfigure(this.#breaker.config, previous, this.#seams.now());
+    this.#watchSlowCalls();
   }
 
   /** How often each change of state happened, by `from * 3 + to`; `undefined` where none did. */
@@ -176,15 +199,16 @@ export class Circuit<Breaker extends Owner<Breaker>> {
   /** A call in flight has another permit from now on. */
   handOver(from: Permit, to: Permit): void {
     this.#halfOpen?.handOver(from, to);
-    this.record.slowCalls?.handOver(from, to);
+    this.slowCalls?.handOver(from, to);
   }
 
   succeeded(call: Permit, now: number): void {
-    this.record.lastSuccessStart = call.startedAt;
+    const record = this.#recordAt(now);
+    record.lastSuccessStart = call.startedAt;
     if (!this.counts(call)) return;
     const halfOpen = this.#halfOpen;
     if (halfOpen?.isProbing) return this.#probeEnded(halfOpen, call, now);
-    if (this.record.endedWell(call, now)) this.#tripIfOver(now, call.context);
+    if (record.endedWell(call, now)) this.#tripIfOver(record, now, call.context);
   }
 
   /**
@@ -202,7 +226,7 @@ export class Circuit<Breaker extends Owner<Breaker>> {
     rateOnly: boolean,
     now: number,
   ): void {
-    const { record } = this;
+    const record = this.#recordAt(now);
     const probing = this.#halfOpen?.isProbing ? this.#halfOpen : undefined;
     if (rateOnly && probing !== undefined) return probing.end(call);
     const isUnreached = (call.flags & EVIDENCE) !== 0 || isUnreachable(cause);
@@ -216,7 +240,7 @@ export class Circuit<Breaker extends Owner<Breaker>> {
       const reason = `the target asked to wait ${formatSeconds(retryAfterMs!)}`;
       this.#open(now, hold, reason, note, cause, call.context);
     } else if (probing === undefined) {
-      this.#tripIfOver(now, call.context, cause);
+      this.#tripIfOver(record, now, call.context, cause);
     } else {
       probing.end(call);
       const reason = probing.failed(this.#breaker.config);
@@ -236,16 +260,16 @@ export class Circuit<Breaker extends Owner<Breaker>> {
   endedWithoutVerdict(call: Permit): void {
     if (!this.counts(call)) return;
     if (this.#halfOpen?.isProbing) return this.#halfOpen.end(call);
-    if (this.record.slowCalls === undefined) return;
+    if (this.slowCalls === undefined) return;
     const now = this.#seams.now();
-    if (this.record.endedWithoutVerdict(call, now)) this.#tripIfSlow(now, call.context);
+    if (this.#record?.endedWithoutVerdict(call, now)) this.#tripIfSlow(now, call.context);
   }
 
   /** A call that waited for its target ends without having been sent. */
   endedUnsent(call: Permit): void {
     if (!this.counts(call)) return;
     if (this.#halfOpen?.isProbing) this.#halfOpen.end(call);
-    else this.record.slowCalls?.ended(call);
+    else this.slowCalls?.ended(call);
   }
 
   /** Whether one more failure would open the circuit, were it that of this call. */
@@ -317,6 +341,15 @@ export class Circuit<Breaker extends Owner<Breaker>> {
     return (this.#announcements ??= new Announcements()).add(listener);
   }
 
+  /** The record, to be written. */
+  #recordAt(now: number): TrackRecord {
+    return (this.#record ??= new TrackRecord(this.#breaker.config, now));
+  }
+
+  #watchSlowCalls(): void {
+    if (this.#breaker.config.slowCallDuration !== undefined) this.#recordAt(this.#seams.now());
+  }
+
   #mayProbe(now: number): boolean {
     return askAdvisor(this.#breaker, (advisor) => advisor.mayProbe(this.#breaker, now), true);
   }
@@ -351,7 +384,7 @@ export class Circuit<Breaker extends Owner<Breaker>> {
 
   #countGoodProbe(halfOpen: HalfOpen, now: number, context: unknown): void {
     const reason = halfOpen.succeeded(this.#breaker.config);
-    this.record.succeeded();
+    this.#recordAt(now).succeeded();
     tellObserver(this.#breaker, (observer) => observer.onProbeSuccess?.(this.#breaker));
     if (reason !== undefined) this.#comeBack(now, reason, context);
   }
@@ -364,23 +397,23 @@ export class Circuit<Breaker extends Owner<Breaker>> {
     // Who was told of that may have moved it on.
     if (this.#halfOpen === undefined) return;
     this.#halfOpen.recover(now, recoveryDuration);
-    this.record.begin();
+    this.#record?.begin();
     // No change of state, and still something that happened to the circuit.
     const told = `${reason}; the share of calls that are let through grows for ${formatSeconds(recoveryDuration)}`;
     this.#tellOf(HALF_OPEN, HALF_OPEN, this.#seams.wallNow(), told, undefined, context, 0, by);
   }
 
   /** Opens a closed circuit when one of its three limits is reached. The window has just been rotated. */
-  #tripIfOver(now: number, context: unknown, cause?: unknown): void {
-    const reason = this.record.whyFailing(this.#breaker.config);
+  #tripIfOver(record: TrackRecord, now: number, context: unknown, cause?: unknown): void {
+    const reason = record.whyFailing(this.#breaker.config);
     if (reason !== undefined) {
-      (this.#opening ??= new Opening()).isUnreachable = this.record.isUnreachable;
-      this.#open(now, this.#nextDuration(now), reason, this.record.lastFailure, cause, context);
+      (this.#opening ??= new Opening()).isUnreachable = record.isUnreachable;
+      this.#open(now, this.#nextDuration(now), reason, record.lastFailure, cause, context);
     } else this.#tripIfSlow(now, context);
   }
 
   #tripIfSlow(now: number, context: unknown): void {
-    const reason = this.record.whySlow(now, this.#breaker.config);
+    const reason = this.#record?.whySlow(now, this.#breaker.config);
     if (reason === undefined) return;
     const opening = (this.#opening ??= new Opening());
     opening.isBySlowness = true;
@@ -478,10 +511,9 @@ export class Circuit<Breaker extends Owner<Breaker>> {
   #begin(state: StateCode): void {
     this.state = state;
     this.generation++;
-    this.record.consecutiveSuccesses = 0;
-    this.record.slowCalls?.clear();
+    this.#record?.circuitChanges();
     this.#halfOpen = undefined;
-    if (state === CLOSED) this.record.begin();
+    if (state === CLOSED) this.#record?.begin();
     if (state !== HALF_OPEN) return;
     this.#halfOpen = new HalfOpen(this.#opening!.isBySlowness);
     this.#opening!.isOnDemand = false;

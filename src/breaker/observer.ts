@@ -63,6 +63,12 @@ export function tellObserver<Breaker extends Observed<Breaker>>(
   }
 }
 
+/** Who keeps how long calls took, for any number of breakers. */
+export interface DurationKeeper<Breaker> {
+  /** The first timed call of a breaker begins. @returns where its duration goes, and that of each later one */
+  recorderOf(breaker: Breaker): DurationRecorder | undefined;
+}
+
 /** Takes the duration of each call that succeeded or failed, in milliseconds. */
 export interface DurationRecorder {
   record(ms: number): void;

@@ -8,6 +8,20 @@ import { SlowCallWatch } from './slow-call-watch.js';
 import { resized, windowOf } from './count-window.js';
 import type { CallWindow } from './window.js';
 
+/** What can be read of a track record, of a target that was never called as well. */
+export type TrackRecordView = Readonly<
+  Pick<
+    TrackRecord,
+    | 'consecutiveFailures'
+    | 'consecutiveSuccesses'
+    | 'evidence'
+    | 'failureRate'
+    | 'slowCallRate'
+    | 'hasCalls'
+    | 'isOneFailureAway'
+  >
+>;
+
 /**
  * How a target has done of late: what happened in a row, the calls of the window, and those in flight that are slow by
  * now. It knows the three limits of a closed circuit; the circuit acts on them.
@@ -26,7 +40,7 @@ export class TrackRecord {
   slowCalls: SlowCallWatch | undefined;
   #window: CallWindow;
 
-  constructor({ window, slowCallDuration }: BreakerConfig, now: number) {
+  constructor({ window, slowCallDuration }: Pick<BreakerConfig, 'window' | 'slowCallDuration'>, now: number) {
     this.#window = windowOf(window, now);
     this.#watchSlowCalls(slowCallDuration);
   }
@@ -43,6 +57,12 @@ export class TrackRecord {
     this.consecutiveFailures = 0;
     this.isUnreachable = false;
     this.lastFailure = undefined;
+  }
+
+  /** The circuit enters a state: what began in an earlier one no longer counts. */
+  circuitChanges(): void {
+    this.consecutiveSuccesses = 0;
+    this.slowCalls?.clear();
   }
 
   succeeded(): void {
@@ -184,6 +204,9 @@ export class TrackRecord {
     this.slowCalls = slowCallDuration === undefined ? undefined : new SlowCallWatch(slowCallDuration);
   }
 }
+
+/** That of a target that was never called: one for all of them. */
+export const NOTHING_KNOWN: TrackRecordView = new TrackRecord({ window: 1 }, 0);
 
 /** Whether a call is slow by now. NaN, of one that is slow by design, is never. */
 export function isSlow({ startedAt, breaker }: Permit, now: number): boolean {

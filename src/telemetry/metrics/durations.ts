@@ -24,7 +24,7 @@ export interface DurationTotals {
 
 /** Durations of one breaker's calls, in buckets. */
 export class Durations implements DurationRecorder {
-  // Made with the first call: most breakers of a large registry have made none.
+  // Made with the first duration: calls that are ignored have none.
   #waiting: Buckets | undefined;
   #handedOver: Buckets | undefined;
 

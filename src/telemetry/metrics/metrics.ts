@@ -1,5 +1,6 @@
 import type { Attributes, BatchObservableResult, Meter, MeterProvider, Observable } from '@opentelemetry/api';
 import type { CircuitBreaker } from '../../breaker/circuit-breaker.js';
+import type { DurationKeeper } from '../../breaker/observer.js';
 import type { Mode } from '../../breaker/options.js';
 import type { Tally } from '../../breaker/tally.js';
 import { CLOSED, OPEN, STATE_NAMES, TRANSITIONS, type StateCode } from '../../breaker/state.js';
@@ -231,8 +232,9 @@ export const NOTHING_YET: ProcessNumbers = { panic: undefined, rulesReloaded: un
  *
  * Nothing is recorded during a call: breakers keep plain numbers, and one callback reads them at each collection.
  */
-export class BreakerMetrics {
-  readonly #durations = new Map<CircuitBreaker, Durations>();
+export class BreakerMetrics implements DurationKeeper<CircuitBreaker> {
+  /** Of all breakers; the durations from the first call on, which many breakers of a large registry never see. */
+  readonly #durations = new Map<CircuitBreaker, Durations | undefined>();
   /** Of breakers that were taken out: one that comes back under another name has made its calls. */
   readonly #removed = new WeakMap<CircuitBreaker, Durations>();
   #attachment: Attachment | undefined;
@@ -249,12 +251,17 @@ export class BreakerMetrics {
 
   add(breaker: CircuitBreaker): void {
     const known = this.#durations.get(breaker) ?? this.#removed.get(breaker);
-    const durations = known ?? new Durations(breaker, this.#handOver);
     this.#removed.delete(breaker);
-    this.#durations.set(breaker, durations);
+    this.#durations.set(breaker, known);
     // A provider has heard of them under the name that the breaker had.
     if (this.#attachment !== undefined) known?.replay();
-    breaker.recordDurations(durations);
+    breaker.recordDurations(this);
+  }
+
+  recorderOf(breaker: CircuitBreaker): Durations {
+    let durations = this.#durations.get(breaker);
+    if (durations === undefined) this.#durations.set(breaker, (durations = new Durations(breaker, this.#handOver)));
+    return durations;
   }
 
   remove(breaker: CircuitBreaker): void {
@@ -263,8 +270,7 @@ export class BreakerMetrics {
       this.#handOver(durations);
       this.#removed.set(breaker, durations);
     }
-    this.#durations.delete(breaker);
-    breaker.recordDurations(undefined);
+    if (this.#durations.delete(breaker)) breaker.recordDurations(undefined);
   }
 
   /** How long the calls of a breaker took; `undefined` where none has ended yet. */
@@ -287,7 +293,7 @@ export class BreakerMetrics {
         tally: { ...breaker.tally },
         transitions: breaker.transitions?.slice(),
         fleetState: breaker.fleetState,
-        durations: durations.totals(),
+        durations: durations?.totals(),
         lastFailure: this.lastFailure(breaker),
       };
     });
@@ -325,7 +331,7 @@ export class BreakerMetrics {
       names: new Set(),
       observing: new Set(),
     };
-    for (const durations of this.#durations.values()) durations.replay();
+    for (const durations of this.#durations.values()) durations?.replay();
     meter.addBatchObservableCallback(this.#attachment.observe, instruments);
   }
 
@@ -358,7 +364,7 @@ export class BreakerMetrics {
       if (config.mode === 'observe') observing.add(name);
       else if (observing.has(name)) result.observe(instruments[MODE]!, 0, labels);
       // Before the readers look: durations are in the same scrape as the counts that belong to them.
-      this.#handOver(durations);
+      if (durations !== undefined) this.#handOver(durations);
     }
   }
 

@@ -275,6 +275,22 @@ describe('BreakerMetrics', () => {
     expect(metrics.numbers().map(({ labels }) => labels.name)).to.deep.equal(['first', 'late']);
   });
 
+  it('of a breaker that was called before they knew it have the durations of its calls from then on', async () => {
+    const { reader, metrics, clock } = publishedBreakers();
+    for (const [name, timed] of [
+      ['timed', true],
+      ['untimed', false],
+    ] as const) {
+      const breaker = new CircuitBreaker(name, undefined, clock);
+      if (timed) breaker.timeCalls();
+      succeed(breaker, 2);
+      metrics.add(breaker);
+      succeed(breaker, 3);
+      expect(metrics.durationsOf(breaker)!.counts[0]).to.equal(3);
+      expect((await reader.durations(name))!.count).to.equal(3);
+    }
+  });
+
   describe('of a breaker that is removed', () => {
     it('are not observed any more, and its last durations are not lost', async () => {
       const reader = new ManualReader(AggregationTemporality.DELTA);
