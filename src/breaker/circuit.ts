@@ -8,7 +8,7 @@ import { formatSeconds } from './format.js';
 import { HalfOpen } from './half-open.js';
 import { tellObserver, type ChangedBy, type Observed, type Transition } from './observer.js';
 import { Opening, spreadHold, wholeMilliseconds } from './opening.js';
-import { COUNTED, EVIDENCE, type Permit } from './permit.js';
+import { COUNTED, EVIDENCE, PLAIN, type Permit } from './permit.js';
 import type { BreakerSeams } from './seams.js';
 import type { SlowCallWatch } from './slow-call-watch.js';
 import { CLOSED, HALF_OPEN, OPEN, STATE_NAMES, type StateCode } from './state.js';
@@ -229,10 +229,10 @@ export class Circuit<Breaker extends Owner<Breaker>> {
     const record = this.#recordAt(now);
     const probing = this.#halfOpen?.isProbing ? this.#halfOpen : undefined;
     if (rateOnly && probing !== undefined) return probing.end(call);
-    const isUnreached = (call.flags & EVIDENCE) !== 0 || isUnreachable(cause);
+    const isUnreached = (call.flags & EVIDENCE) !== 0 || ((call.flags & PLAIN) === 0 && isUnreachable(cause));
     if (!rateOnly) record.failed(isUnreached, call.startedAt, now);
     record.lastFailure = note;
-    tellObserver(this.#breaker, (observer) => observer.onFailure?.(this.#breaker, call.context));
+    if (this.#breaker.observer !== undefined) this.#tellOfFailure(call);
     if (probing === undefined) record.ended(call, true, now);
     const hold = this.#holdOf(retryAfterMs);
     if (hold > 0) {
@@ -248,6 +248,10 @@ export class Circuit<Breaker extends Owner<Breaker>> {
       this.#opening!.isUnreachable = isUnreached;
       this.#open(now, this.#nextDuration(now), reason, note, cause, call.context);
     }
+  }
+
+  #tellOfFailure(call: Permit): void {
+    tellObserver(this.#breaker, (observer) => observer.onFailure?.(this.#breaker, call.context));
   }
 
   /** A call from before the circuit opened brings a longer `Retry-After`. */

@@ -5,6 +5,8 @@ import type { Verdict } from './verdict.js';
 
 /** What errors say, asked by breakers, which know no client and none of its codes. */
 export interface Classification {
+  /** As `classify`, of an error that says nothing but a message, as most that a function throws; `undefined` of any other. */
+  classifyPlain: (error: unknown, config: BreakerConfig) => Verdict | undefined;
   /** What the error of a call says of its target. @param signal what its caller could give up with */
   classify: (error: unknown, config: BreakerConfig, signal?: AbortSignal) => Verdict;
   /** Whether an error that is ignored says that the caller gave up. */
@@ -21,6 +23,7 @@ export interface Classification {
 
 /** What can be said without knowing a client: the caller gave up, time ran out, or the call failed. */
 export const plainClassification: Classification = {
+  classifyPlain: () => undefined,
   classify(error) {
     const name: unknown = (error as { name?: unknown } | null | undefined)?.name;
     if (name === 'TimeoutError') return 'timeout';
@@ -43,6 +46,19 @@ export function verdictOf(error: unknown, config: BreakerConfig, signal?: AbortS
   } catch (fault) {
     reportOnce(JUDGING_FAILED, fault);
     return 'failure';
+  }
+}
+
+/**
+ * As `Classification.classifyPlain`; never throws. What has a verdict by it says nothing of waits, of our own machine or of
+ * a target that cannot be reached, and none of the tables below need be asked.
+ */
+export function verdictOfPlain(error: unknown, config: BreakerConfig): Verdict | undefined {
+  try {
+    return classification.classifyPlain(error, config);
+  } catch (fault) {
+    reportOnce(JUDGING_FAILED, fault);
+    return undefined;
   }
 }
 

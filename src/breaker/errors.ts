@@ -65,18 +65,19 @@ export class CircuitOpenError extends Error {
   static {
     nameErrors(this);
   }
+  // The others declared only: each is then defined once, with its value.
   readonly code = 'ERR_CIRCUIT_OPEN';
   /** The breaker's name. */
-  readonly breaker: string;
-  readonly state: Exclude<CircuitState, 'closed'>;
+  declare readonly breaker: string;
+  declare readonly state: Exclude<CircuitState, 'closed'>;
   /**
    * Milliseconds until the next probe may go through; 0 where that depends on probes under way. In the time of `recoveryDuration`:
    * until all calls are let through. Of a circuit that was opened by hand, which waits for `reset()`: `openDuration`.
    */
-  readonly retryAfterMs: number;
+  declare readonly retryAfterMs: number;
 
   /** The code of the failure that opened the circuit, such as `ECONNREFUSED`, where it had one. */
-  readonly openedByCode: string | undefined;
+  declare readonly openedByCode: string | undefined;
 
   /**
    * @param cause an error with name, message and status of the failure that opened the circuit; never that error itself,

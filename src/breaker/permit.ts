@@ -1,5 +1,5 @@
 import type { CircuitOpenError } from './errors.js';
-import { askedWaitOf, hasGivenUp, verdictOf } from './classification.js';
+import { askedWaitOf, hasGivenUp, verdictOf, verdictOfPlain } from './classification.js';
 import type { BreakerConfig } from './config.js';
 import { CLOSED, type CircuitState, type StateCode } from './state.js';
 import type { Verdict } from './verdict.js';
@@ -13,6 +13,9 @@ export const SHARES_ERRORS = 1;
 export const ANSWERED = 2;
 export const COUNTED = 4;
 export const EVIDENCE = 8;
+// It is a run; the error that it ends with says nothing but a message.
+export const IS_RUN = 16;
+export const PLAIN = 32;
 
 /** What a permit settles through: the breaker that made it, of which a permit knows no more than this. */
 export interface PermitIssuer {
@@ -41,22 +44,30 @@ export interface PermitIssuer {
 
 /** The right to make one call. Settled once; settling again does nothing. What a client knows of a call may extend it. */
 export class Permit {
+  // Declared only, so that none of them is `undefined` before it has its value: V8 then keeps the time in its place,
+  // where it would make an object of every new one.
   /** @internal */
-  settled = false;
+  declare breaker: PermitIssuer;
+  /** @internal */
+  declare generation: number;
+  /** @internal */
+  declare startedAt: number;
+  /** @internal What the call was acquired with; the core only hands it on. */
+  declare context: unknown;
+  /** @internal */
+  declare flags: number;
+  /** @internal */
+  declare settled: boolean;
 
   /** @internal Made by a breaker only. */
-  constructor(
-    /** @internal */
-    public breaker: PermitIssuer,
-    /** @internal */
-    public generation: number,
-    /** @internal */
-    public startedAt: number,
-    /** @internal What the call was acquired with; the core only hands it on. */
-    public context: unknown,
-    /** @internal */
-    public flags = 0,
-  ) {}
+  constructor(breaker: PermitIssuer, generation: number, startedAt: number, context: unknown, flags = 0) {
+    this.breaker = breaker;
+    this.generation = generation;
+    this.startedAt = startedAt;
+    this.context = context;
+    this.flags = flags;
+    this.settled = false;
+  }
 
   /** @internal The breaker lets a call go ahead which is its own permit. */
   admittedBy(breaker: PermitIssuer, generation: number, startedAt: number, flags: number): this {
@@ -176,9 +187,16 @@ export class Permit {
   settleByError(error: unknown, signal?: AbortSignal): void {
     if (this.settled) return;
     const { config } = this.breaker;
+    // `isFailure` sees every error.
+    if (config.isFailure === undefined && signal?.aborted !== true) {
+      const verdict = verdictOfPlain(error, config);
+      if (verdict !== undefined) {
+        this.flags |= PLAIN;
+        return this.settle(verdict, error);
+      }
+    }
     const wait = askedWaitOf(error, config);
     if (wait !== undefined) return this.failure(error, wait);
-    // `isFailure` sees every error.
     const verdict = config.isFailure === undefined ? verdictOf(error, config, signal) : 'failure';
     if (verdict === 'ignored' && hasGivenUp(error, signal)) this.abandon(error);
     else this.settle(verdict, error);

@@ -1,7 +1,7 @@
 import type { CircuitOpenError } from './errors.js';
 import { deferRejection, rejectedPromise } from './pacing.js';
-import { Permit, type PermitIssuer } from './permit.js';
-import { isObject, isThenable, read } from './values.js';
+import { NO_VERDICT, Permit, type PermitIssuer } from './permit.js';
+import { isObject, read } from './values.js';
 
 // Upper bound of pooled runs, about 300 bytes each.
 const MAX_FREE_RUNS = 1_000;
@@ -20,29 +20,28 @@ export const streams: {
 let free: Run | undefined;
 let freeCount = 0;
 
-/** One `call()` on its way: its permit, and the two callbacks that settle it. */
-export class Run {
-  #next: Run | undefined;
+/** One `call()` on its way: its permit, with the two callbacks that settle it. */
+export class Run extends Permit {
+  #next: Run | undefined = undefined;
   #pooled = false;
   #signal: AbortSignal | undefined = undefined;
-
-  constructor(readonly permit: Permit) {}
 
   /** The call of a closed circuit. */
   static take(breaker: PermitIssuer, generation: number, startedAt: number): Run {
     const run = free;
     if (run === undefined) {
-      const made = new Run(new Permit(breaker, generation, startedAt, undefined));
+      const made = new Run(breaker, generation, startedAt, undefined);
       made.#pooled = true;
       return made;
     }
     free = run.#next;
     freeCount--;
-    const { permit } = run;
-    permit.breaker = breaker;
-    permit.generation = generation;
-    permit.startedAt = startedAt;
-    permit.settled = false;
+    // Each write of an object costs as much as this look.
+    if (run.breaker !== breaker) run.breaker = breaker;
+    run.generation = generation;
+    run.startedAt = startedAt;
+    run.flags = 0;
+    run.settled = false;
     return run;
   }
 
@@ -52,50 +51,51 @@ export class Run {
     freeCount++;
   }
 
+  /** The call of a breaker that is off. */
+  static unguarded(): Run {
+    const run = new Run(undefined as never, NO_VERDICT, NaN, undefined);
+    run.settled = true;
+    return run;
+  }
+
   /** Settles by what the function has returned: now, when its promise settles, or when its stream ends. */
   settleWith<T>(result: T | PromiseLike<T>, signal: AbortSignal | undefined): Promise<T> {
-    this.#signal = signal;
+    if (signal !== undefined) this.#signal = signal;
+    if (!isObject(result)) return Promise.resolve(this.#fulfilled(result) as T);
+    const { then } = result as { then?: unknown };
     // One of which it is known that it calls one of two callbacks, once: any other `then` may do as it likes.
-    if (result instanceof Promise && result.then === nativeThen) {
-      return result.then(this.#fulfilled, this.#rejected) as Promise<T>;
-    }
-    if (!isThenable(result)) return Promise.resolve(this.#returned(result));
+    if (then === nativeThen) return (result as Promise<T>).then(this.#fulfilled, this.#rejected) as Promise<T>;
+    if (typeof then !== 'function') return Promise.resolve(this.#returned(result) as T);
     return adopt(result).then(this.#fulfilled, this.#rejected) as Promise<T>;
   }
 
   /** Settles by what the function has thrown in the place of returning. */
-  settleByError(error: unknown, signal: AbortSignal | undefined): Promise<never> {
-    this.permit.settleByError(error, signal);
+  failWith(error: unknown, signal: AbortSignal | undefined): Promise<never> {
+    this.settleByError(error, signal);
     this.#giveBack();
     return Promise.reject(error);
   }
 
   readonly #fulfilled = (value: unknown): unknown => {
-    this.permit.success();
+    this.success();
     this.#giveBack();
     return value;
   };
 
   readonly #rejected = (error: unknown): never => {
-    this.permit.settleByError(error, this.#signal);
+    this.settleByError(error, this.#signal);
     this.#giveBack();
     throw error;
   };
 
-  #returned<T>(result: T): T {
+  #returned(result: object): unknown {
     // An async generator has done nothing yet: how it goes shows at its end, and its permit is in use until then.
-    if (
-      isObject(result) &&
-      read(result, Symbol.asyncIterator) !== undefined &&
-      streams.settleAtEnd(this.permit, result)
-    ) {
-      return result;
-    }
-    return this.#fulfilled(result) as T;
+    if (read(result, Symbol.asyncIterator) !== undefined && streams.settleAtEnd(this, result)) return result;
+    return this.#fulfilled(result);
   }
 
   #giveBack(): void {
-    this.#signal = undefined;
+    if (this.#signal !== undefined) this.#signal = undefined;
     if (this.#pooled && freeCount < MAX_FREE_RUNS) Run.#keep(this);
   }
 }

@@ -23,11 +23,8 @@ import { endOf, isAbort } from './timeouts.js';
  * @param signal what the caller could give up with
  */
 export function classify(error: unknown, config: BreakerConfig, signal?: AbortSignal): Verdict {
-  const isOfDatabase = config.preset === 'database';
-  const plainMessage = plainMessageOf(error);
-  if (plainMessage !== undefined && signal?.aborted !== true) {
-    return verdictOfRedisMessage(plainMessage) ?? verdictOfDatabaseMessage(plainMessage, isOfDatabase) ?? 'failure';
-  }
+  const plain = signal?.aborted === true ? undefined : classifyPlain(error, config);
+  if (plain !== undefined) return plain;
   // What a rejection of ours stands for was counted by its own breaker.
   if (isRejection(error)) return 'ignored';
   const answer = answerOf(error);
@@ -43,12 +40,19 @@ export function classify(error: unknown, config: BreakerConfig, signal?: AbortSi
       knownVerdictOfMysqlError(part) ??
       knownVerdictOfMongoError(part) ??
       knownVerdictOfSmtpError(part) ??
-      verdictOfDatabaseError(part, isOfDatabase),
+      verdictOfDatabaseError(part, config.preset === 'database'),
   );
   if (said !== undefined) return said;
   const end = endOf(error);
   if (end !== 'failure') return end === 'timeout' ? 'timeout' : 'ignored';
   return isOwnTrouble(error) || isBadInput(error) ? 'ignored' : 'failure';
+}
+
+/** As `classify`, of an error that says nothing but a message; `undefined` of any other. */
+export function classifyPlain(error: unknown, config: BreakerConfig): Verdict | undefined {
+  const message = plainMessageOf(error);
+  if (message === undefined) return undefined;
+  return verdictOfRedisMessage(message) ?? verdictOfDatabaseMessage(message, config.preset === 'database') ?? 'failure';
 }
 
 /**
@@ -58,9 +62,9 @@ export function classify(error: unknown, config: BreakerConfig, signal?: AbortSi
 function plainMessageOf(error: unknown): string | undefined {
   try {
     if (!(error instanceof Error)) return undefined;
-    const { constructor, name, message, cause } = error;
-    if (constructor !== Error || name !== 'Error' || cause !== undefined || typeof message !== 'string')
-      return undefined;
+    const { constructor, name, message, cause, code } = error as Error & { code?: unknown };
+    if (constructor !== Error || name !== 'Error' || cause !== undefined || code !== undefined) return undefined;
+    if (typeof message !== 'string') return undefined;
     // What clients have added, of whatever name.
     for (const _ in error) return undefined;
     return message;
@@ -141,6 +145,13 @@ function headerAt(headers: object | undefined, name: string): string | undefined
 
 /** From now on breakers judge errors as the tables of this folder do. */
 export function installOutcomes(): void {
-  Object.assign(classification, { classify, hasGivenUp, askedWait: askedWaitOf, isOwnTrouble, isUnreachable });
+  Object.assign(classification, {
+    classify,
+    classifyPlain,
+    hasGivenUp,
+    askedWait: askedWaitOf,
+    isOwnTrouble,
+    isUnreachable,
+  });
   streams.settleAtEnd = settleIfStream;
 }

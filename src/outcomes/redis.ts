@@ -46,10 +46,8 @@ const NOT_WRITABLE_MESSAGES: ReadonlySet<string> = new Set([
 ]);
 const LIMIT_OF_RETRIES = 'MaxRetriesPerRequestError';
 const FAILURE_NAMES: ReadonlySet<string> = new Set([LIMIT_OF_RETRIES, 'ClusterAllFailedError', 'ParserError']);
-const TIMEOUT_MESSAGE = /^(Command timed out|Socket timeout\. )/;
-// ioredis asks for a report whenever it cannot read what came; each parser has its own words before that.
-const FAILURE_MESSAGE = /^All sentinels are unreachable|\. Please report this\.?$/;
-const REDIRECTIONS_MESSAGE = /^Too many Cluster redirections\. Last error: (?:\w*Error: )?(.*)/s;
+const REDIRECTIONS = 'Too many Cluster redirections. Last error: ';
+const LAST_ERROR = /^(?:\w*Error: )?(.*)/s;
 
 // ioredis calls an error reply a ReplyError, node-redis a SimpleError, a BlobError or an ErrorReply.
 const REPLY_NAMES: ReadonlySet<string> = new Set(['ReplyError', 'SimpleError', 'BlobError', 'ErrorReply']);
@@ -98,15 +96,28 @@ export function verdictOfRedisMessage(
   message: string,
   circumstances: Circumstances = NOTHING_KNOWN,
 ): Verdict | undefined {
-  if (TIMEOUT_MESSAGE.test(message)) return circumstances.blocking ? 'ignored' : 'timeout';
+  if (isTimeoutMessage(message)) return circumstances.blocking ? 'ignored' : 'timeout';
   if (CLOSED_MESSAGES.has(message)) return circumstances.closedByUs ? 'ignored' : 'failure';
   if (NOT_WRITABLE_MESSAGES.has(message)) {
     return circumstances.closedByUs || circumstances.firstAttempt ? 'ignored' : 'failure';
   }
-  if (FAILURE_MESSAGE.test(message)) return 'failure';
-  const lastError = REDIRECTIONS_MESSAGE.exec(message)?.[1];
-  if (lastError === undefined) return undefined;
+  if (isFailureMessage(message)) return 'failure';
+  if (!message.startsWith(REDIRECTIONS)) return undefined;
+  const lastError = LAST_ERROR.exec(message.slice(REDIRECTIONS.length))![1]!;
   return verdictOfReply(lastError) === 'ignored' ? 'ignored' : 'failure';
+}
+
+function isTimeoutMessage(message: string): boolean {
+  return message.startsWith('Command timed out') || message.startsWith('Socket timeout. ');
+}
+
+function isFailureMessage(message: string): boolean {
+  // ioredis asks for a report whenever it cannot read what came; each parser has its own words before that.
+  return (
+    message.startsWith('All sentinels are unreachable') ||
+    message.endsWith('. Please report this.') ||
+    message.endsWith('. Please report this')
+  );
 }
 
 /** What the error of a command of node-redis says of the server; `ignored` where it says nothing. */
@@ -165,7 +176,7 @@ export function verdictOfReply(message: string): Verdict {
 export function verdictOfConnection(error: Error | undefined): Verdict {
   if (error === undefined) return 'failure';
   if (isReply(error) && verdictOfReply(error.message) === 'ignored') return 'ignored';
-  return isTimeout(error) || TIMEOUT_MESSAGE.test(error.message) ? 'timeout' : 'failure';
+  return isTimeout(error) || isTimeoutMessage(readText(error, 'message')) ? 'timeout' : 'failure';
 }
 
 /** What the results of a pipeline say: one failure is enough, and one answer is better than none. */
