@@ -1,6 +1,8 @@
 import { fork, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import ts from 'typescript';
 import { spread } from '../spread.js';
 import type { StreamClient } from './clients.js';
 import { interval, type Interval } from './interval.js';
@@ -34,9 +36,13 @@ export interface StreamCosts {
 const WARM_UP_BLOCKS = 40;
 // More of them tell no more: one process differs from the next by more than its blocks do.
 const BLOCKS = 20;
-const SAMPLES_OF_BYTES = 7;
+const SAMPLES_OF_BYTES = 25;
 // As large as it becomes in a process that has run for a while.
 const YOUNG_GENERATION = '--min-semi-space-size=16';
+
+// Within the repository, so that they find its packages.
+const COMPILED = join(__dirname, '../../.bench/streams');
+const FILES = ['worker', 'clients', 'servers', 'floor', 'tracing'] as const;
 
 /** What a call costs in one process. */
 type Cost = Readonly<Record<Question, number>>;
@@ -46,10 +52,11 @@ type Cost = Readonly<Record<Question, number>>;
  * and these take turns block by block; across sets, the mean of the differences with its interval of 95 %.
  */
 export async function measureStreams(client: StreamClient, arms: readonly Arm[], sets: number): Promise<StreamCosts> {
+  const worker = compileWorker();
   const found: Cost[][] = [];
   for (let set = 0; set < sets; set++) {
     // Who starts first is another one in each set.
-    const costs = await measureSet(client, rotated(arms, set));
+    const costs = await measureSet(worker, client, rotated(arms, set));
     found.push(rotated(costs, -set));
   }
   const beyondFirst = (arm: number, what: Question) =>
@@ -71,11 +78,11 @@ function rotated<T>(items: readonly T[], by: number): T[] {
   return items.map((_, index) => items[(((index + by) % length) + length) % length]!);
 }
 
-async function measureSet(client: StreamClient, arms: readonly Arm[]): Promise<Cost[]> {
+async function measureSet(file: string, client: StreamClient, arms: readonly Arm[]): Promise<Cost[]> {
   const workers: ChildProcess[] = [];
   // One after the other: a start beside others takes their time.
   for (const arm of arms) {
-    const worker = start(client, arm);
+    const worker = start(file, client, arm);
     await next(worker);
     workers.push(worker);
   }
@@ -101,9 +108,26 @@ async function inTurns(workers: readonly ChildProcess[], question: Question, tim
   return answers;
 }
 
-function start(client: StreamClient, { around, traced = false }: Arm): ChildProcess {
-  return fork(join(__dirname, 'worker.ts'), [client, around, traced ? 'traced' : ''], {
-    execArgv: [YOUNG_GENERATION, '--require', 'tsx/cjs'],
+/**
+ * The workers are plain JavaScript: under `tsx`, whatever an arm loads while calls are made already changes what V8 makes of
+ * Node's own code, and each call of http allocates 157 bytes more. Our port for metrics is loaded so.
+ *
+ * @returns the file
+ */
+function compileWorker(): string {
+  mkdirSync(COMPILED, { recursive: true });
+  for (const file of FILES) {
+    const { outputText } = ts.transpileModule(readFileSync(join(__dirname, `${file}.ts`), 'utf8'), {
+      compilerOptions: { module: ts.ModuleKind.CommonJS, target: ts.ScriptTarget.ES2022 },
+    });
+    writeFileSync(join(COMPILED, `${file}.js`), outputText);
+  }
+  return join(COMPILED, 'worker.js');
+}
+
+function start(file: string, client: StreamClient, { around, traced = false }: Arm): ChildProcess {
+  return fork(file, [client, around, traced ? 'traced' : ''], {
+    execArgv: [YOUNG_GENERATION],
     env: {
       ...process.env,
       OTEL_EXPORTER_PROMETHEUS_PORT: '0',
