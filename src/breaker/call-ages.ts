@@ -17,6 +17,7 @@ export class CallAges {
   // A counter is for the calls that began from `from` to before `to`, which for the newest one is a slot later.
   #count = 0;
   #from = -Infinity;
+  #ends = -Infinity;
   // Made when calls are in flight for longer than a slot: to most targets none ever is.
   #older: OlderCalls | undefined;
   // In flight, and they no longer wait: a good answer has begun.
@@ -28,10 +29,20 @@ export class CallAges {
    * @returns whether this is the first call for a while
    */
   started(startedAt: number): boolean {
-    const isFirst = startedAt >= this.#from + SLOT_MS;
+    const isFirst = startedAt >= this.#ends;
     if (isFirst) this.#begin(startedAt);
     if (startedAt >= this.#from) this.#count++;
     return isFirst;
+  }
+
+  /** Whether a call that starts now goes into the newest counter: it is not the first for a while. */
+  hasSlotFor(now: number): boolean {
+    return now < this.#ends;
+  }
+
+  /** As `started`, for a call that has a slot. */
+  startedInSlot(): void {
+    this.#count++;
   }
 
   /** A good answer has begun: the call no longer waits. */
@@ -51,13 +62,13 @@ export class CallAges {
   oldest(now: number): number | null {
     const older = this.#older?.oldest(now) ?? null;
     if (older !== null) return older;
-    return this.#count > 0 ? Math.max(0, now - (this.#from + SLOT_MS)) : null;
+    return this.#count > 0 ? Math.max(0, now - this.#ends) : null;
   }
 
   /** A lower bound of the number of calls in flight that have this age. */
   olderThan(ms: number, now: number): number {
     const older = this.#older?.olderThan(ms, now) ?? 0;
-    return now - (this.#from + SLOT_MS) >= ms ? older + this.#count : older;
+    return now - this.#ends >= ms ? older + this.#count : older;
   }
 
   /** How many calls have waited for a minute, where they are `minimumCalls` or more and nobody was told for an hour; else 0. */
@@ -70,9 +81,10 @@ export class CallAges {
   }
 
   #begin(now: number): void {
-    if (this.#count > 0) (this.#older ??= new OlderCalls()).add(this.#count, this.#from, this.#from + SLOT_MS, now);
+    if (this.#count > 0) (this.#older ??= new OlderCalls()).add(this.#count, this.#from, this.#ends, now);
     this.#count = 0;
     this.#from = now;
+    this.#ends = now + SLOT_MS;
   }
 }
 

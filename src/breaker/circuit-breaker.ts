@@ -25,7 +25,7 @@ import {
   UNGUARDED,
   type PermitIssuer,
 } from './permit.js';
-import { fallBackLater, notAFunction, rejectLater, Run } from './run.js';
+import { fallBackLater, notAFunction, rejectLater, Run, takeRun, unguardedRun } from './run.js';
 import { realSeams, type BreakerSeams } from './seams.js';
 import { SharedErrors } from './shared-errors.js';
 import { CLOSED, HALF_OPEN, OPEN, STATE_NAMES, type CircuitState, type StateCode } from './state.js';
@@ -192,7 +192,7 @@ export class CircuitBreaker implements PermitIssuer {
    * @param flags `SHARES_ERRORS` for a client that ends several calls with one error object; code uses errors again
    */
   tryAcquire(context?: unknown, longRunning = false, flags = 0): Permit | CircuitOpenError {
-    if (this.#config.mode === 'off') return flags === IS_RUN ? Run.unguarded() : UNGUARDED;
+    if (this.#config.mode === 'off') return flags === IS_RUN ? unguardedRun() : UNGUARDED;
     if (this.#circuit.state !== CLOSED || this.#circuit.slowCalls !== undefined)
       return this.acquireUnder(this.#config, context, longRunning, flags);
     this.tally.inFlight++;
@@ -427,13 +427,17 @@ export class CircuitBreaker implements PermitIssuer {
 
   /** @internal */
   settleSuccess(permit: Permit): void {
-    this.tally.success++;
-    this.#ended(permit);
+    const { tally } = this;
+    const { startedAt } = permit;
+    const wasAnswered = (permit.flags & ANSWERED) !== 0;
+    tally.success++;
+    tally.inFlight--;
     this.hasAnswered = true;
+    this.#ages?.ended(startedAt, wasAnswered);
     const now = this.#seams.now();
-    if (this.#durations !== undefined) this.#recordDuration(this.#durations, now - permit.startedAt);
+    this.#durations?.record(now - startedAt);
     // The time to a good answer, never to the end of its body.
-    if ((permit.flags & ANSWERED) === 0) this.#patience?.answered(permit.startedAt, now);
+    if (!wasAnswered) this.#patience?.answered(startedAt, now);
     this.#circuit.succeeded(permit, now);
   }
 
@@ -451,7 +455,7 @@ export class CircuitBreaker implements PermitIssuer {
 
     this.tally.failure++;
     this.#ended(permit);
-    if (this.#durations !== undefined) this.#recordDuration(this.#durations, now - permit.startedAt);
+    this.#durations?.record(now - permit.startedAt);
     if (!this.#circuit.counts(permit)) return this.#circuit.extend(retryAfterMs, now);
     const note = noteOf(cause);
     if (note?.status !== undefined) this.hasAnswered = true;
@@ -507,7 +511,7 @@ export class CircuitBreaker implements PermitIssuer {
     }
     this.tally.inFlight++;
     const startedAt = this.#timedFor !== undefined ? this.#startTime(this.#seams.now(), false) : NaN;
-    return Run.take(this, circuit.generation, startedAt);
+    return takeRun(this, circuit.generation, startedAt);
   }
 
   /**
@@ -557,6 +561,15 @@ export class CircuitBreaker implements PermitIssuer {
   }
 
   #startTime(now: number, longRunning: boolean): number {
+    // What need not be looked at with each call is looked at with the first one of a slot.
+    if (longRunning || this.#patience === undefined || !this.#ages!.hasSlotFor(now)) {
+      return this.#startTimeOfFirst(now, longRunning);
+    }
+    this.#ages!.startedInSlot();
+    return now;
+  }
+
+  #startTimeOfFirst(now: number, longRunning: boolean): number {
     const { loop } = this.#seams;
     if (this.#timedFor !== undefined) {
       if (now >= loop.due) loop.callBegins(now);
@@ -600,11 +613,6 @@ export class CircuitBreaker implements PermitIssuer {
   #enforces(now: number, mode = this.#config.mode): boolean {
     if (mode !== 'enforce') return false;
     return this.#circuit.isOnDemand || this.isPanic?.(now, this) !== true;
-  }
-
-  #recordDuration(durations: DurationRecorder, ms: number): void {
-    // Not NaN: not that of a call that takes long by design.
-    if (ms >= 0) durations.record(ms);
   }
 
   #ageSlowCalls(): void {

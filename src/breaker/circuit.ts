@@ -203,9 +203,9 @@ export class Circuit<Breaker extends Owner<Breaker>> {
   }
 
   succeeded(call: Permit, now: number): void {
-    const record = this.#recordAt(now);
+    const record = this.#record ?? this.#recordAt(now);
     record.lastSuccessStart = call.startedAt;
-    if (!this.counts(call)) return;
+    if (call.generation !== this.generation && !this.counts(call)) return;
     const halfOpen = this.#halfOpen;
     if (halfOpen?.isProbing) return this.#probeEnded(halfOpen, call, now);
     if (record.endedWell(call, now)) this.#tripIfOver(record, now, call.context);

@@ -71,5 +71,6 @@ export interface DurationKeeper<Breaker> {
 
 /** Takes the duration of each call that succeeded or failed, in milliseconds. */
 export interface DurationRecorder {
+  /** @param ms NaN for a call that takes long by design: then nothing */
   record(ms: number): void;
 }

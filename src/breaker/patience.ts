@@ -52,12 +52,12 @@ export class Patience {
     if (now >= this.#periodEnds) this.#beginPeriod(now);
     const took = now - startedAt;
     if (took > this.#slowest) this.#slowest = took;
-    this.#answeredAt = this.#silenceUntil = now;
-    this.#silence = 0;
+    this.#answeredAt = now;
   }
 
   /** A call ended without a good answer, however it ended. */
   waited(startedAt: number, now: number): void {
+    if (this.#answeredAt >= this.#silenceUntil) this.#endSilence();
     if (!(startedAt < now)) return;
     // Where waits overlap, the time is counted once. A long wait that began in a gap between two others adds too little.
     this.#silence += now - (startedAt > this.#silenceUntil ? startedAt : this.#silenceUntil);
@@ -94,6 +94,12 @@ export class Patience {
    */
   mayBeStarting(abandonedAfter: number): boolean {
     return this.#answeredAt === -Infinity && this.#silence < STARTING_FOR * abandonedAfter;
+  }
+
+  /** An answer ends it; written down by who waits next, since answers are many. */
+  #endSilence(): void {
+    this.#silence = 0;
+    this.#silenceUntil = this.#answeredAt;
   }
 
   #beginPeriod(now: number): void {

@@ -13,7 +13,7 @@ export const SHARES_ERRORS = 1;
 export const ANSWERED = 2;
 export const COUNTED = 4;
 export const EVIDENCE = 8;
-// It is a run; the error that it ends with says nothing but a message.
+// It is a run, and none that serves again; the error that it ends with says nothing but a message.
 export const IS_RUN = 16;
 export const PLAIN = 32;
 

@@ -1,6 +1,6 @@
 import type { CircuitOpenError } from './errors.js';
 import { deferRejection, rejectedPromise } from './pacing.js';
-import { NO_VERDICT, Permit, type PermitIssuer } from './permit.js';
+import { IS_RUN, NO_VERDICT, Permit, type PermitIssuer } from './permit.js';
 import { isObject, read } from './values.js';
 
 // Upper bound of pooled runs, about 300 bytes each.
@@ -20,84 +20,82 @@ export const streams: {
 let free: Run | undefined;
 let freeCount = 0;
 
-/** One `call()` on its way: its permit, with the two callbacks that settle it. */
+/**
+ * One `call()` on its way: its permit, with the two callbacks that settle it. V8 compiles all that a call passes into one
+ * piece as long as it is small: what few calls need stands apart, and fields have no `#`, which takes as much again.
+ */
 export class Run extends Permit {
-  #next: Run | undefined = undefined;
-  #pooled = false;
-  #signal: AbortSignal | undefined = undefined;
-
-  /** The call of a closed circuit. */
-  static take(breaker: PermitIssuer, generation: number, startedAt: number): Run {
-    const run = free;
-    if (run === undefined) {
-      const made = new Run(breaker, generation, startedAt, undefined);
-      made.#pooled = true;
-      return made;
-    }
-    free = run.#next;
-    freeCount--;
-    // Each write of an object costs as much as this look.
-    if (run.breaker !== breaker) run.breaker = breaker;
-    run.generation = generation;
-    run.startedAt = startedAt;
-    run.flags = 0;
-    run.settled = false;
-    return run;
-  }
-
-  static #keep(run: Run): void {
-    run.#next = free;
-    free = run;
-    freeCount++;
-  }
-
-  /** The call of a breaker that is off. */
-  static unguarded(): Run {
-    const run = new Run(undefined as never, NO_VERDICT, NaN, undefined);
-    run.settled = true;
-    return run;
-  }
+  next: Run | undefined = undefined;
+  signal: AbortSignal | undefined = undefined;
 
   /** Settles by what the function has returned: now, when its promise settles, or when its stream ends. */
   settleWith<T>(result: T | PromiseLike<T>, signal: AbortSignal | undefined): Promise<T> {
-    if (signal !== undefined) this.#signal = signal;
-    if (!isObject(result)) return Promise.resolve(this.#fulfilled(result) as T);
+    if (signal !== undefined) this.signal = signal;
+    if (!isObject(result)) return Promise.resolve(this.fulfilled(result) as T);
     const { then } = result as { then?: unknown };
     // One of which it is known that it calls one of two callbacks, once: any other `then` may do as it likes.
-    if (then === nativeThen) return (result as Promise<T>).then(this.#fulfilled, this.#rejected) as Promise<T>;
-    if (typeof then !== 'function') return Promise.resolve(this.#returned(result) as T);
-    return adopt(result).then(this.#fulfilled, this.#rejected) as Promise<T>;
+    return then === nativeThen
+      ? ((result as Promise<T>).then(this.fulfilled, this.rejected) as Promise<T>)
+      : this.settleWithOther(result, then);
   }
 
   /** Settles by what the function has thrown in the place of returning. */
   failWith(error: unknown, signal: AbortSignal | undefined): Promise<never> {
     this.settleByError(error, signal);
-    this.#giveBack();
+    giveBack(this);
     return Promise.reject(error);
   }
 
-  readonly #fulfilled = (value: unknown): unknown => {
+  readonly fulfilled = (value: unknown): unknown => {
     this.success();
-    this.#giveBack();
+    giveBack(this);
     return value;
   };
 
-  readonly #rejected = (error: unknown): never => {
-    this.settleByError(error, this.#signal);
-    this.#giveBack();
+  readonly rejected = (error: unknown): never => {
+    this.settleByError(error, this.signal);
+    giveBack(this);
     throw error;
   };
 
-  #returned(result: object): unknown {
+  private settleWithOther<T>(result: object, then: unknown): Promise<T> {
+    if (typeof then === 'function')
+      return adopt(result as PromiseLike<T>).then(this.fulfilled, this.rejected) as Promise<T>;
     // An async generator has done nothing yet: how it goes shows at its end, and its permit is in use until then.
-    if (read(result, Symbol.asyncIterator) !== undefined && streams.settleAtEnd(this, result)) return result;
-    return this.#fulfilled(result);
+    const isStream = read(result, Symbol.asyncIterator) !== undefined && streams.settleAtEnd(this, result);
+    return Promise.resolve((isStream ? result : this.fulfilled(result)) as T);
   }
+}
 
-  #giveBack(): void {
-    if (this.#signal !== undefined) this.#signal = undefined;
-    if (this.#pooled && freeCount < MAX_FREE_RUNS) Run.#keep(this);
-  }
+/** The run of a call of a closed circuit: one that was used before, where there is one. */
+export function takeRun(breaker: PermitIssuer, generation: number, startedAt: number): Run {
+  const run = free;
+  if (run === undefined) return new Run(breaker, generation, startedAt, undefined);
+  free = run.next;
+  freeCount--;
+  // Each write of an object costs as much as this look.
+  if (run.breaker !== breaker) run.breaker = breaker;
+  run.generation = generation;
+  run.startedAt = startedAt;
+  run.flags = 0;
+  run.settled = false;
+  return run;
+}
+
+/** The run of a call of a breaker that is off. */
+export function unguardedRun(): Run {
+  const run = new Run(undefined as never, NO_VERDICT, NaN, undefined, IS_RUN);
+  run.settled = true;
+  return run;
+}
+
+function giveBack(run: Run): void {
+  if (run.signal !== undefined) run.signal = undefined;
+  // A run that was asked for by this flag may be known as a probe.
+  if ((run.flags & IS_RUN) !== 0 || freeCount === MAX_FREE_RUNS) return;
+  run.next = free;
+  free = run;
+  freeCount++;
 }
 
 /** An error of the caller, which made its call before it asked: no word on the target. */

@@ -6,8 +6,8 @@ export const DURATION_BOUNDS: readonly number[] = [
   0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60,
 ];
 
-const BOUNDS_MS = DURATION_BOUNDS.map((bound) => bound * 1_000);
-const BUCKETS = BOUNDS_MS.length + 1;
+const BOUNDS_MS = [...DURATION_BOUNDS.map((bound) => bound * 1_000), Infinity];
+const BUCKETS = BOUNDS_MS.length;
 
 // Recording into an OpenTelemetry histogram costs microseconds, several times a whole call through a breaker: calls are
 // collected here and handed over at a scrape, or by the hundreds, so that no scrape has to make up for millions.
@@ -35,8 +35,11 @@ export class Durations implements DurationRecorder {
   ) {}
 
   record(ms: number): void {
+    if (!(ms >= 0)) return;
     const waiting = (this.#waiting ??= new Buckets());
-    const bucket = bucketOf(ms);
+    let bucket = 0;
+    // Most calls are short, so counting up ends early. A value on a bound belongs below it, as in Prometheus' `le`.
+    while (ms > BOUNDS_MS[bucket]!) bucket++;
     if (waiting.add(bucket, 1, ms) % HAND_OVER_AT === 0) this.onFull(this);
   }
 
@@ -110,11 +113,4 @@ class Buckets {
     other.#numbers.fill(0);
     other.total = 0;
   }
-}
-
-function bucketOf(ms: number): number {
-  let bucket = 0;
-  // Most calls are short, so counting up ends early. A value on a bound belongs below it, as in Prometheus' `le`.
-  while (bucket < BOUNDS_MS.length && ms > BOUNDS_MS[bucket]!) bucket++;
-  return bucket;
 }
