@@ -1,5 +1,6 @@
 import { trace, type Span } from '@opentelemetry/api';
 import type { BreakerConfig } from '../src/breaker/config.js';
+import { reportOnce } from '../src/breaker/diagnostics.js';
 import { whenOpenFor } from '../src/outcomes/when-open.js';
 import { UNGUARDED, type CircuitOpenError, type Guard, type Permit } from '../src/guard/guard.js';
 import { getRuntime } from '../src/runtime.js';
@@ -99,6 +100,15 @@ export abstract class Attachment {
   /** The span that OpenTelemetry's instrumentation has made within the client's own function, where it is within ours. */
   innerSpan(): Span | undefined {
     return this.#spans.claim(this.client);
+  }
+
+  /** What has just been called of the client is no call that asks: the span that was made for it is not that of the next one. */
+  forgetSpan(): void {
+    try {
+      this.#spans.forget(this.client);
+    } catch (error) {
+      reportOnce('Finding the span of a call failed', error);
+    }
   }
 
   /** The options of a call that has just been rejected, where it gets an answer rather than an error. */

@@ -8,6 +8,8 @@ export interface Command {
   readonly inTransaction: boolean;
   resolve: (value: unknown) => unknown;
   reject: (error: Error) => void;
+  /** What `resolve` asks to make of the reply what its caller gets. */
+  transformReply: (reply: unknown) => unknown;
   /** Set once a blocking command has a client-side limit, and stays. */
   readonly _blockingDeadline?: number;
   /** The timer of that limit; gone by the time it resolves the command. */

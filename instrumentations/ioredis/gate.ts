@@ -32,11 +32,15 @@ const GIVEN_UP_TO_BLOCK: Entry = { neverProbe: true, longRunning: true };
 
 /** What passes `sendCommand` of one class of clients: asks for each call once, and refuses those that must not be made. */
 export class Gate {
-  /** @param sendCommand the client's own */
+  /**
+   * @param sendCommand the client's own
+   * @param heard the `transformReply` of commands whose good ends are heard of; `undefined` where none are
+   */
   constructor(
     private readonly attachment: Attachment,
     private readonly Command: CommandConstructor,
     private readonly sendCommand: Client['sendCommand'],
+    private readonly heard: Command['transformReply'] | undefined,
   ) {}
 
   /** Whether the command must not be sent; its promise then rejects. Never throws: the command goes ahead where we fail. */
@@ -61,9 +65,7 @@ export class Gate {
       const call = calls.get(command);
       if (!(call instanceof RedisCall) || call.isOver) return;
       call.sent();
-      // OpenTelemetry's instrumentation takes the ends of a command over when it has been sent, and ends its span before
-      // it hands on: whoever comes last is told first.
-      if (call.span?.isRecording() === true) queueMicrotask(() => watch(call, command));
+      if (call.span?.isRecording() === true) watchFirstSoon(command);
     } catch (error) {
       reportOnce('Following a Redis command failed', error);
     }
@@ -90,7 +92,7 @@ export class Gate {
     calls.set(command, call);
     const refusal = this.#enter(client, call);
     if (kind === 'multi') beginMulti(client, refusal);
-    if (refusal === undefined) call.watch(command);
+    if (refusal === undefined) call.watch(command, command.transformReply === this.heard);
     return refusal;
   }
 
@@ -129,13 +131,39 @@ export class Gate {
     if (!call.enterAsProbe(connectionOf(client).target)) return;
     const ping = new this.Command('ping', [], {});
     calls.set(ping, call);
-    call.watch(ping);
+    call.watch(ping, ping.transformReply === this.heard);
     this.sendCommand.call(client, ping);
     ping.promise.then(() => this.#probe(client), ignoreError);
   });
 }
 
-const watch = harmless('Following a Redis command failed', (call: RedisCall, command: Command) => call.watch(command));
+// Commands that were sent within this turn; filled from the start again, since an array for each turn would be one too many.
+const justSent: (Command | undefined)[] = [];
+let countOfSent = 0;
+
+/** When whoever has called `sendCommand` is done with the command. */
+function watchFirstSoon(command: Command): void {
+  justSent[countOfSent++] = command;
+  if (countOfSent === 1) queueMicrotask(watchAllFirst);
+}
+
+const watchAllFirst = harmless(
+  'Following Redis commands failed',
+  () => {
+    for (let index = 0; index < countOfSent; index++) {
+      watchFirst(justSent[index]!);
+      justSent[index] = undefined;
+    }
+    countOfSent = 0;
+  },
+  () => {
+    countOfSent = 0;
+  },
+);
+
+const watchFirst = harmless('Following a Redis command failed', (command: Command) =>
+  callOf(command)?.watchFirst(command),
+);
 
 const ignoreError = harmless('Handling the promise of a Redis command failed', () => {});
 

@@ -3,10 +3,10 @@ import { Attachment } from '../attachment.js';
 import { harmless } from '../harmless.js';
 import type { Patches } from '../patches.js';
 import type { Client } from './client.js';
-import type { CommandConstructor, Pipeline } from './command.js';
+import type { Command, CommandConstructor, Pipeline } from './command.js';
 import { ConnectionWatch } from './connection-watch.js';
 import { Gate } from './gate.js';
-import { joinBatch } from './redis-call.js';
+import { joinBatch, resolved } from './redis-call.js';
 
 interface Constructor<T> {
   new (...args: never[]): T;
@@ -24,7 +24,8 @@ interface RedisConstructor extends Constructor<Client> {
  * Guards `ioredis` 5 and 6.
  *
  * The door is `sendCommand`, of `Cluster` for a cluster and of `Redis` for everything else: every command passes it once
- * before any queue, and again whenever it is sent. What becomes of it is read by taking its `resolve` and `reject` over.
+ * before any queue, and again whenever it is sent. What becomes of it is read by taking its `reject` over, and by what its
+ * `resolve` asks.
  * ioredis connects and reconnects by itself, untouched; that it cannot is evidence too.
  */
 export class IoredisAttachment extends Attachment {
@@ -40,8 +41,9 @@ export class IoredisAttachment extends Attachment {
 
     onClass<RedisConstructor>('/built/Redis.js', 'silentEmit', ({ prototype, Cluster, Command }) => {
       const connections = new ConnectionWatch(this, patches);
+      const heard = hearResolutions(patches, Command);
       for (const clients of [prototype, Cluster.prototype]) {
-        this.#guardCommands(patches, clients, Command);
+        this.#guardCommands(patches, clients, Command, heard);
         connections.watchStatus(clients);
       }
       connections.watchRedis(prototype);
@@ -52,9 +54,14 @@ export class IoredisAttachment extends Attachment {
     );
   }
 
-  #guardCommands(patches: Patches, prototype: Client, Command: CommandConstructor): void {
+  #guardCommands(
+    patches: Patches,
+    prototype: Client,
+    Command: CommandConstructor,
+    heard: Command['transformReply'] | undefined,
+  ): void {
     patches.replace(prototype, 'sendCommand', (sendCommand) => {
-      const gate = new Gate(this, Command, sendCommand);
+      const gate = new Gate(this, Command, sendCommand, heard);
       return function (this: Client, command, stream, node) {
         if (gate.refuses(this, command)) return command.promise;
         const reply = sendCommand.call(this, command, stream, node);
@@ -64,6 +71,37 @@ export class IoredisAttachment extends Attachment {
     });
   }
 }
+
+/**
+ * Hears of commands that resolve, whoever resolves them, without a function for each command.
+ *
+ * @returns the `transformReply` of such commands; nothing where this version of ioredis does not ask it
+ */
+function hearResolutions(patches: Patches, Command: CommandConstructor): Command['transformReply'] | undefined {
+  if (asksToTransform(Command) !== true) return undefined;
+  const prototype = Command.prototype as Command;
+  patches.replace(
+    prototype,
+    'transformReply',
+    (transformReply) =>
+      function (this: Command, reply) {
+        resolved(this);
+        return transformReply.call(this, reply);
+      },
+  );
+  return prototype.transformReply;
+}
+
+const asksToTransform = harmless('Looking at how Redis commands end failed', (Command: CommandConstructor): boolean => {
+  let asked = false;
+  const trial = new Command('ping', [], {});
+  trial.transformReply = (reply) => {
+    asked = true;
+    return reply;
+  };
+  trial.resolve('PONG');
+  return asked;
+});
 
 function gatherPipelines(patches: Patches, prototype: Pipeline): void {
   const join = harmless('Following a Redis pipeline failed', joinBatch);

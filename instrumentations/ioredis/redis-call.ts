@@ -5,6 +5,7 @@ import {
   verdictOfResults,
   type Circumstances,
 } from '../../src/outcomes/redis.js';
+import { reportOnce } from '../../src/breaker/diagnostics.js';
 import { CircuitOpenError } from '../../src/guard/guard.js';
 import type { Verdict } from '../../src/breaker/verdict.js';
 import type { Attachment } from '../attachment.js';
@@ -17,6 +18,11 @@ import { connectionOf } from './connection.js';
 
 /** One command, or all commands of a pipeline. */
 export class RedisCall extends ClientCall {
+  // What rejects its command: the command's own function; ours; and what has been put around that, which hears of the end after us.
+  private itsReject: Command['reject'] | undefined = undefined;
+  private ownReject: Command['reject'] | undefined = undefined;
+  private outerReject: Command['reject'] | undefined = undefined;
+
   constructor(
     attachment: Attachment,
     readonly client: Client,
@@ -31,34 +37,73 @@ export class RedisCall extends ClientCall {
   }
 
   protected override verdictOf(error: unknown): Verdict {
-    this.#weigh(error);
-    return verdictOfRedisError(error, this.#circumstances());
+    this.weigh(error);
+    return verdictOfRedisError(error, this.circumstances());
   }
 
   /**
-   * Takes over `resolve` and `reject` of its command until the command settles. By functions of this command alone: used
-   * again for another, they would give a caller the answer of another, should anybody still hold them.
+   * Takes over how its command ends. By functions of this command alone: one for all would not know whose end it is, since
+   * whoever wraps `resolve` or `reject` may call them without `this`.
+   *
+   * @param resolutionIsHeard whether `resolved` hears of it where it ends well
    */
-  watch(command: Command): void {
+  watch(command: Command, resolutionIsHeard: boolean): void {
     if (this.isOver) return;
-    const { resolve, reject } = command;
-    // Without names and methods of their own, as those of ioredis are: commands get printed.
+    this.itsReject = command.reject;
+    // Without a name and methods of its own, as that of ioredis is: commands get printed.
+    command.reject = (error) => {
+      giveBackReject(command, this);
+      const outer = this.outerReject;
+      this.outerReject = undefined;
+      endMulti(this.client, command);
+      this.fail(error);
+      (outer ?? this.itsReject!).call(command, error);
+    };
+    this.ownReject = command.reject;
+    if (this.blocking || !resolutionIsHeard) this.watchResolution(command);
+  }
+
+  /**
+   * Hears of the end first again, where somebody has put functions of their own around ours: OpenTelemetry's instrumentation
+   * does so when a command has been sent, and ends its span before it hands on.
+   */
+  watchFirst(command: Command): void {
+    const { ownReject } = this;
+    if (this.isOver || ownReject === undefined) return;
+    // Of a good end there is something to tell only where it may change the state of the circuit.
+    if (this.blocking || this.breaker.heedsSuccess) this.watchResolution(command);
+    if (command.reject === ownReject) return;
+    if (this.outerReject === undefined) this.outerReject = command.reject;
+    else this.addOuterReject(command, command.reject, this.outerReject);
+    command.reject = ownReject;
+  }
+
+  /** Our one function then comes by once for each time that it was put around itself. */
+  private addOuterReject(command: Command, outermost: Command['reject'], before: Command['reject']): void {
+    this.outerReject = (error) => {
+      this.outerReject = before;
+      outermost.call(command, error);
+    };
+  }
+
+  /** The command has settled. Whoever has wrapped ours meanwhile keeps it inside: from here on it only hands on. */
+  giveBackReject(command: Command): void {
+    if (this.ownReject !== undefined && command.reject === this.ownReject)
+      command.reject = this.outerReject ?? this.itsReject!;
+  }
+
+  private watchResolution(command: Command): void {
+    const { resolve } = command;
     command.resolve = (value) => {
-      giveBack(command, ownResolve, ownReject, resolve, reject);
+      giveBackResolve(command, ownResolve, resolve);
       if (this.blocking && isOwnLimit(command, value) === true) this.forgo();
       else this.succeed();
       return resolve.call(command, value);
     };
-    command.reject = (error) => {
-      giveBack(command, ownResolve, ownReject, resolve, reject);
-      endMulti(this.client, command);
-      this.fail(error);
-      reject.call(command, error);
-    };
-    const { resolve: ownResolve, reject: ownReject } = command;
+    const { resolve: ownResolve } = command;
   }
 
-  /** The same for its pipeline. */
+  /** Takes over the two ends of its pipeline until it settles. */
   watchPipeline(pipeline: Pipeline): void {
     if (this.isOver) return;
     const { resolve, reject } = pipeline;
@@ -77,20 +122,20 @@ export class RedisCall extends ClientCall {
 
   /** Its pipeline has these results. For `endPipeline`, since it throws where we fail. */
   endWith(results: [Error | null, unknown?][]): void {
-    const [verdict, cause] = verdictOfResults(results, this.#circumstances());
-    if (cause !== undefined) this.#weigh(cause);
+    const [verdict, cause] = verdictOfResults(results, this.circumstances());
+    if (cause !== undefined) this.weigh(cause);
     this.end(verdict, cause);
   }
 
   /** Without a connection, the failed attempts to get one speak for the target, and not each call that waited for it. */
-  #weigh(error: unknown): void {
+  private weigh(error: unknown): void {
     const { client, permit } = this;
     if (client.status === 'ready' || permit.settled) return;
     if (isToldAlready(client, permit.breaker, error)) permit.withhold();
     else permit.becomeEvidence();
   }
 
-  #circumstances(): Circumstances {
+  private circumstances(): Circumstances {
     const { client, blocking } = this;
     const closedByUs = connectionOf(client).closedByUs || client.manuallyClosing === true;
     return { closedByUs, firstAttempt: client.status !== 'ready' && client.retryAttempts === 0, blocking };
@@ -124,6 +169,19 @@ class CallOf extends OnAnother {
 }
 export { CallOf as calls };
 
+/** A command resolves: a call that is one command has ended well. */
+export function resolved(command: Command): void {
+  const call = CallOf.get(command);
+  if (!(call instanceof RedisCall)) return;
+  try {
+    call.giveBackReject(command);
+    call.succeed();
+  } catch (error) {
+    reportOnce('Following a Redis command failed', error);
+    call.forgo();
+  }
+}
+
 const batches = hiddenProperty<Batch>();
 
 /** The call of a command, where it is one that has been let through. */
@@ -140,9 +198,11 @@ export function joinBatch(pipeline: Pipeline, command: Command): void {
   batch.blocking ||= isBlocking(command);
 }
 
+const GIVING_BACK_FAILED = 'Giving the ends of a Redis command back failed';
+
 /** Whoever has wrapped ours meanwhile keeps them inside: settled, they only hand on. */
 const giveBack = harmless(
-  'Giving the ends of a Redis command back failed',
+  GIVING_BACK_FAILED,
   (
     owner: { resolve: unknown; reject: unknown },
     ownResolve: unknown,
@@ -152,6 +212,17 @@ const giveBack = harmless(
   ) => {
     if (owner.resolve === ownResolve) owner.resolve = resolve;
     if (owner.reject === ownReject) owner.reject = reject;
+  },
+);
+
+const giveBackReject = harmless(GIVING_BACK_FAILED, (command: Command, call: RedisCall) =>
+  call.giveBackReject(command),
+);
+
+const giveBackResolve = harmless(
+  GIVING_BACK_FAILED,
+  (command: Command, own: Command['resolve'], its: Command['resolve']) => {
+    if (command.resolve === own) command.resolve = its;
   },
 );
 

@@ -2,7 +2,6 @@ import { reportOnce } from '../../src/breaker/diagnostics.js';
 import { deferRejection } from '../../src/breaker/pacing.js';
 import { CircuitOpenError } from '../../src/guard/guard.js';
 import { LastingTarget } from '../../src/target.js';
-import { keepsContexts } from '../../src/telemetry/registered.js';
 import type { Attachment } from '../attachment.js';
 import type { Entry } from '../client-call.js';
 import { harmless } from '../harmless.js';
@@ -135,7 +134,11 @@ export function patchPool(
     (connect) =>
       function (this: Pool, callback) {
         const checkout = admitCheckout(this);
-        if (checkout === undefined) return connect.call(this, callback);
+        if (checkout === undefined) {
+          const result = connect.call(this, callback);
+          attachment.forgetSpan();
+          return result;
+        }
         if (checkout instanceof CircuitOpenError) return refuse(this, checkout, callback);
         if (checkout.isOver) return checkOut(this, checkout, () => connect.call(this, callback));
         return promisify(this, callback, (done) => {
@@ -256,9 +259,9 @@ export function patchPool(
   );
 }
 
-/** Whether a checkout gets an idle client with the next tick, and nobody has a span that would be taken for its statement's. */
+/** Whether a checkout gets an idle client with the next tick. */
 function isServedAtOnce({ _idle: idle, _pendingQueue: queue }: Pool): boolean {
-  return idle.length > queue.length && !keepsContexts();
+  return idle.length > queue.length;
 }
 
 /** @returns how many checkouts wait before this one */

@@ -99,6 +99,11 @@ export class CircuitBreaker implements PermitIssuer {
     return this.#circuit.state;
   }
 
+  /** @internal Whether a call that ends well may change its state. */
+  get heedsSuccess(): boolean {
+    return this.#circuit.heedsSuccess;
+  }
+
   /** @internal As `Circuit.transitions`. */
   get transitions(): readonly number[] | undefined {
     return this.#circuit.transitions;

@@ -61,6 +61,11 @@ export class Circuit<Breaker extends Owner<Breaker>> {
     return this.#record ?? NOTHING_KNOWN;
   }
 
+  /** Whether a call that ends well may change the state. */
+  get heedsSuccess(): boolean {
+    return this.state !== CLOSED || this.#record?.heedsSuccess === true;
+  }
+
   /** Calls in flight, where slow ones count. */
   get slowCalls(): SlowCallWatch | undefined {
     return this.#record?.slowCalls;

@@ -24,6 +24,8 @@ export interface PermitIssuer {
   readonly state: CircuitState;
   /** @internal */
   readonly stateCode: StateCode;
+  /** @internal Whether a call that ends well may change its state. */
+  readonly heedsSuccess: boolean;
   /** @internal */
   settleSuccess(permit: Permit): void;
   /** @internal */

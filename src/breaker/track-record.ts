@@ -86,6 +86,11 @@ export class TrackRecord {
     return this.#window.failures > 0;
   }
 
+  /** Whether a limit may be reached by a call that ends well: for failures of the window, or slow calls. */
+  get heedsSuccess(): boolean {
+    return this.slowCalls !== undefined || this.#window.failures > 0;
+  }
+
   /**
    * @param isUnreached whether it says that no connection could be made
    * @param startedAt of the call; NaN where nobody knows

@@ -28,6 +28,10 @@ export class BreakerUnderRule implements PermitIssuer {
     return this.breaker.stateCode;
   }
 
+  get heedsSuccess(): boolean {
+    return this.breaker.heedsSuccess;
+  }
+
   get isRejecting(): boolean {
     return this.breaker.isRejecting;
   }

@@ -82,7 +82,7 @@ function isReplacement(node) {
   if (ts.isBinaryExpression(node.parent) && node.parent.left.getText() === 'internals._load') return true;
   if (INFALLIBLE.test(nameOf(node))) return true;
   // The ends of a command, and the callback of a connection.
-  if (ts.isBinaryExpression(node.parent) && /\.(resolve|reject|onResult)$/.test(node.parent.left.getText()))
+  if (ts.isBinaryExpression(node.parent) && /\.(resolve|reject|outerReject|onResult)$/.test(node.parent.left.getText()))
     return true;
   // What stands between undici and a handler, and the abort that it hands on.
   if (ts.isMethodDeclaration(node) && node.parent.parent.name?.getText() === 'watching') return true;

@@ -73,13 +73,21 @@ describe('The work of one call', () => {
   const undici = new UndiciCalls(() => undefined);
   const session = {} as ConstructorParameters<typeof StatementCall>[1];
   const redis = {} as ConstructorParameters<typeof RedisCall>[1];
+  const command = {} as Parameters<RedisCall['watch']>[0];
+  const watchedCommand = () => {
+    const call = new RedisCall(attachment, redis, 'get', false);
+    call.settled = false;
+    call.watch(command, true);
+    return call;
+  };
   let kept: unknown;
   // An object of 24 bytes, 8 for each field, and 16 for the time that one of them is.
   for (const [what, limit, make] of [
     ['an http request', 142, () => new HttpCall(attachment, request)],
     ['an undici request', 174, () => undici.make(attachment, undefined, options, handler)],
     ['a statement of pg', 160, () => new StatementCall(attachment, session, 'SELECT 1')],
-    ['a command of ioredis', 170, () => new RedisCall(attachment, redis, 'get', false)],
+    ['a command of ioredis', 184, () => new RedisCall(attachment, redis, 'get', false)],
+    ['a command of ioredis, and what hears of its end', 290, watchedCommand],
   ] as const) {
     it(`allocates no more than ${limit} bytes for the record of ${what}`, async () => {
       const nothing = await bytesPerCall(() => (kept = request));

@@ -66,10 +66,14 @@ export class SpanCapture {
    */
   claim(client: string): Span | undefined {
     const span = this.#last;
-    const name = span?.instrumentationScope?.name;
-    if (name === undefined || name !== INSTRUMENTATION_SCOPES.get(client)?.[0]) return undefined;
+    if (span === undefined || !isOfClient(span, client)) return undefined;
     this.#last = undefined;
-    return span!.isRecording() && isOfThisCall(span!) ? span : undefined;
+    return span.isRecording() && isOfThisCall(span) ? span : undefined;
+  }
+
+  /** The last client span, if it is of that client, is of no call that asks: nobody is to claim it. */
+  forget(client: string): void {
+    if (this.#last !== undefined && isOfClient(this.#last, client)) this.#last = undefined;
   }
 
   /**
@@ -140,6 +144,12 @@ export class SpanCapture {
     this.#unwatchEnd?.();
     this.#unwatchEnd = this.#spanClass = undefined;
   }
+}
+
+/** Whether the instrumentation of that client has made the span. */
+function isOfClient({ instrumentationScope }: ScopedSpan, client: string): boolean {
+  const name = instrumentationScope?.name;
+  return name !== undefined && name === INSTRUMENTATION_SCOPES.get(client)?.[0];
 }
 
 /** One that an unguarded call has left behind was made within another span than the one that is active now. */
