@@ -1,7 +1,6 @@
 import type { CallCount } from './options.js';
 
 const BUCKETS = 10;
-const FIELDS = 4;
 
 /** Calls, failures and slow calls of late. */
 export interface CallWindow {
@@ -52,10 +51,12 @@ export class SlidingWindow implements CallWindow {
   slowWithoutVerdict = 0;
 
   readonly #bucketDuration: number;
-  // Per bucket the four counts above; zeros for the newest one, which has what of them all others have not: a call counts in
-  // the four fields and touches nothing else. Made when the first bucket with calls is over, and no typed array: one of this
-  // size lives outside of the heap and is larger than the breaker that it belongs to.
-  #counts: number[] | undefined;
+  // The four counts above, bucket by bucket. What the newest bucket has may stand in the totals alone: a call counts there and
+  // touches nothing else.
+  #callsBy: ByBucket;
+  #failuresBy: ByBucket;
+  #slowBy: ByBucket;
+  #slowWithoutVerdictBy: ByBucket;
   #newest: number;
   // When the newest bucket ends: nearly every call finds it as it was, and need not divide.
   #newestEnds: number;
@@ -86,30 +87,27 @@ export class SlidingWindow implements CallWindow {
 
   /** The same calls in a window of another length. None becomes younger than it is. */
   resized(duration: number, now: number): SlidingWindow {
-    this.rotate(now);
     const window = new SlidingWindow(duration, now);
-    const counts = this.#withNewest();
-    if (counts === undefined) return window;
-    for (let bucket = this.#newest - BUCKETS + 1; bucket <= this.#newest; bucket++) {
-      const at = offsetOf(bucket);
-      const moved = Math.floor((bucket * this.#bucketDuration) / window.#bucketDuration);
-      if (moved > window.#newest - BUCKETS) window.#add(moved, counts, at);
+    this.rotate(now);
+    let bucket = this.#newest - BUCKETS;
+    for (const counts of this.recent(now)) {
+      const moved = Math.floor((++bucket * this.#bucketDuration) / window.#bucketDuration);
+      if (moved > window.#newest - BUCKETS) window.#add(moved, counts);
     }
     return window;
   }
 
-  /** What it counts, the oldest first. */
+  /** What it counts bucket by bucket, the oldest first. */
   *recent(now: number): Iterable<Counts> {
     this.rotate(now);
-    const counts = this.#withNewest();
-    if (counts === undefined) return;
+    this.#writeDown(this.#newest);
     for (let bucket = this.#newest - BUCKETS + 1; bucket <= this.#newest; bucket++) {
-      const at = offsetOf(bucket);
+      const place = placeOf(bucket);
       yield {
-        calls: counts[at]!,
-        failures: counts[at + 1]!,
-        slow: counts[at + 2]!,
-        slowWithoutVerdict: counts[at + 3]!,
+        calls: this.#callsBy?.[place] ?? 0,
+        failures: this.#failuresBy?.[place] ?? 0,
+        slow: this.#slowBy?.[place] ?? 0,
+        slowWithoutVerdict: this.#slowWithoutVerdictBy?.[place] ?? 0,
       };
     }
   }
@@ -121,7 +119,7 @@ export class SlidingWindow implements CallWindow {
   }
 
   clear(): void {
-    this.#counts?.fill(0);
+    this.#callsBy = this.#failuresBy = this.#slowBy = this.#slowWithoutVerdictBy = undefined;
     this.calls = this.failures = this.slow = this.slowWithoutVerdict = 0;
   }
 
@@ -130,58 +128,66 @@ export class SlidingWindow implements CallWindow {
     this.#newest = current;
     this.#newestEnds = (current + 1) * this.#bucketDuration;
     if (this.calls === 0 && this.slowWithoutVerdict === 0) return;
-    const steps = current - before;
-    if (steps >= BUCKETS) return this.clear();
-    const counts = (this.#counts ??= new Array<number>(BUCKETS * FIELDS).fill(0));
-    this.#fill(counts, offsetOf(before));
-    for (let bucket = before + 1; bucket <= current; bucket++) this.#empty(counts, offsetOf(bucket));
-  }
-
-  /** Writes down what the newest bucket has: what all others have not. */
-  #fill(counts: number[], at: number): void {
-    let { calls, failures, slow, slowWithoutVerdict } = this;
-    for (let other = 0; other < counts.length; other += FIELDS) {
-      calls -= counts[other]!;
-      failures -= counts[other + 1]!;
-      slow -= counts[other + 2]!;
-      slowWithoutVerdict -= counts[other + 3]!;
+    if (current - before >= BUCKETS) return this.clear();
+    this.#writeDown(before);
+    for (let bucket = before + 1; bucket <= current; bucket++) {
+      this.calls -= emptied(this.#callsBy, bucket);
+      this.failures -= emptied(this.#failuresBy, bucket);
+      this.slow -= emptied(this.#slowBy, bucket);
+      this.slowWithoutVerdict -= emptied(this.#slowWithoutVerdictBy, bucket);
     }
-    counts[at] = calls;
-    counts[at + 1] = failures;
-    counts[at + 2] = slow;
-    counts[at + 3] = slowWithoutVerdict;
   }
 
-  /** The counts of all buckets; `undefined` where they are all zero. */
-  #withNewest(): number[] | undefined {
-    if (this.calls === 0 && this.slowWithoutVerdict === 0) return undefined;
-    const counts = this.#counts?.slice() ?? new Array<number>(BUCKETS * FIELDS).fill(0);
-    this.#fill(counts, offsetOf(this.#newest));
-    return counts;
+  #writeDown(newest: number): void {
+    this.#callsBy = withNewest(this.#callsBy, newest, this.calls);
+    this.#failuresBy = withNewest(this.#failuresBy, newest, this.failures);
+    this.#slowBy = withNewest(this.#slowBy, newest, this.slow);
+    this.#slowWithoutVerdictBy = withNewest(this.#slowWithoutVerdictBy, newest, this.slowWithoutVerdict);
   }
 
-  /** Adds counts to those of a bucket. */
-  #add(bucket: number, from: readonly number[], fromAt: number): void {
-    this.calls += from[fromAt]!;
-    this.failures += from[fromAt + 1]!;
-    this.slow += from[fromAt + 2]!;
-    this.slowWithoutVerdict += from[fromAt + 3]!;
-    if (bucket === this.#newest) return;
-    const counts = (this.#counts ??= new Array<number>(BUCKETS * FIELDS).fill(0));
-    const at = offsetOf(bucket);
-    for (let field = 0; field < FIELDS; field++) counts[at + field]! += from[fromAt + field]!;
-  }
-
-  #empty(counts: number[], at: number): void {
-    this.calls -= counts[at]!;
-    this.failures -= counts[at + 1]!;
-    this.slow -= counts[at + 2]!;
-    this.slowWithoutVerdict -= counts[at + 3]!;
-    counts[at] = counts[at + 1] = counts[at + 2] = counts[at + 3] = 0;
+  #add(bucket: number, { calls, failures, slow, slowWithoutVerdict }: Counts): void {
+    this.calls += calls;
+    this.failures += failures;
+    this.slow += slow;
+    this.slowWithoutVerdict += slowWithoutVerdict;
+    this.#callsBy = withMore(this.#callsBy, bucket, calls);
+    this.#failuresBy = withMore(this.#failuresBy, bucket, failures);
+    this.#slowBy = withMore(this.#slowBy, bucket, slow);
+    this.#slowWithoutVerdictBy = withMore(this.#slowWithoutVerdictBy, bucket, slowWithoutVerdict);
   }
 }
 
-/** Where the counts of a bucket begin. A clock may begin below zero. */
-function offsetOf(bucket: number): number {
-  return (((bucket % BUCKETS) + BUCKETS) % BUCKETS) * FIELDS;
+/**
+ * One count by bucket, in a ring; `undefined` as long as it is zero in all: to most targets no call ever fails or is slow. No
+ * typed array: one of this size lives outside of the heap and is larger than the breaker that it belongs to.
+ */
+type ByBucket = number[] | undefined;
+
+/** Writes down what of a count the newest bucket has: what all others have not. */
+function withNewest(ring: ByBucket, newest: number, total: number): ByBucket {
+  if (ring === undefined) return withMore(ring, newest, total);
+  ring[placeOf(newest)] = 0;
+  const older = ring.reduce((sum, count) => sum + count, 0);
+  return withMore(ring, newest, total - older);
+}
+
+function withMore(ring: ByBucket, bucket: number, more: number): ByBucket {
+  if (more === 0) return ring;
+  const counts = ring ?? new Array<number>(BUCKETS).fill(0);
+  counts[placeOf(bucket)]! += more;
+  return counts;
+}
+
+/** @returns what was in it */
+function emptied(ring: ByBucket, bucket: number): number {
+  if (ring === undefined) return 0;
+  const place = placeOf(bucket);
+  const count = ring[place]!;
+  ring[place] = 0;
+  return count;
+}
+
+/** Where a bucket is in its ring. A clock may begin below zero. */
+function placeOf(bucket: number): number {
+  return ((bucket % BUCKETS) + BUCKETS) % BUCKETS;
 }
