@@ -240,7 +240,7 @@ export class CircuitBreaker implements PermitIssuer {
    */
   acquireUnlessOpen(context?: unknown, longRunning = false, flags = 0): Permit | CircuitOpenError {
     if (this.#config.mode === 'off' || this.#circuit.isInUse) return this.tryAcquire(context, longRunning, flags);
-    return this.#reject(this.#seams.now(), context, longRunning, this.#config.mode);
+    return this.#reject(this.#seams.now(), context, longRunning, flags, this.#config.mode);
   }
 
   /**
@@ -534,7 +534,7 @@ export class CircuitBreaker implements PermitIssuer {
     const now = this.#seams.now();
     const circuit = this.#circuit;
     const admission = circuit.admission(now, longRunning, context);
-    if (admission === REFUSED) return this.#reject(now, context, longRunning, config.mode);
+    if (admission === REFUSED) return this.#reject(now, context, longRunning, flags, config.mode);
     const permit = this.#admit(now, circuit.generation, context, longRunning, flags);
     if (admission === PROBE) circuit.startProbe(permit);
     // What is slow later or earlier than the others is seen when it ends.
@@ -593,7 +593,7 @@ export class CircuitBreaker implements PermitIssuer {
     this.#ages ??= new CallAges();
   }
 
-  #reject(now: number, context: unknown, longRunning: boolean, mode: Mode): Permit | CircuitOpenError {
+  #reject(now: number, context: unknown, longRunning: boolean, flags: number, mode: Mode): Permit | CircuitOpenError {
     const { tally } = this;
     const enforced = this.#enforces(now, mode);
     const open = this.#circuit.state === OPEN;
@@ -603,7 +603,7 @@ export class CircuitBreaker implements PermitIssuer {
 
     const rejection = this.#circuit.rejection(now);
     if (this.observer !== undefined) this.#tellOfRejection(rejection, enforced, context);
-    return enforced ? rejection : this.#admit(now, NO_VERDICT, context, longRunning, 0);
+    return enforced ? rejection : this.#admit(now, NO_VERDICT, context, longRunning, flags);
   }
 
   #tellOfRejection(rejection: CircuitOpenError, enforced: boolean, context: unknown): void {

@@ -272,6 +272,27 @@ describe('CircuitBreaker.call', () => {
   });
 });
 
+describe('CircuitBreaker.call, where rejections are not enforced', () => {
+  const ways: readonly [string, () => CircuitBreaker][] = [
+    ['in mode observe', () => breakerUnderTest({ mode: 'observe' })],
+    ['in a panic', () => Object.assign(breakerUnderTest(), { isPanic: () => true })],
+  ];
+  for (const [way, made] of ways) {
+    it(`makes calls while the circuit is open: ${way}`, async () => {
+      const breaker = made();
+      openCircuit(breaker);
+      const { failure } = breaker.stats().calls;
+      expect(await breaker.call(async () => 'answer')).to.equal('answer');
+      expect(await breaker.call(() => 'at once')).to.equal('at once');
+      expect(await breaker.callWithFallback(async () => 'answer', String)).to.equal('answer');
+      const down = new Error('down');
+      expect(await errorOf(breaker.call(() => Promise.reject(down)))).to.equal(down);
+      expect(counts(breaker)).to.equal(`3 success, ${failure + 1} failure, 0 ignored, 0 rejected, 0 in flight`);
+      expect(breaker.tally.unenforcedOpen).to.equal(4);
+    });
+  }
+});
+
 describe('CircuitBreaker.callWithFallback', () => {
   it('does not ask the fallback while calls go through', async () => {
     const breaker = breakerUnderTest();
