@@ -146,42 +146,6 @@ export function createRuntime(registry: CircuitBreakerRegistry, environment: Env
   const stops: (() => void)[] = [];
   let mainThread: ReturnType<typeof reportToMainThread> | undefined;
 
-  registry.observe({
-    onAdded: (breaker) => {
-      spans.watch();
-      breaker.timeCalls();
-      panic.watch(breaker);
-      fleet?.watch(breaker);
-      if (!counts) return;
-      metrics.add(breaker);
-      if (publishes) {
-        publisher.start();
-        publisher.look();
-      }
-      mainThread?.begin();
-    },
-    onRemoved: (breaker) => {
-      panic.forget(breaker);
-      fleet?.forget(breaker);
-      metrics.remove(breaker);
-    },
-    onFailure: (breaker, context) => {
-      events.onFailure(breaker, context);
-      fleet?.onFailure(breaker);
-    },
-    onProbeSuccess: (breaker) => fleet?.onProbeSuccess(breaker),
-    onHangingCalls: (breaker, calls) => log.warn(describeHangingCalls(breaker, calls)),
-    onProbe: (breaker, context) => events.onProbe(breaker, context),
-    onTransition: (breaker, transition, context) => {
-      const span = events.onTransition(breaker, transition, context);
-      logTransition(breaker, transition, span);
-      panic.onTransition(breaker, transition, context);
-      fleet?.onTransition(breaker, transition);
-      if (environment.console !== 'off') history().transitions.record(breaker, transition, span);
-    },
-    onRejection: (breaker, rejection, enforced, context) => events.onRejection(breaker, rejection, enforced, context),
-  });
-
   const guard = new Guard(registry, new RuleSet());
   const guards = [guard];
   const explain = (breaker: CircuitBreaker) => {
@@ -304,6 +268,43 @@ export function createRuntime(registry: CircuitBreakerRegistry, environment: Env
     consoleParts().own.watch();
     workers.announce(news);
   }
+
+  // Last: of breakers that are there already, it hears at once.
+  registry.observe({
+    onAdded: (breaker) => {
+      spans.watch();
+      breaker.timeCalls();
+      panic.watch(breaker);
+      fleet?.watch(breaker);
+      if (!counts) return;
+      metrics.add(breaker);
+      if (publishes) {
+        publisher.start();
+        publisher.look();
+      }
+      mainThread?.begin();
+    },
+    onRemoved: (breaker) => {
+      panic.forget(breaker);
+      fleet?.forget(breaker);
+      metrics.remove(breaker);
+    },
+    onFailure: (breaker, context) => {
+      events.onFailure(breaker, context);
+      fleet?.onFailure(breaker);
+    },
+    onProbeSuccess: (breaker) => fleet?.onProbeSuccess(breaker),
+    onHangingCalls: (breaker, calls) => log.warn(describeHangingCalls(breaker, calls)),
+    onProbe: (breaker, context) => events.onProbe(breaker, context),
+    onTransition: (breaker, transition, context) => {
+      const span = events.onTransition(breaker, transition, context);
+      logTransition(breaker, transition, span);
+      panic.onTransition(breaker, transition, context);
+      fleet?.onTransition(breaker, transition);
+      if (environment.console !== 'off') history().transitions.record(breaker, transition, span);
+    },
+    onRejection: (breaker, rejection, enforced, context) => events.onRejection(breaker, rejection, enforced, context),
+  });
 
   return {
     registry,
