@@ -1,5 +1,6 @@
 import { channel, type Channel, type ChannelListener } from 'node:diagnostics_channel';
 import { closeSync, openSync, readSync } from 'node:fs';
+import { sep } from 'node:path';
 import Module = require('node:module');
 import util = require('node:util');
 
@@ -69,8 +70,10 @@ export class Patches {
    * @param ending such as `/ioredis/built/Redis.js`; with slashes on every platform
    */
   onModule(ending: string, callback: (exports: unknown) => void): void {
-    for (const [filename, module] of Object.entries(require.cache)) {
-      if (module !== undefined && endsWith(filename, ending)) callback(module.exports);
+    for (const filename of Object.keys(require.cache)) {
+      if (!endsWith(filename, ending)) continue;
+      const module = require.cache[filename];
+      if (module !== undefined) callback(module.exports);
     }
     this.onNextLoad(ending, callback);
   }
@@ -245,5 +248,5 @@ function namesOf(path: string): string[] {
 }
 
 function endsWith(filename: string, ending: string): boolean {
-  return filename.replaceAll('\\', '/').endsWith(ending);
+  return (sep === '/' ? filename : filename.replaceAll(sep, '/')).endsWith(ending);
 }
