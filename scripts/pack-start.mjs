@@ -1,7 +1,7 @@
 // Packs what every start loads into one file: a hundred files to find, read and compile cost more than all they do. Each of
 // them stays as a door to its part, so that what is loaded later, from code or for a client, meets the same classes.
 import { spawnSync } from 'node:child_process';
-import { writeFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { dirname, join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { build } from 'esbuild';
@@ -30,7 +30,15 @@ await build({
   // A third less to read and to compile. Names stay, so that stacks can be read, and so do lines, short enough for code frames.
   minifyWhitespace: true,
   lineLimit: 120,
-  plugins: [{ name: 'parts', setup: (pack) => pack.onResolve({ filter: /^\./ }, whereItIs) }],
+  plugins: [
+    {
+      name: 'parts',
+      setup: (pack) => {
+        pack.onResolve({ filter: /^\./ }, whereItIs);
+        pack.onLoad({ filter: /\bdist[\\/]src[\\/]version\.js$/ }, ownName);
+      },
+    },
+  ],
 });
 
 for (const [file, names] of parts) {
@@ -62,6 +70,12 @@ function whereItIs({ path, resolveDir }) {
   const file = join(resolveDir, path);
   if (parts.has(file)) return undefined;
   return { path: pathFrom(dirname(packed), file), external: true };
+}
+
+/** Written out: each start would look for package.json, read it and parse it, for two words of it. */
+function ownName() {
+  const { name, version } = JSON.parse(readFileSync(join(dist, '../package.json'), 'utf8'));
+  return { contents: `exports.PACKAGE = ${JSON.stringify({ name, version })};`, loader: 'js' };
 }
 
 /** As `require` takes it. */
