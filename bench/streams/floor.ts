@@ -104,19 +104,26 @@ export const INSTALL_FLOOR: Readonly<Record<StreamClient, (sample?: unknown) => 
     );
   },
   ioredis: () => {
-    const { Redis } = require('ioredis') as typeof import('ioredis');
+    const { Command, Redis } = require('ioredis') as typeof import('ioredis');
+    // Whoever resolves a command, it then asks its own class what to make of the reply.
+    around(
+      Command.prototype,
+      'transformReply',
+      (transformReply) =>
+        function (this: Recorded, reply: never) {
+          end(this[RECORD], true);
+          return transformReply.call(this, reply);
+        },
+    );
     around(
       Redis.prototype,
       'sendCommand',
       (sendCommand) =>
-        function (this: Recorded, command: Record<'resolve' | 'reject', (value: unknown) => unknown>, stream: never) {
+        function (this: Recorded, command: Recorded & { reject: (error: unknown) => unknown }, stream: never) {
           const record = new CallRecord();
-          // Both: error replies, time-outs and lost connections come by the other one.
-          const { resolve, reject } = command;
-          command.resolve = (value) => {
-            end(record, true);
-            return resolve.call(command, value);
-          };
+          command[RECORD] = record;
+          // Error replies, time-outs and lost connections come here and nowhere else that they share.
+          const { reject } = command;
           command.reject = (error) => {
             end(record, false);
             return reject.call(command, error);
