@@ -150,11 +150,13 @@ interface Handler {
   onResponseStarted?(): unknown;
 }
 
-class Watch implements Handler {
-  readonly record = new CallRecord();
+/** The record itself: an object of its own for that would be one too many. */
+class Watch extends CallRecord implements Handler {
   good = false;
   abort: ((reason?: unknown) => void) | undefined = undefined;
-  constructor(readonly handler: Handler) {}
+  constructor(readonly handler: Handler) {
+    super();
+  }
 
   onConnect(abort: (reason?: unknown) => void, context?: unknown): unknown {
     this.abort = abort;
@@ -169,11 +171,11 @@ class Watch implements Handler {
     return this.handler.onData(chunk);
   }
   onComplete(trailers: unknown): unknown {
-    end(this.record, this.good);
+    end(this, this.good);
     return this.handler.onComplete(trailers);
   }
   onError(error: unknown): unknown {
-    end(this.record, false);
+    end(this, false);
     return this.handler.onError(error);
   }
   onBodySent(chunk: unknown): unknown {
@@ -189,7 +191,7 @@ class Watch implements Handler {
 
 /** No outcome: its caller had its own reasons. */
 function leave(this: Watch, reason?: unknown): void {
-  this.record.settled = true;
+  this.settled = true;
   this.abort?.(reason);
 }
 

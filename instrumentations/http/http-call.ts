@@ -26,21 +26,29 @@ export interface AgentLike {
   addRequest(request: Request, ...args: AgentArguments): void;
 }
 
+/** What has happened to a request besides its answer. */
+class Past {
+  /** Our own process ended it. Made with a signal that was aborted before, a request is that from the start. */
+  isEnding = false;
+  /** Why. */
+  reason: unknown = undefined;
+  /** Bytes that had come when its `timeout` event came. */
+  bytesAtTimeout: number | undefined = undefined;
+}
+
 /**
  * One request and what has become of it so far. Its methods are `private`, not `#`: for private methods of a class, each of its
  * objects carries one field more.
  */
 export class HttpCall extends HttpClientCall {
   readonly #req: Request;
-  /** Our own process ended it, for this reason. Made with a signal that was aborted before, a request is that from the start. */
-  #ending: { readonly reason: unknown } | undefined;
-  /** Bytes that had come when its `timeout` event came; -1 before. */
-  #bytesAtTimeout = -1;
+  /** Made when something happens: to most requests nothing does, and each field is one more for all. */
+  #past: Past | undefined = undefined;
 
   constructor(attachment: Attachment, req: Request) {
     super(attachment);
     this.#req = req;
-    if (req.destroyed) this.#ending = { reason: undefined };
+    if (req.destroyed) this.onDestroy(undefined);
   }
 
   override spanName(): string {
@@ -49,7 +57,9 @@ export class HttpCall extends HttpClientCall {
 
   /** Our own process ends the request. */
   onDestroy(error: unknown): void {
-    this.#ending = { reason: error };
+    const past = (this.#past ??= new Past());
+    past.isEnding = true;
+    past.reason = error;
   }
 
   get method(): string {
@@ -78,14 +88,14 @@ export class HttpCall extends HttpClientCall {
   }
 
   onTimeout(): void {
-    this.#bytesAtTimeout = this.bytesRead();
+    (this.#past ??= new Past()).bytesAtTimeout = this.bytesRead();
   }
 
   onError(error: unknown): void {
     const { res } = this.#req;
     // What comes after the answer was there, like a reset while the connection is being put down, is no word on the call.
     if (res?.complete) this.succeed();
-    else if (this.#ending) this.leave(this.#ending.reason);
+    else if (this.#past?.isEnding) this.leave(this.#past.reason);
     // Destroying the answer destroys the socket with its error; the death of a socket comes here before the answer's.
     else if (res?.destroyed) this.leave(res.errored);
     else if (this.isPartOfRestart(error)) this.forgo();
@@ -95,7 +105,7 @@ export class HttpCall extends HttpClientCall {
   onClose(): void {
     const { res } = this.#req;
     if (res?.complete || res?.statusCode === 101) this.succeed();
-    else if (res === null || this.#ending) this.leave(this.#ending?.reason);
+    else if (res === null || this.#past?.isEnding) this.leave(this.#past?.reason);
     else if (isCutOff(res)) this.fail(res.errored);
     else this.leave(res.errored);
   }
@@ -113,7 +123,8 @@ export class HttpCall extends HttpClientCall {
 
   /** Its caller's patience ran out, and nothing has come since. */
   private get timedOut(): boolean {
-    return this.#bytesAtTimeout >= 0 && this.bytesRead() === this.#bytesAtTimeout;
+    const bytes = this.#past?.bytesAtTimeout;
+    return bytes !== undefined && this.bytesRead() === bytes;
   }
 
   private bytesRead(): number {

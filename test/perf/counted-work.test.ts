@@ -83,7 +83,7 @@ describe('The work of one call', () => {
   let kept: unknown;
   // An object of 24 bytes, 8 for each field, and 16 for the time that one of them is.
   for (const [what, limit, make] of [
-    ['an http request', 142, () => new HttpCall(attachment, request)],
+    ['an http request', 134, () => new HttpCall(attachment, request)],
     ['an undici request', 174, () => undici.make(attachment, undefined, options, handler)],
     ['a statement of pg', 160, () => new StatementCall(attachment, session, 'SELECT 1')],
     ['a command of ioredis', 184, () => new RedisCall(attachment, redis, 'get', false)],
