@@ -97,6 +97,28 @@ describe('The work of one call', () => {
     });
   }
 
+  it('rejects a Redis command once, through all that was put around our one function, and hears of it first', () => {
+    const heard: string[] = [];
+    const rejected = { name: 'get', reject: () => void heard.push('its own') } as unknown as typeof command;
+    const call = new RedisCall(attachment, redis, 'get', false);
+    Object.assign(call, { breaker: { heedsSuccess: false }, settled: false });
+    call.fail = () => {
+      if (!call.settled) heard.push('we');
+      call.settled = true;
+    };
+    call.watch(rejected, true);
+    for (const wrapper of ['inner', 'outer']) {
+      const { reject } = rejected;
+      rejected.reject = (error) => {
+        heard.push(wrapper);
+        reject(error);
+      };
+      call.watchFirst(rejected);
+    }
+    rejected.reject(new Error('gone'));
+    expect(heard).to.deep.equal(['we', 'outer', 'inner', 'its own']);
+  });
+
   it('gives an undici handler one and the same function to end its request with', () => {
     const given: unknown[] = [];
     const own = { ...handler, onConnect: (abort: unknown) => void given.push(abort) };
