@@ -1,7 +1,7 @@
 import type { Guard } from '../../src/guard/guard.js';
 import { Attachment } from '../attachment.js';
 import { harmless } from '../harmless.js';
-import type { Patches } from '../patches.js';
+import { Patches } from '../patches.js';
 import type { Client } from './client.js';
 import type { Command, CommandConstructor, Pipeline } from './command.js';
 import { ConnectionWatch } from './connection-watch.js';
@@ -41,7 +41,7 @@ export class IoredisAttachment extends Attachment {
 
     onClass<RedisConstructor>('/built/Redis.js', 'silentEmit', ({ prototype, Cluster, Command }) => {
       const connections = new ConnectionWatch(this, patches);
-      const heard = hearResolutions(patches, Command);
+      const heard = hearResolutions(Command);
       for (const clients of [prototype, Cluster.prototype]) {
         this.#guardCommands(patches, clients, Command, heard);
         connections.watchStatus(clients);
@@ -72,15 +72,19 @@ export class IoredisAttachment extends Attachment {
   }
 }
 
+const heardOf = new WeakMap<CommandConstructor, Command['transformReply']>();
+
 /**
- * Hears of commands that resolve, whoever resolves them, without a function for each command.
+ * Hears of commands that resolve, whoever resolves them, without a function for each command. For good: of those that are
+ * under way when all else is undone, nothing else would hear.
  *
  * @returns the `transformReply` of such commands; nothing where this version of ioredis does not ask it
  */
-function hearResolutions(patches: Patches, Command: CommandConstructor): Command['transformReply'] | undefined {
-  if (asksToTransform(Command) !== true) return undefined;
+function hearResolutions(Command: CommandConstructor): Command['transformReply'] | undefined {
+  const known = heardOf.get(Command);
+  if (known !== undefined || asksToTransform(Command) !== true) return known;
   const prototype = Command.prototype as Command;
-  patches.replace(
+  new Patches().replace(
     prototype,
     'transformReply',
     (transformReply) =>
@@ -89,6 +93,7 @@ function hearResolutions(patches: Patches, Command: CommandConstructor): Command
         return transformReply.call(this, reply);
       },
   );
+  heardOf.set(Command, prototype.transformReply);
   return prototype.transformReply;
 }
 

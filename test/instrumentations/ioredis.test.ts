@@ -464,6 +464,18 @@ for (const { major, name } of MAJORS) {
       expect(breaker().stats().calls.rejected).to.equal(0);
     });
 
+    it('hears of the ends of commands that are under way when it is disabled, and of all when it is enabled again', async () => {
+      await redis.set('key', 'value');
+      const ends = Promise.allSettled([redis.get('key'), redis.lpush('key', '1'), redis.pipeline().get('key').exec()]);
+      instrumentation.disable();
+      await ends;
+      await redis.get('key');
+      expect(breaker().stats().calls).to.include({ success: 4, inFlight: 0 });
+      instrumentation.enable();
+      await redis.get('key');
+      expect(breaker().stats().calls).to.include({ success: 5, inFlight: 0 });
+    });
+
     it('leaves the client as it was when it is disabled', async () => {
       instrumentation.disable();
       const { Redis } = clients;
