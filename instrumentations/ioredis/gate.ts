@@ -19,9 +19,7 @@ import {
 import { connectionOf } from './connection.js';
 import { Batch, callOf, calls, RedisCall } from './redis-call.js';
 import { errorFor, mayWait } from './waiting.js';
-
-// Captured at load: the fake timers of an application's tests must not hold us up.
-const { queueMicrotask } = globalThis;
+import { queueMicrotask } from '../../src/breaker/real-time.js';
 
 const ORDINARY: Entry = {};
 const BLOCKING: Entry = { longRunning: true };

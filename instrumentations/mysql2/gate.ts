@@ -26,9 +26,7 @@ import {
 } from './connection.js';
 import { CheckoutCall, ConnectionCall, StatementCall } from './mysql2-call.js';
 import { begins, cleansUp, mayBegin } from './statement.js';
-
-// Captured at load: an application's fake timers must not hold us back.
-const { setImmediate } = globalThis;
+import { setImmediate } from '../../src/breaker/real-time.js';
 
 /** What asks; everything else, such as QUIT and the reset of a connection, passes. */
 const STATEMENTS: ReadonlySet<string> = new Set(['Query', 'Prepare', 'Execute', 'Ping']);

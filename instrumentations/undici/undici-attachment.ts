@@ -21,9 +21,7 @@ import {
   type Handler,
 } from './handler.js';
 import type * as Refusals from './refusal.js';
-
-// Captured at load: the fake timers of an application's tests must not keep the door ajar.
-const { queueMicrotask } = globalThis;
+import { queueMicrotask } from '../../src/breaker/real-time.js';
 
 /** What all of undici's dispatchers inherit from: `DispatcherBase`. */
 interface Dispatcher {

@@ -1,5 +1,6 @@
 import { AsyncResource } from 'node:async_hooks';
 import { reportOnce } from './diagnostics.js';
+import { setTimeout, setImmediate } from './real-time.js';
 
 /** What the event loop of this thread can be asked, so that tests can answer in its place. */
 export interface LoopSeams {
@@ -13,8 +14,6 @@ export interface LoopSeams {
   readonly afterPoll: (callback: () => void) => void;
 }
 
-// Captured at load: the fake timers of an application's tests must not make its event loop look blocked.
-const { setTimeout, setImmediate } = globalThis;
 const { nodeTiming } = performance;
 // A timer keeps the async context it is made in: here that of no request.
 const outside = new AsyncResource('otel-breaker');

@@ -1,4 +1,5 @@
 import { reportOnce } from './diagnostics.js';
+import { setImmediate, setTimeout } from './real-time.js';
 
 /** Clock and timers, so that tests can move them. */
 export interface PacingSeams {
@@ -12,9 +13,7 @@ export interface PacingSeams {
   readonly afterTurn: (callback: () => void) => void;
 }
 
-// Captured at load: the fake timers of an application's tests must not hold its rejections back. All but the last keep the
-// process alive, since a caller waits.
-const { setImmediate, setTimeout } = globalThis;
+// All but the last keep the process alive, since a caller waits.
 const realSeams: PacingSeams = {
   now: performance.now.bind(performance),
   soon: (callback) => void setImmediate(callback),

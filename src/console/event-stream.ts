@@ -6,9 +6,7 @@ import { PieceWriter, SharedAnswer, type Pieces } from './shared-answer.js';
 import type { Snapshot, Tick } from './api.js';
 import { Overview, type Workers } from './overview.js';
 import type { ThreadConsole } from './thread-console.js';
-
-// Captured at load: an application's fake timers must not stop the page.
-const { setInterval, clearInterval, setTimeout, clearTimeout } = globalThis;
+import { setInterval, clearInterval, setTimeout, clearTimeout } from '../breaker/real-time.js';
 
 const TICK_MS = 1_000;
 // A change of a circuit is told at once; a hundred of them at once are told together, and while one comes after the other, twice

@@ -1,7 +1,5 @@
 import { log } from '../telemetry/log.js';
-
-// Captured at load: an application's fake timers must not keep a line back.
-const { setTimeout } = globalThis;
+import { setTimeout } from '../breaker/real-time.js';
 
 const PAUSE_MS = 1_000;
 

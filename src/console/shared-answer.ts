@@ -1,5 +1,4 @@
-// Captured at load: an application's fake timers must not hold an answer back.
-const { setImmediate, setTimeout } = globalThis;
+import { setImmediate, setTimeout } from '../breaker/real-time.js';
 
 /** Makes a text piece by piece: yields after each small step how many bytes there are so far, returns all of them. */
 export type Pieces = Generator<number, readonly Buffer[]>;

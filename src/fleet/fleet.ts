@@ -11,6 +11,7 @@ import type { Engine } from './engine.js';
 import { Link, type FleetView, type LinkListener } from './link.js';
 import { createLocalEngine } from './local-engine.js';
 import { LOCAL, type FleetSettings } from './settings.js';
+import { setTimeout, clearTimeout, setImmediate } from '../breaker/real-time.js';
 
 export type { FleetView } from './link.js';
 export { resolveFleet } from './settings.js';
@@ -35,9 +36,6 @@ export interface FleetState {
 
 /** What the console shows of one breaker: plain data. */
 export type FleetStanding = Omit<FleetView, 'trace'> & Pick<FleetState, 'mode' | 'connected' | 'replicas'>;
-
-// Captured at load: the fake timers of an application's tests must not stop us, nor be counted.
-const { setTimeout, clearTimeout, setImmediate } = globalThis;
 
 /** This process as a part of a fleet. */
 export class Fleet {

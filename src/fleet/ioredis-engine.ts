@@ -6,6 +6,7 @@ import { markOwnClient } from '../telemetry/own-clients.js';
 import type { Engine, EngineListener } from './engine.js';
 import type { Message, Reply, Request } from './protocol.js';
 import { keyOfBreaker, keysOf, SCRIPT, SCRIPT_SHA } from './script.js';
+import { setTimeout, clearTimeout, setImmediate } from '../breaker/real-time.js';
 
 /** What is used of a `Redis` or a `Cluster` of ioredis. */
 export interface RedisClient {
@@ -32,9 +33,6 @@ export interface IoredisEngineOptions {
   /** Why something was in vain. */
   readonly onError: (error: Error) => void;
 }
-
-// Captured at load: the fake timers of an application's tests must not stop us, nor be counted.
-const { setTimeout, clearTimeout, setImmediate } = globalThis;
 
 const FIRST_RETRY_MS = 250;
 const LONGEST_RETRY_MS = 5_000;

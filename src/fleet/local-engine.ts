@@ -5,6 +5,7 @@ import { BroadcastChannel, isMainThread } from 'node:worker_threads';
 import type { Engine, EngineListener } from './engine.js';
 import { Ledger } from './ledger.js';
 import type { Message, Reply, Request } from './protocol.js';
+import { setTimeout, clearTimeout } from '../breaker/real-time.js';
 
 // All threads of a process share these names. Two, so that no thread hears what others ask.
 const UP = 'otel-breaker.fleet.1.up';
@@ -23,9 +24,6 @@ type Downward =
   | { readonly to: undefined; readonly message: Message };
 
 type Channel = Pick<ChildProcess, 'connected' | 'send'>;
-
-// Captured at load: the fake timers of an application's tests must not stop us.
-const { setTimeout, clearTimeout } = globalThis;
 
 /**
  * The fleet of one machine: the ledger is in the main thread of the first process, its threads ask it through a channel, and

@@ -1,8 +1,6 @@
 import { lstatSync, readlinkSync, statSync, watch, type FSWatcher } from 'node:fs';
 import { basename, dirname, join, parse, resolve, sep } from 'node:path';
-
-// Captured at load: an application's fake timers must not hold a reload back.
-const { setTimeout, clearTimeout, setInterval, clearInterval } = globalThis;
+import { setTimeout, clearTimeout, setInterval, clearInterval } from '../breaker/real-time.js';
 
 // Editors and deployments write in several steps: what has changed is read once it has rested for so long.
 const REST_MS = 250;

@@ -1,7 +1,5 @@
 import { log } from './log.js';
-
-// Captured at load: an application's fake timers must not decide when a port opens.
-const { setTimeout, clearTimeout } = globalThis;
+import { setTimeout, clearTimeout } from '../breaker/real-time.js';
 
 // As long as metrics wait for a provider of the application: a process that ends before opens nothing.
 const GRACE_MS = 500;

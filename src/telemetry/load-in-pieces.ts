@@ -1,8 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
-
-// Captured at load: an application's fake timers must not hold it up.
-const { setImmediate } = globalThis;
+import { setImmediate } from '../breaker/real-time.js';
 
 // So long at most does the event loop stand for several files; a single one takes what it takes, and the largest ones ten
 // milliseconds more.

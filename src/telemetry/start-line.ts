@@ -1,7 +1,5 @@
 import { log } from './log.js';
-
-// Captured at load: an application's fake timers must not hold the line back.
-const { setTimeout } = globalThis;
+import { setTimeout } from '../breaker/real-time.js';
 
 // As long as the application has to bring its own metrics; a process that ends before prints nothing.
 const GRACE_MS = 500;

@@ -139,6 +139,21 @@ describe('preload', () => {
       expect((await app.ends()).code).to.equal(0);
     });
 
+    it('the timers that it fakes, which hold nothing of ours back, not even what is loaded later', async () => {
+      const app = startApp({
+        nodeArgs: PRELOAD,
+        program: commonjs(`
+        setInterval(() => {}, 1_000);
+        require('node:http').get('http://127.0.0.1:' + process.env.DEAD_PORT).on('error', () => {});
+        for (const name of ['setTimeout', 'setInterval', 'setImmediate', 'queueMicrotask'])
+          globalThis[name] = () => ({ unref() {} });`),
+        env: { DEAD_PORT },
+      });
+      const [, address] = await app.prints('stderr', METRICS_ADDRESS);
+      const page = await scrape(address!);
+      expect(sample(page, 'circuit_breaker_failed_calls_total', { name: `http://127.0.0.1:${DEAD_PORT}` })).to.equal(1);
+    });
+
     it('a deprecation or warning is never printed', async () => {
       const { stderr } = await runNode({
         nodeArgs: [...PRELOAD, '--trace-warnings', '--pending-deprecation'],

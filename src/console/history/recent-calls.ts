@@ -1,9 +1,7 @@
 import type { CircuitBreaker } from '../../breaker/circuit-breaker.js';
 import { DURATION_BOUNDS, type DurationTotals } from '../../telemetry/metrics/durations.js';
 import { BUCKET_MS, BUCKETS, type LatencyView } from '../api.js';
-
-// Captured at load: an application's fake timers must not stop the clock of the history.
-const { setTimeout, clearTimeout } = globalThis;
+import { setTimeout, clearTimeout } from '../../breaker/real-time.js';
 
 /** What is remembered of one bucket: succeeded, failed and rejected calls. */
 const COLUMNS = 3;

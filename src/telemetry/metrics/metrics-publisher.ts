@@ -3,9 +3,7 @@ import { PACKAGE } from '../../version.js';
 import { log } from '../log.js';
 import type { BreakerMetrics } from './metrics.js';
 import { isTracingAlone } from '../events/standalone-tracing.js';
-
-// Captured at load: an application's fake timers must not decide when metrics leave.
-const { setImmediate, setTimeout } = globalThis;
+import { setImmediate, setTimeout } from '../../breaker/real-time.js';
 
 /** Time, so that tests can move it. */
 export interface Timers {

@@ -1,9 +1,7 @@
 import type { Attributes } from '@opentelemetry/api';
 import { log } from '../log.js';
 import type { BreakerNumbers, Numbers, ProcessNumbers, Standing } from './metrics.js';
-
-// Captured at load: an application's fake timers must not hold up a scrape.
-const { setTimeout, clearTimeout } = globalThis;
+import { setTimeout, clearTimeout } from '../../breaker/real-time.js';
 
 /** What a worker has counted: another thread of this process, or another process of a cluster. */
 export interface Report {
