@@ -1,6 +1,6 @@
 import type { CircuitOpenError } from './errors.js';
 import { deferRejection, rejectedPromise } from './pacing.js';
-import { IS_RUN, NO_VERDICT, Permit, type PermitIssuer } from './permit.js';
+import { IS_RUN, NO_VERDICT, Permit, UNGUARDED, type PermitIssuer } from './permit.js';
 import { isObject, read } from './values.js';
 
 // Upper bound of pooled runs, about 300 bytes each.
@@ -84,7 +84,7 @@ export function takeRun(breaker: PermitIssuer, generation: number, startedAt: nu
 
 /** The run of a call of a breaker that is off. */
 export function unguardedRun(): Run {
-  const run = new Run(undefined as never, NO_VERDICT, NaN, undefined, IS_RUN);
+  const run = new Run(UNGUARDED.breaker, NO_VERDICT, NaN, undefined, IS_RUN);
   run.settled = true;
   return run;
 }
