@@ -6,7 +6,7 @@ import type { Client } from './client.js';
 import type { Command, CommandConstructor, Pipeline } from './command.js';
 import { ConnectionWatch } from './connection-watch.js';
 import { Gate } from './gate.js';
-import { joinBatch, resolved } from './redis-call.js';
+import { joinBatch, keepOn, onceNoneIsUnderWay, resolved } from './redis-call.js';
 
 interface Constructor<T> {
   new (...args: never[]): T;
@@ -41,7 +41,7 @@ export class IoredisAttachment extends Attachment {
 
     onClass<RedisConstructor>('/built/Redis.js', 'silentEmit', ({ prototype, Cluster, Command }) => {
       const connections = new ConnectionWatch(this, patches);
-      const heard = hearResolutions(Command);
+      const heard = hearResolutions(patches, Command);
       for (const clients of [prototype, Cluster.prototype]) {
         this.#guardCommands(patches, clients, Command, heard);
         connections.watchStatus(clients);
@@ -72,19 +72,33 @@ export class IoredisAttachment extends Attachment {
   }
 }
 
-const heardOf = new WeakMap<CommandConstructor, Command['transformReply']>();
+interface Hearing {
+  readonly heard: Command['transformReply'];
+  readonly stop: () => void;
+}
+
+const hearings = new WeakMap<CommandConstructor, Hearing>();
 
 /**
- * Hears of commands that resolve, whoever resolves them, without a function for each command. For good: of those that are
- * under way when all else is undone, nothing else would hear.
+ * Hears of commands that resolve, whoever resolves them, without a function for each command. Undone when none is under way
+ * any more: of those, nothing else would hear.
  *
  * @returns the `transformReply` of such commands; nothing where this version of ioredis does not ask it
  */
-function hearResolutions(Command: CommandConstructor): Command['transformReply'] | undefined {
-  const known = heardOf.get(Command);
-  if (known !== undefined || asksToTransform(Command) !== true) return known;
+function hearResolutions(patches: Patches, Command: CommandConstructor): Command['transformReply'] | undefined {
+  const hearing = hearings.get(Command) ?? hear(Command);
+  if (hearing === undefined) return undefined;
+  const { heard, stop } = hearing;
+  keepOn(stop);
+  patches.onUndo(() => onceNoneIsUnderWay(stop));
+  return heard;
+}
+
+function hear(Command: CommandConstructor): Hearing | undefined {
+  if (asksToTransform(Command) !== true) return undefined;
   const prototype = Command.prototype as Command;
-  new Patches().replace(
+  const watch = new Patches();
+  watch.replace(
     prototype,
     'transformReply',
     (transformReply) =>
@@ -93,8 +107,13 @@ function hearResolutions(Command: CommandConstructor): Command['transformReply']
         return transformReply.call(this, reply);
       },
   );
-  heardOf.set(Command, prototype.transformReply);
-  return prototype.transformReply;
+  const stop = () => {
+    hearings.delete(Command);
+    watch.undo();
+  };
+  const hearing = { heard: prototype.transformReply, stop };
+  hearings.set(Command, hearing);
+  return hearing;
 }
 
 const asksToTransform = harmless('Looking at how Redis commands end failed', (Command: CommandConstructor): boolean => {

@@ -16,6 +16,26 @@ import type { Client } from './client.js';
 import { isBlocking, kindOf, ranIntoOwnLimit, type Command, type Pipeline } from './command.js';
 import { connectionOf } from './connection.js';
 
+// Commands of which we hear when they end, and what is to be done when there are none.
+let underWay = 0;
+const toDoThen = new Set<() => void>();
+
+/** Does something when no command is under way: now, or with the end of the last one. */
+export function onceNoneIsUnderWay(todo: () => void): void {
+  if (underWay === 0) todo();
+  else toDoThen.add(todo);
+}
+
+/** It is not to be done after all. */
+export function keepOn(todo: () => void): void {
+  toDoThen.delete(todo);
+}
+
+function doWhatWaits(): void {
+  for (const todo of toDoThen) todo();
+  toDoThen.clear();
+}
+
 /** One command, or all commands of a pipeline. */
 export class RedisCall extends ClientCall {
   // What rejects its command: the command's own function; ours; and what has been put around that, which hears of the end after us.
@@ -60,6 +80,7 @@ export class RedisCall extends ClientCall {
       (outer ?? this.itsReject!).call(command, error);
     };
     this.ownReject = command.reject;
+    underWay++;
     if (this.blocking || !resolutionIsHeard) this.watchResolution(command);
   }
 
@@ -88,14 +109,18 @@ export class RedisCall extends ClientCall {
 
   /** The command has settled. Whoever has wrapped ours meanwhile keeps it inside: from here on it only hands on. */
   giveBackReject(command: Command): void {
-    if (this.ownReject !== undefined && command.reject === this.ownReject)
-      command.reject = this.outerReject ?? this.itsReject!;
+    const { ownReject } = this;
+    if (ownReject === undefined) return;
+    this.ownReject = undefined;
+    if (command.reject === ownReject) command.reject = this.outerReject ?? this.itsReject!;
+    if (--underWay === 0 && toDoThen.size > 0) doWhatWaits();
   }
 
   private watchResolution(command: Command): void {
     const { resolve } = command;
     command.resolve = (value) => {
       giveBackResolve(command, ownResolve, resolve);
+      giveBackReject(command, this);
       if (this.blocking && isOwnLimit(command, value) === true) this.forgo();
       else this.succeed();
       return resolve.call(command, value);

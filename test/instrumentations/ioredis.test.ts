@@ -465,10 +465,16 @@ for (const { major, name } of MAJORS) {
     });
 
     it('hears of the ends of commands that are under way when it is disabled, and of all when it is enabled again', async () => {
+      const { prototype } = clients.Redis.Command as unknown as { prototype: { transformReply: unknown } };
+      instrumentation.disable();
+      const { transformReply } = prototype;
+      instrumentation.enable();
       await redis.set('key', 'value');
       const ends = Promise.allSettled([redis.get('key'), redis.lpush('key', '1'), redis.pipeline().get('key').exec()]);
       instrumentation.disable();
+      expect(prototype.transformReply).to.not.equal(transformReply);
       await ends;
+      expect(prototype.transformReply).to.equal(transformReply);
       await redis.get('key');
       expect(breaker().stats().calls).to.include({ success: 4, inFlight: 0 });
       instrumentation.enable();
@@ -480,7 +486,7 @@ for (const { major, name } of MAJORS) {
       instrumentation.disable();
       const { Redis } = clients;
       const { prototype: pipeline } = redis.pipeline().constructor as { prototype: object };
-      const owners = [Redis.prototype, Redis.Cluster.prototype, pipeline];
+      const owners = [Redis.prototype, Redis.Cluster.prototype, Redis.Command.prototype, pipeline];
       const before = owners.map((owner) => Object.getOwnPropertyDescriptors(owner));
       instrumentation.enable();
       const during = Object.getOwnPropertyDescriptors(Redis.prototype).sendCommand;
