@@ -436,6 +436,7 @@ export class CircuitBreaker implements PermitIssuer {
     const { startedAt } = permit;
     const wasAnswered = (permit.flags & ANSWERED) !== 0;
     tally.success++;
+    // As `#ended`, written out: what most calls pass is to be compiled into one piece.
     tally.inFlight--;
     this.hasAnswered = true;
     this.#ages?.ended(startedAt, wasAnswered);

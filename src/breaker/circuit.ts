@@ -53,7 +53,7 @@ export class Circuit<Breaker extends Owner<Breaker>> {
     this.#breaker = breaker;
     this.#seams = seams;
     this.changedAt = seams.wallNow();
-    this.#watchSlowCalls();
+    this.#beginWhereSlowCallsCount();
   }
 
   /** How the target has done of late, to be read. */
@@ -79,7 +79,7 @@ export class Circuit<Breaker extends Owner<Breaker>> {
   /** Its breaker has new options. */
   reconfigured(previous: BreakerConfig): void {
     this.#record?.reconfigure(this.#breaker.config, previous, this.#seams.now());
-    this.#watchSlowCalls();
+    this.#beginWhereSlowCallsCount();
   }
 
   /** How often each change of state happened, by `from * 3 + to`; `undefined` where none did. */
@@ -208,6 +208,7 @@ export class Circuit<Breaker extends Owner<Breaker>> {
   }
 
   succeeded(call: Permit, now: number): void {
+    // The common way is looked at here, before a function is asked: all that a good call passes is to be compiled into one piece.
     const record = this.#record ?? this.#recordAt(now);
     record.lastSuccessStart = call.startedAt;
     if (call.generation !== this.generation && !this.counts(call)) return;
@@ -355,7 +356,7 @@ export class Circuit<Breaker extends Owner<Breaker>> {
     return (this.#record ??= new TrackRecord(this.#breaker.config, now));
   }
 
-  #watchSlowCalls(): void {
+  #beginWhereSlowCallsCount(): void {
     if (this.#breaker.config.slowCallDuration !== undefined) this.#recordAt(this.#seams.now());
   }
 
