@@ -90,18 +90,28 @@ const globals = globalThis as Record<symbol, unknown>;
 
 /** What there is to know of a dispatcher. */
 interface Knowledge {
-  /** `undefined` where it serves several origins, and so leaves each request to a dispatcher for one. */
+  /** `undefined` where it serves several origins. */
   target: LastingTarget | undefined;
   readonly isPlain: boolean;
 }
 
+/** Of those that leave each request to a dispatcher for one origin. */
 const SERVES_SEVERAL: Knowledge = { target: undefined, isPlain: false };
+/** Of those that we do not see handing a request on. */
+const IS_OPAQUE: Knowledge = { target: undefined, isPlain: false };
 
 class Known extends OnAnother {
   #knowledge: Knowledge | undefined;
 
+  /** @returns nothing where a dispatcher comes for the first time */
   static of(dispatcher: object): Knowledge | undefined {
-    return #knowledge in dispatcher ? dispatcher.#knowledge : undefined;
+    // Not asked with `in` before it is read: agents, pools and clients, each before and after, are more shapes than V8
+    // remembers in one place.
+    try {
+      return (dispatcher as Known).#knowledge;
+    } catch {
+      return undefined;
+    }
   }
 
   static set(dispatcher: object, knowledge: Knowledge): void {
@@ -256,42 +266,14 @@ function watchChannel(
 }
 
 function guardedDispatch(copy: UndiciCopy, door: Door, dispatch: Dispatcher['dispatch']): Dispatcher['dispatch'] {
-  const ask = (dispatcher: Dispatcher, options: DispatchOptions, handler: Handler) => {
-    try {
-      if (isPassedStraight(copy, dispatcher, options, handler)) {
-        handler.passTo(dispatcher);
-        // Just now there is nothing left to do; one that has waited in the pool is still to be found while its span is made.
-        return door.going === handler ? undefined : handler;
-      }
-      return admit(copy, door, dispatcher, options, handler);
-    } catch (error) {
-      reportOnce(GUARDING_FAILED, error);
-      return undefined;
-    }
-  };
-  /**
-   * The options of a request carry its call down; where nothing can come in between, the watch does that alone. undici 7 puts
-   * handlers of the new generation into one of its own.
-   */
-  const carry = harmless(
-    GUARDING_FAILED,
-    (dispatcher: Dispatcher, call: UndiciCall, options: DispatchOptions, handler: Handler): DispatchOptions =>
-      options[CALL] === call ||
-      (isCarriedBy(handler, call) && copy.clientsArePlain && Known.of(dispatcher)?.isPlain === true)
-        ? options
-        : withCall(options, call),
-  );
-  const watchedBy = harmless(GUARDING_FAILED, (call: UndiciCall, handler: Handler) => watched(handler, call));
-
   return function (options, handler) {
-    // Nothing of ours is called out here: what fails must not be the application's.
-    const isObject = typeof this === 'object' && this !== null;
-    if (isObject && Known.of(this) === SERVES_SEVERAL) return dispatch.call(this, options, handler);
-    const call = ask(this, options, handler);
+    const known = typeof this === 'object' && this !== null ? Known.of(this) : undefined;
+    if (known === SERVES_SEVERAL) return dispatch.call(this, options, handler);
+    const call = ask(copy, door, this, known, options, handler);
     if (call === undefined) return dispatch.call(this, options, handler);
     if (call === 'refused') return true;
-    const watch = watchedBy(call, handler);
-    const handed = watch && carry(this, call, options, watch);
+    const watch = watchOf(call, handler);
+    const handed = watch && carry(copy, this, known, call, options, watch);
     if (watch === undefined || handed === undefined) {
       call.forgo();
       return dispatch.call(this, options, handler);
@@ -300,7 +282,7 @@ function guardedDispatch(copy: UndiciCopy, door: Door, dispatch: Dispatcher['dis
     door.going = call;
     try {
       const taken = dispatch.call(this, handed, watch);
-      if (watch !== handler) hearOfLeaving(watch);
+      if (watch !== handler && call.isWaiting) hearOfLeaving(watch);
       return taken;
     } catch (error) {
       // Arguments that undici does not take, and a handler that it cannot tell.
@@ -310,6 +292,62 @@ function guardedDispatch(copy: UndiciCopy, door: Door, dispatch: Dispatcher['dis
       door.going = before;
     }
   };
+}
+
+// Each of these three is passed by every request, and keeps a fault of ours from it. As functions of `harmless()`, which share
+// their code, none of them would be compiled into what calls it.
+
+/** @returns the call that is to be watched from here on; `undefined` where there is nothing to be done */
+function ask(
+  copy: UndiciCopy,
+  door: Door,
+  dispatcher: Dispatcher,
+  known: Knowledge | undefined,
+  options: DispatchOptions,
+  handler: Handler,
+): UndiciCall | 'refused' | undefined {
+  try {
+    if (isPassedStraight(copy, known, options, handler)) {
+      handler.passTo(dispatcher);
+      // Just now there is nothing left to do; one that has waited in the pool is still to be found while its span is made.
+      return door.going === handler ? undefined : handler;
+    }
+    return admit(copy, door, dispatcher, known, options, handler);
+  } catch (error) {
+    reportOnce(GUARDING_FAILED, error);
+    return undefined;
+  }
+}
+
+function watchOf(call: UndiciCall, handler: Handler): Handler | undefined {
+  try {
+    return watched(handler, call);
+  } catch (error) {
+    reportOnce(GUARDING_FAILED, error);
+    return undefined;
+  }
+}
+
+/**
+ * The options of a request carry its call down; where nothing can come in between, the watch does that alone. undici 7 puts
+ * handlers of the new generation into one of its own.
+ */
+function carry(
+  copy: UndiciCopy,
+  dispatcher: Dispatcher,
+  known: Knowledge | undefined,
+  call: UndiciCall,
+  options: DispatchOptions,
+  watch: Handler,
+): DispatchOptions | undefined {
+  try {
+    if (options[CALL] === call) return options;
+    const isPlain = (known ?? Known.of(dispatcher))?.isPlain === true;
+    return isPlain && copy.clientsArePlain && isCarriedBy(watch, call) ? options : withCall(options, call);
+  } catch (error) {
+    reportOnce(GUARDING_FAILED, error);
+    return undefined;
+  }
 }
 
 function isCarriedBy(handler: Handler, call: UndiciCall): boolean {
@@ -322,13 +360,12 @@ function isCarriedBy(handler: Handler, call: UndiciCall): boolean {
  */
 function isPassedStraight(
   copy: UndiciCopy,
-  dispatcher: Dispatcher,
+  known: Knowledge | undefined,
   options: DispatchOptions,
   handler: Handler,
 ): handler is Handler & UndiciCall {
   if (!(handler instanceof UndiciCall) || handler.isOver || (handler as Handler).onRequestStart !== undefined)
     return false;
-  const known = Known.of(dispatcher);
   if (known?.target === undefined || !known.isPlain || !copy.clientsArePlain || !isNonCallable(options)) return false;
   const { sentTo } = handler;
   if (known.target === sentTo) return options[CALL] === undefined;
@@ -342,6 +379,7 @@ function admit(
   copy: UndiciCopy,
   door: Door,
   dispatcher: Dispatcher,
+  known: Knowledge | undefined,
   options: DispatchOptions,
   handler: Handler,
 ): UndiciCall | 'refused' | undefined {
@@ -349,7 +387,8 @@ function admit(
   if (!isNonCallable(options) || !isNonCallable(handler) || dispatcher.closed || dispatcher.destroyed) return undefined;
   const inherited = options[CALL] ?? callOfWatch(handler);
   if (inherited === NOBODYS || isIntercepted()) return undefined;
-  const target = targetOf(copy, door, dispatcher, options);
+  const { target: lasting } = known ?? learn(copy, dispatcher);
+  const target = targetOf(lasting, door, dispatcher, options);
   if (target === undefined) return undefined;
   if (inherited !== undefined && goesOn(inherited, target)) {
     inherited.passTo(dispatcher);
@@ -357,8 +396,8 @@ function admit(
   }
   if (isTunnelOfProxyAgent(options)) return NOBODYS;
 
-  const anyTargetBelow = Known.of(dispatcher) === undefined;
-  const call = copy.calls.make(door.attachment, anyTargetBelow ? undefined : target, options, handler);
+  // Those below an opaque one are for any target.
+  const call = copy.calls.make(door.attachment, lasting && target, options, handler);
   const rejection = call.enter(target);
   if (rejection !== undefined) {
     // Loaded with the first of them.
@@ -371,25 +410,32 @@ function admit(
   return call;
 }
 
+/** What comes for the first time is to be known from now on. */
+function learn(copy: UndiciCopy, dispatcher: Dispatcher): Knowledge {
+  const url = copy.urlOf(dispatcher);
+  const known =
+    url !== undefined
+      ? { target: LastingTarget.of(targetOfUrl(url)), isPlain: copy.isPlain(dispatcher) }
+      : OPAQUE.has(dispatcher.constructor.name)
+        ? IS_OPAQUE
+        : SERVES_SEVERAL;
+  Known.set(dispatcher, known);
+  return known;
+}
+
+/** @param own the target that the dispatcher itself is for */
 function targetOf(
-  copy: UndiciCopy,
+  own: LastingTarget | undefined,
   { proxy }: Door,
   dispatcher: Dispatcher,
   { origin, servername }: DispatchOptions,
 ): Target | undefined {
-  let target: Target | undefined = Known.of(dispatcher)?.target;
+  let target: Target | undefined = own;
   if (target === undefined) {
-    const url = copy.urlOf(dispatcher);
-    if (url === undefined) {
-      const { name } = dispatcher.constructor;
-      if (!OPAQUE.has(name)) Known.set(dispatcher, SERVES_SEVERAL);
-      if (!OPAQUE.has(name) || !URL.canParse(String(origin))) return undefined;
-      const behind = targetOfUrl(new URL(String(origin)));
-      return name === PLAIN_PROXY ? { ...behind, via: proxy } : behind;
-    }
-    const lasting = LastingTarget.of(targetOfUrl(url));
-    Known.set(dispatcher, { target: lasting, isPlain: copy.isPlain(dispatcher) });
-    target = lasting;
+    const { name } = dispatcher.constructor;
+    if (!OPAQUE.has(name) || !URL.canParse(String(origin))) return undefined;
+    const behind = targetOfUrl(new URL(String(origin)));
+    return name === PLAIN_PROXY ? { ...behind, via: proxy } : behind;
   }
   // The dns interceptor has put an address in the place of the name.
   if (typeof servername === 'string' && servername !== '' && isAddress(target.host)) {
