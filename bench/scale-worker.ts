@@ -46,6 +46,8 @@ export interface Scale {
   readonly histogramRecord: number;
 }
 
+export type RuleMatching = Pick<Scale, 'guardEnter' | 'lookUpFloor' | 'ruleMiss'>;
+
 const BREAKERS = 10_000;
 const NAMES = 100_000;
 const RULES = 1_000;
@@ -97,10 +99,9 @@ async function heap(): Promise<number> {
   return heapUsed + external;
 }
 
-async function scale(): Promise<Omit<Scale, 'usedBytes'>> {
+async function scale(): Promise<Omit<Scale, 'usedBytes' | keyof RuleMatching>> {
   return {
     registryLookUp: registryLookUp(),
-    ...ruleMatching(),
     ...(await scrape()),
     startingTurn: startingTurn(),
     histogramRecord: histogramRecord(),
@@ -115,7 +116,7 @@ function registryLookUp(): number {
   return fastest(shuffled, (name) => registry.get(name));
 }
 
-function ruleMatching(): Pick<Scale, 'guardEnter' | 'lookUpFloor' | 'ruleMiss'> {
+function ruleMatching(): RuleMatching {
   const rules = Array.from({ length: RULES }, (_, index) => ({
     match: { host: index % 2 === 0 ? `service-${index}.example.com` : `*.zone-${index}.example.com` },
     failureThreshold: 3 + (index % 5),
@@ -255,11 +256,23 @@ async function bodyOf(url: string): Promise<void> {
   await once(response.resume(), 'end');
 }
 
+async function answerTo(asked: string | undefined): Promise<unknown> {
+  switch (asked) {
+    case undefined:
+      return scale();
+    // In processes of their own: what memory is measured with has V8 throw away the code that times are measured of, and
+    // after 100,000 breakers a look-up among 1,000 takes 130 to 310 ns rather than 95 to 120.
+    case 'in use':
+      return bytesInUse();
+    case 'rules':
+      return ruleMatching();
+    default:
+      return memoryOf(asked);
+  }
+}
+
 async function main(): Promise<void> {
-  const asked = process.argv[2];
-  // In processes of their own: what memory is measured with has V8 throw away the code that times are measured of.
-  const answer = asked === undefined ? scale() : asked === 'in use' ? bytesInUse() : memoryOf(asked);
-  process.stdout.write(JSON.stringify(await answer));
+  process.stdout.write(JSON.stringify(await answerTo(process.argv[2])));
   process.exit();
 }
 

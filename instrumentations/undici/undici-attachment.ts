@@ -430,18 +430,17 @@ function targetOf(
   dispatcher: Dispatcher,
   { origin, servername }: DispatchOptions,
 ): Target | undefined {
-  let target: Target | undefined = own;
-  if (target === undefined) {
+  if (own === undefined) {
     const { name } = dispatcher.constructor;
     if (!OPAQUE.has(name) || !URL.canParse(String(origin))) return undefined;
     const behind = targetOfUrl(new URL(String(origin)));
     return name === PLAIN_PROXY ? { ...behind, via: proxy } : behind;
   }
   // The dns interceptor has put an address in the place of the name.
-  if (typeof servername === 'string' && servername !== '' && isAddress(target.host)) {
-    return { ...target, host: servername.toLowerCase() };
+  if (typeof servername === 'string' && servername !== '' && isAddress(own.host)) {
+    return { ...own, host: servername.toLowerCase() };
   }
-  return target;
+  return own;
 }
 
 /**

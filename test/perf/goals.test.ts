@@ -19,4 +19,13 @@ describe('A goal of the benchmark', () => {
     expect(goal(2.3, 2, 0.9)).to.equal('not met');
     expect(goal(1.1, -0.2, 0.1)).to.equal('not met');
   });
+
+  it('is no different from a measured limit where that is told exactly enough, and no more exactly', () => {
+    const beside = (reached: number, half: number) =>
+      judge({ what: 'µs', limit: { mean: 1, half: 0.3 }, toTell: 0.8, reached: { mean: reached, half } });
+    expect(beside(1, 0.4)).to.equal('met');
+    expect(beside(1.5, 0.4)).to.equal('no difference');
+    expect(beside(1.51, 0.4)).to.equal('not met');
+    expect(beside(1.5, 0.8)).to.equal('not met');
+  });
 });
