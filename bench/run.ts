@@ -14,7 +14,7 @@ import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { CONTENDERS } from './contenders.js';
 import { goalsTable } from './goals.js';
-import type { Memory, RuleMatching, Scale } from './scale-worker.js';
+import type { LookUps, Memory, Scale } from './scale-worker.js';
 import { spread, type Spread } from './spread.js';
 import { measureAllStreams, type ClientOnStreams } from './streams/all.js';
 import { STREAM_CLIENTS, type StreamClient } from './streams/clients.js';
@@ -122,8 +122,8 @@ function measureMemory(): Record<string, Memory> {
 /** In the median of several processes: in some, V8 makes much less of the same code. */
 function measureScale(): Scale {
   const measured = Array.from({ length: 3 }, () => ({
-    ...worker<Omit<Scale, 'usedBytes' | keyof RuleMatching>>('scale-worker.ts'),
-    ...worker<RuleMatching>('scale-worker.ts', 'rules'),
+    ...worker<Omit<Scale, 'usedBytes' | keyof LookUps>>('scale-worker.ts'),
+    ...worker<LookUps>('scale-worker.ts', 'look-ups'),
     usedBytes: worker<number>('scale-worker.ts', 'in use'),
   }));
   const keys = Object.keys(measured[0]!) as (keyof Scale)[];
