@@ -387,7 +387,9 @@ function admit(
   if (!isNonCallable(options) || !isNonCallable(handler) || dispatcher.closed || dispatcher.destroyed) return undefined;
   const inherited = options[CALL] ?? callOfWatch(handler);
   if (inherited === NOBODYS || isIntercepted()) return undefined;
-  const { target: lasting } = known ?? learn(copy, dispatcher);
+  const found = known ?? learn(copy, dispatcher);
+  if (found === SERVES_SEVERAL) return undefined;
+  const { target: lasting } = found;
   const target = targetOf(lasting, door, dispatcher, options);
   if (target === undefined) return undefined;
   if (inherited !== undefined && goesOn(inherited, target)) {
@@ -423,7 +425,7 @@ function learn(copy: UndiciCopy, dispatcher: Dispatcher): Knowledge {
   return known;
 }
 
-/** @param own the target that the dispatcher itself is for */
+/** @param own the target that the dispatcher itself is for; an opaque one has none */
 function targetOf(
   own: LastingTarget | undefined,
   { proxy }: Door,
@@ -431,10 +433,9 @@ function targetOf(
   { origin, servername }: DispatchOptions,
 ): Target | undefined {
   if (own === undefined) {
-    const { name } = dispatcher.constructor;
-    if (!OPAQUE.has(name) || !URL.canParse(String(origin))) return undefined;
+    if (!URL.canParse(String(origin))) return undefined;
     const behind = targetOfUrl(new URL(String(origin)));
-    return name === PLAIN_PROXY ? { ...behind, via: proxy } : behind;
+    return dispatcher.constructor.name === PLAIN_PROXY ? { ...behind, via: proxy } : behind;
   }
   // The dns interceptor has put an address in the place of the name.
   if (typeof servername === 'string' && servername !== '' && isAddress(own.host)) {
