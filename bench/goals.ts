@@ -36,10 +36,10 @@ const AT_FLOOR = 1.1;
 
 export function judge({ reached, limit, toTell, floor }: Goal): 'met' | 'at its floor' | 'no difference' | 'not met' {
   if (mean(reached) <= mean(limit)) return 'met';
-  // Who can tell no less than the goal apart cannot tell either where the floor is: noise is no excuse.
   const noise = Math.hypot(half(reached), half(limit));
   if (toTell !== undefined && noise < toTell && mean(reached) - mean(limit) <= noise) return 'no difference';
   if (floor === undefined || mean(reached) > AT_FLOOR * mean(floor)) return 'not met';
+  // Who can tell no less than the goal apart cannot tell either where the floor is: noise is no excuse.
   return half(reached) < mean(limit) && half(floor) < mean(limit) ? 'at its floor' : 'not met';
 }
 

@@ -100,8 +100,7 @@ async function measureSet(file: string, client: StreamClient, arms: readonly Arm
 
 /** The mean of the fastest quarter: other work on the machine only adds time, and for several blocks in a row. */
 function fastestQuarter(times: readonly number[]): number {
-  const fastest = [...times].sort((a, b) => a - b).slice(0, Math.ceil(times.length / 4));
-  return fastest.reduce((sum, time) => sum + time, 0) / fastest.length;
+  return interval([...times].sort((a, b) => a - b).slice(0, Math.ceil(times.length / 4))).mean;
 }
 
 /** @returns what each worker has answered */
