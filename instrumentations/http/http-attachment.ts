@@ -126,7 +126,7 @@ export class HttpAttachment extends Attachment {
     // first one through an agent that is not Node's. Their socket is there already, or could not be had.
     const admitLate = harmless(GUARDING_FAILED, (req: Request): Refusal | undefined => {
       // One that was given up before has no socket to wait for and nothing to tell.
-      if (req.destroyed || CallOf.get(req) !== undefined) return undefined;
+      if (req.destroyed) return undefined;
       const refusal = admit(req, undefined);
       guardAgentOf(req);
       return refusal;
@@ -137,7 +137,7 @@ export class HttpAttachment extends Attachment {
       'onSocket',
       (original) =>
         function (this: Request, socket, error) {
-          const refusal = socket && !error ? admitLate(this) : undefined;
+          const refusal = socket && !error && CallOf.get(this) === undefined ? admitLate(this) : undefined;
           if (refusal === undefined || !refuse(this, refusal)) return original.call(this, socket, error);
           // It was made for nothing.
           socket?.destroy();
@@ -160,10 +160,10 @@ export class HttpAttachment extends Attachment {
             event === 'error' ||
             event === 'timeout' ||
             event === 'upgrade' ||
-            event === 'finish'
+            (event === 'finish' && this.protocol === 'https:')
           ) {
             // Stand-ins that mocks make of this prototype have not been through its constructor: they go nowhere.
-            if (event === 'error' && this.protocol) admitLate(this);
+            if (event === 'error' && this.protocol && CallOf.get(this) === undefined) admitLate(this);
             const call = CallOf.get(this);
             if (call?.isOver === false) watch(call, event, argument);
           }

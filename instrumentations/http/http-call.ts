@@ -75,9 +75,9 @@ export class HttpCall extends HttpClientCall {
     return this.#req.getHeader(name);
   }
 
-  /** The request has been written: over TLS, not before the end of the handshake. */
+  /** The request has been written over TLS, so not before the end of the handshake. */
   onSent(): void {
-    if (this.target?.scheme === 'https') this.showsLife(this.target);
+    if (this.target !== undefined) this.showsLife(this.target);
   }
 
   onResponse(res: http.IncomingMessage): void {
