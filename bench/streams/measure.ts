@@ -56,7 +56,7 @@ type Cost = Readonly<Record<Question, number>>;
  * and these take turns block by block; across sets, the mean of the differences with its interval of 95 %.
  */
 export async function measureStreams(client: StreamClient, arms: readonly Arm[], sets: number): Promise<StreamCosts> {
-  const worker = compileWorker();
+  const worker = compileWorkers();
   const found: Cost[][] = [];
   for (let set = 0; set < sets; set++) {
     // Who starts first is another one in each set.
@@ -123,7 +123,7 @@ async function inTurns(workers: readonly ChildProcess[], question: Question, tim
  *
  * @returns the file
  */
-function compileWorker(): string {
+export function compileWorkers(): string {
   mkdirSync(COMPILED, { recursive: true });
   for (const file of FILES) {
     const { outputText } = ts.transpileModule(readFileSync(join(__dirname, `${file}.ts`), 'utf8'), {

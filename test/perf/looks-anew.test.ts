@@ -1,0 +1,70 @@
+import { expect } from 'chai';
+import { readFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { STREAM_CLIENTS, type StreamClient } from '../../bench/streams/clients.js';
+import { compileWorkers } from '../../bench/streams/measure.js';
+import { PRELOAD, runNode } from '../support/child.js';
+import { removeTemporaryDirectories, temporaryDirectory } from '../support/files.js';
+
+const CALLS = 2_000;
+
+// V8 remembers for each place in the code how the objects look that come by. Of those that look like none before, it has to
+// find out anew, a tenth of a microsecond each time, and writes that down with `--log-ic`. undici's own API makes such
+// options: a breaker that read four things of them took half a microsecond of each request.
+describe('What V8 has to look up anew', function () {
+  this.timeout(120_000);
+  afterEach(removeTemporaryDirectories);
+
+  for (const client of STREAM_CLIENTS) {
+    it(`is no more for a call of ${client} with us than without`, async () => {
+      const without = await looksPerCall(client, []);
+      const withUs = await looksPerCall(client, PRELOAD);
+      expect(withUs - without).to.be.below(0.5);
+    });
+  }
+
+  async function looksPerCall(client: StreamClient, preload: readonly string[]): Promise<number> {
+    const log = join(temporaryDirectory(), 'v8.log');
+    const { code, stderr } = await runNode({
+      nodeArgs: ['--log-ic', `--logfile=${log}`, '--no-logfile-per-isolate', ...preload],
+      program: { kind: 'commonjs', source: programFor(client) },
+      env: { OTEL_LOG_LEVEL: 'error' },
+    });
+    expect(code, stderr).to.equal(0);
+    const lines = readFileSync(log, 'utf8')
+      .split('\n')
+      .filter((line) => /^\w+IC,/.test(line));
+    const from = lines.findLastIndex((line) => line.includes(',countedFrom,'));
+    const to = lines.findIndex((line) => line.includes(',countedTo,'));
+    expect(from).to.be.above(0);
+    expect(to).to.be.above(from);
+    return (to - from) / CALLS;
+  }
+});
+
+/** Makes calls, until V8 has seen all that there is to see, and counts some more. Both ends are marked by what is looked up. */
+function programFor(client: StreamClient): string {
+  const clients = join(dirname(compileWorkers()), 'clients.js');
+  return `
+    const { MAKE_CLIENT } = require(${JSON.stringify(clients)});
+    async function main() {
+      const { callers, call } = await MAKE_CLIENT.${client}();
+      const callAll = () => {
+        let left = ${CALLS};
+        const caller = async () => {
+          while (left-- > 0) await call();
+        };
+        return Promise.all(Array.from({ length: callers }, caller));
+      };
+      for (let round = 0; round < 3; round++) await callAll();
+      for (const one of ofShapesOfTheirOwn()) one.countedFrom;
+      await callAll();
+      for (const one of ofShapesOfTheirOwn()) one.countedTo;
+      process.exit();
+    }
+    function* ofShapesOfTheirOwn() {
+      for (let index = 0; index < 1_000; index++) yield { ['own' + index]: true };
+    }
+    main();
+  `;
+}
