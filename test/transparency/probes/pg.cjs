@@ -102,21 +102,31 @@ const probes = {
   }),
 
   errors: probe(async ({ witness, client }) => {
-    await client.query('CREATE TEMP TABLE things (id int PRIMARY KEY, name text NOT NULL)');
-    await witness.outcome('syntax', client.query('SELEC 1'));
-    await witness.outcome('constraint', client.query('INSERT INTO things VALUES (1, NULL)'));
-    await client.query("INSERT INTO things VALUES (1, 'a')");
-    await witness.outcome('unique', client.query('INSERT INTO things VALUES ($1, $2)', [1, 'b']));
-    await witness.outcome('a missing table', client.query('SELECT * FROM nowhere'));
-    await witness.outcome('a bad parameter', client.query('SELECT $1::int', ['x']));
-    await calledBack(witness, 'callback', (done) => client.query('SELEC 1', done));
-    await witness.outcome(
-      'raised',
-      client.query("DO $$ BEGIN RAISE EXCEPTION 'mine' USING ERRCODE = 'P0099', HINT = 'h'; END $$"),
+    // An error may come in one packet and that the server is ready again in the next: each query waits for both.
+    const alone = async (run) => {
+      const drained = once(client, 'drain');
+      await run();
+      await drained;
+    };
+    await alone(() => client.query('CREATE TEMP TABLE things (id int PRIMARY KEY, name text NOT NULL)'));
+    await alone(() => witness.outcome('syntax', client.query('SELEC 1')));
+    await alone(() => witness.outcome('constraint', client.query('INSERT INTO things VALUES (1, NULL)')));
+    await alone(() => client.query("INSERT INTO things VALUES (1, 'a')"));
+    await alone(() => witness.outcome('unique', client.query('INSERT INTO things VALUES ($1, $2)', [1, 'b'])));
+    await alone(() => witness.outcome('a missing table', client.query('SELECT * FROM nowhere')));
+    await alone(() => witness.outcome('a bad parameter', client.query('SELECT $1::int', ['x'])));
+    await alone(() => calledBack(witness, 'callback', (done) => client.query('SELEC 1', done)));
+    await alone(() =>
+      witness.outcome(
+        'raised',
+        client.query("DO $$ BEGIN RAISE EXCEPTION 'mine' USING ERRCODE = 'P0099', HINT = 'h'; END $$"),
+      ),
     );
     const { Query } = client.constructor;
-    const [error] = await once(client.query(new Query('SELEC 1')), 'end').catch((reason) => [reason]);
-    witness.note('error event of a query', error);
+    await alone(async () => {
+      const [error] = await once(client.query(new Query('SELEC 1')), 'end').catch((reason) => [reason]);
+      witness.note('error event of a query', error);
+    });
   }),
 
   'callbacks that throw': probe(async ({ witness, client }) => {
