@@ -66,6 +66,15 @@ export const MAKE_CLIENT: Readonly<Record<StreamClient, () => Client | Promise<C
   },
 };
 
+/** By as many callers as the client has, each of which waits for one call before it makes the next. */
+export async function makeCalls({ callers, call }: Client, calls: number): Promise<void> {
+  let left = calls;
+  const caller = async () => {
+    while (left-- > 0) await call();
+  };
+  await Promise.all(Array.from({ length: callers }, caller));
+}
+
 function connectHttp(_: unknown, callback: (error: null, socket: never) => void): void {
   process.nextTick(callback, null, new HttpSocket());
 }

@@ -121,7 +121,7 @@ async function inTurns(workers: readonly ChildProcess[], question: Question, tim
  * The workers are plain JavaScript: under `tsx`, whatever an arm loads while calls are made already changes what V8 makes of
  * Node's own code, and each call of http allocates 157 bytes more. Our port for metrics is loaded so.
  *
- * @returns the file
+ * @returns the file of the worker, beside which its parts stand
  */
 export function compileWorkers(): string {
   mkdirSync(COMPILED, { recursive: true });

@@ -1,5 +1,5 @@
 /** Makes calls through one client on streams when its parent asks, and answers with what one of them costs. */
-import { MAKE_CLIENT, type Client, type StreamClient } from './clients.js';
+import { MAKE_CLIENT, makeCalls, type Client, type StreamClient } from './clients.js';
 import { INSTALL_FLOOR } from './floor.js';
 import { traceEverything } from './tracing.js';
 
@@ -54,14 +54,6 @@ async function bytesPerCall(client: Client): Promise<number> {
     // Less than before: a collection came in between.
     if (bytes > 0) return bytes / calls;
   }
-}
-
-async function makeCalls({ callers, call }: Client, calls: number): Promise<void> {
-  let left = calls;
-  const caller = async () => {
-    while (left-- > 0) await call();
-  };
-  await Promise.all(Array.from({ length: callers }, caller));
 }
 
 void main();

@@ -60,8 +60,8 @@ export const WATCHING_FAILED = 'Watching an undici request failed';
 export const CALL = Symbol('otel-breaker.call');
 
 /**
- * The call that options carry. Asked before it is read: undici's API makes options of one shape for each request, of which V8
- * remembers nothing, and there it takes four times as long to read what is not there.
+ * The call that options carry. Asked before it is read: undici's API gives the options of each request a shape of their own,
+ * of which V8 remembers nothing, and there it takes four times as long to read what is not there.
  */
 export function carriedBy(options: DispatchOptions): UndiciCall | undefined {
   return Reflect.has(options, CALL) ? options[CALL] : undefined;
