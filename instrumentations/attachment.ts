@@ -1,12 +1,11 @@
-import { trace, type Span } from '@opentelemetry/api';
+import { trace, type Context, type Span } from '@opentelemetry/api';
 import type { BreakerConfig } from '../src/breaker/config.js';
 import { reportOnce } from '../src/breaker/diagnostics.js';
 import { whenOpenFor } from '../src/outcomes/when-open.js';
 import { UNGUARDED, type CircuitOpenError, type Guard, type Permit } from '../src/guard/guard.js';
 import { getRuntime } from '../src/runtime.js';
-import type { Target } from '../src/target.js';
+import { INSTRUMENTATION_SCOPES, type Target } from '../src/target.js';
 import { log } from '../src/telemetry/log.js';
-import { keepsContexts } from '../src/telemetry/registered.js';
 import { harmless } from './harmless.js';
 import { Patches } from './patches.js';
 
@@ -30,6 +29,8 @@ export abstract class Attachment {
   /** What its calls ask. Replaced where an instrumentation gets other rules. */
   guard: Guard;
   readonly #spans = getRuntime().spans;
+  /** Of OpenTelemetry's instrumentation of the client. */
+  readonly #tracer: string | undefined;
   #patches: Patches | undefined;
 
   /** @param client as it is called here and, at the end, in the name of OpenTelemetry's instrumentation: `ioredis` */
@@ -38,6 +39,7 @@ export abstract class Attachment {
     guard: Guard,
   ) {
     this.guard = guard;
+    this.#tracer = INSTRUMENTATION_SCOPES.get(client)?.[0];
   }
 
   /** Changes the client through `patches` and nothing else, so that everything can be undone. */
@@ -92,20 +94,24 @@ export abstract class Attachment {
     this.#patches = undefined;
   }
 
-  /** The span of a call about to be made: what OpenTelemetry's instrumentation has made for it, else the active one. */
-  callSpan(): Span | undefined {
-    return this.#spans.claim(this.client) ?? (keepsContexts() ? trace.getActiveSpan() : undefined);
+  /**
+   * The span of a call about to be made: what OpenTelemetry's instrumentation has made for it, else the active one.
+   *
+   * @param active the active context, where anybody keeps contexts
+   */
+  callSpan(active: Context | undefined): Span | undefined {
+    return this.#spans.claim(this.#tracer, active) ?? (active && trace.getSpan(active));
   }
 
   /** The span that OpenTelemetry's instrumentation has made within the client's own function, where it is within ours. */
   innerSpan(): Span | undefined {
-    return this.#spans.claim(this.client);
+    return this.#spans.claim(this.#tracer);
   }
 
   /** What has just been called of the client is no call that asks: the span that was made for it is not that of the next one. */
   forgetSpan(): void {
     try {
-      this.#spans.forget(this.client);
+      this.#spans.forget(this.#tracer);
     } catch (error) {
       reportOnce('Finding the span of a call failed', error);
     }

@@ -1,10 +1,12 @@
 import { reportOnce } from '../src/breaker/diagnostics.js';
+import { NO_VERDICT, Permit, SETTLED } from '../src/breaker/permit.js';
 import { CLOSED } from '../src/breaker/state.js';
 import type { Span } from '@opentelemetry/api';
-import { CircuitOpenError, Permit, UNGUARDED, type Admission, type Guard } from '../src/guard/guard.js';
+import { CircuitOpenError, type Admission, type Guard } from '../src/guard/guard.js';
 import type { Verdict } from '../src/breaker/verdict.js';
 import type { Target } from '../src/target.js';
 import type { CallContext } from '../src/telemetry/events/call-context.js';
+import { activeContext, isSuppressed } from '../src/telemetry/registered.js';
 import { mark } from '../src/telemetry/events/span-events.js';
 import type { Attachment } from './attachment.js';
 
@@ -35,10 +37,13 @@ export abstract class ClientCall extends Permit implements CallContext {
   target: Target | undefined = undefined;
 
   constructor(protected readonly attachment: Attachment) {
-    super(UNGUARDED.breaker, UNGUARDED.generation, NaN, undefined);
-    this.context = this;
-    // As long as no circuit has a say in it.
-    this.settled = true;
+    // As long as no circuit has a say in it, it is over.
+    super(undefined as never, NO_VERDICT, NaN, SETTLED);
+  }
+
+  /** What telemetry knows of it, and `isFailure` is told. */
+  override get context(): this {
+    return this;
   }
 
   /** What OpenTelemetry's instrumentation of the client names its spans. Asked only where nothing else records the call. */
@@ -60,7 +65,7 @@ export abstract class ClientCall extends Permit implements CallContext {
   /** It has come, and asks later or takes another one over: its span is the one of now. */
   begin(): void {
     try {
-      this.span = this.attachment.callSpan();
+      this.span = this.attachment.callSpan(activeContext());
     } catch (error) {
       reportOnce('Finding the span of a call failed', error);
     }
@@ -72,7 +77,9 @@ export abstract class ClientCall extends Permit implements CallContext {
     if (!attachment.isAttached) return undefined;
     this.target = target;
     try {
-      if (!entry.begun) this.span = attachment.callSpan();
+      const active = activeContext();
+      if (!entry.begun) this.span = attachment.callSpan(active);
+      if (isSuppressed(active)) return undefined;
       const admission = ask(attachment.guard, target, this, entry);
       // Let through it is its own permit; where no circuit has a say, it stays over.
       if (admission !== this && admission instanceof CircuitOpenError) return admission;
@@ -88,7 +95,7 @@ export abstract class ClientCall extends Permit implements CallContext {
     if (!attachment.isAttached) return false;
     this.target = target;
     try {
-      this.span = attachment.callSpan();
+      this.span = attachment.callSpan(activeContext());
       attachment.guard.probe(target, this);
     } catch (error) {
       this.stepAside(error);
@@ -208,7 +215,7 @@ export abstract class ClientCall extends Permit implements CallContext {
     } catch {
       // Whatever is broken there has been reported.
     }
-    this.settled = true;
+    this.flags |= SETTLED;
   }
 }
 

@@ -16,8 +16,8 @@ import {
   type CommandConstructor,
   type CommandKind,
 } from './command.js';
-import { connectionOf } from './connection.js';
-import { Batch, callOf, calls, RedisCall } from './redis-call.js';
+import { connectionOf, type Connection } from './connection.js';
+import { Batch, callOf, calls, RedisCall, redisCall } from './redis-call.js';
 import { errorFor, mayWait } from './waiting.js';
 import { queueMicrotask } from '../../src/breaker/real-time.js';
 
@@ -81,14 +81,15 @@ export class Gate {
       calls.set(command, null);
       return kind === 'end-of-multi' ? endMulti(client) : undefined;
     }
-    if (isUnasked(client)) {
-      if (kind === 'multi') connectionOf(client).inMulti = true;
+    const connection = connectionOf(client);
+    if (isUnasked(client, connection)) {
+      if (kind === 'multi') connection.inMulti = true;
       calls.set(command, null);
       return undefined;
     }
-    const call = new RedisCall(this.attachment, client, command.name, kind !== undefined && isBlocking(command, kind));
+    const call = redisCall(this.attachment, client, command, kind !== undefined && isBlocking(command, kind));
     calls.set(command, call);
-    const refusal = this.#enter(client, call);
+    const refusal = this.#enter(client, connection, call);
     if (kind === 'multi') beginMulti(client, refusal);
     if (refusal === undefined) call.watch(command, command.transformReply === this.heard);
     return refusal;
@@ -97,18 +98,18 @@ export class Gate {
   #askForBatch(client: Client, command: Command, batch: Batch): CircuitOpenError | undefined {
     if (batch.refusal !== undefined) return copyOf(batch.refusal);
     if (batch.call !== undefined) return undefined;
-    const call = (batch.call = new RedisCall(this.attachment, client, command.name, batch.blocking));
-    if (isUnasked(client)) return undefined;
-    batch.refusal = this.#enter(client, call);
+    const call = (batch.call = redisCall(this.attachment, client, command, batch.blocking));
+    const connection = connectionOf(client);
+    if (isUnasked(client, connection)) return undefined;
+    batch.refusal = this.#enter(client, connection, call);
     if (batch.refusal === undefined) call.watchPipeline(batch.pipeline);
     return batch.refusal;
   }
 
-  #enter(client: Client, call: RedisCall): CircuitOpenError | undefined {
-    const { target, refusedMulti } = connectionOf(client);
+  #enter(client: Client, { target, refusedMulti }: Connection, call: RedisCall): CircuitOpenError | undefined {
     const refusal = call.enter(target, this.#entryOf(client, call));
     // A blocking command is no probe. Where a service has no others, its circuit would stay half-open for ever.
-    if (call.blocking && client.status === 'ready') this.#probe(client);
+    if (call.blocking && client.status === 'ready' && !this.attachment.isClosed(target)) this.#probe(client);
     if (refusal !== undefined || refusedMulti === undefined) return refusal;
     call.forgo();
     return copyOf(refusedMulti);
@@ -125,9 +126,9 @@ export class Gate {
 
   /** Sends calls of our own through a client, for as long as its circuit waits for one. */
   readonly #probe = harmless('Probing a Redis server failed', (client: Client): void => {
-    const call = new RedisCall(this.attachment, client, 'ping', false);
-    if (!call.enterAsProbe(connectionOf(client).target)) return;
     const ping = new this.Command('ping', [], {});
+    const call = redisCall(this.attachment, client, ping, false);
+    if (!call.enterAsProbe(connectionOf(client).target)) return;
     calls.set(ping, call);
     call.watch(ping, ping.transformReply === this.heard);
     this.sendCommand.call(client, ping);
@@ -166,8 +167,8 @@ const watchFirst = harmless('Following a Redis command failed', (command: Comman
 const ignoreError = harmless('Handling the promise of a Redis command failed', () => {});
 
 /** Whether no command of a client is asked for just now: ioredis refuses it by itself, or it belongs to a transaction. */
-function isUnasked(client: Client): boolean {
-  return connectionOf(client).inMulti || refusesByItself(client);
+function isUnasked(client: Client, { inMulti }: Connection): boolean {
+  return inMulti || refusesByItself(client);
 }
 
 /** Whether a command always passes. */

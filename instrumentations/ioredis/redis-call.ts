@@ -43,17 +43,26 @@ export class RedisCall extends ClientCall {
   private ownReject: Command['reject'] | undefined = undefined;
   private outerReject: Command['reject'] | undefined = undefined;
 
+  /** @param first the command itself, or the first one of the pipeline: the call goes by its name */
   constructor(
     attachment: Attachment,
     readonly client: Client,
-    readonly command: string,
-    readonly blocking: boolean,
+    private readonly first: Command,
   ) {
     super(attachment);
   }
 
+  get command(): string {
+    return this.first.name;
+  }
+
   override spanName(): string {
-    return this.command;
+    return this.first.name;
+  }
+
+  /** Whether it takes long by design. */
+  get blocking(): boolean {
+    return this instanceof BlockingCall;
   }
 
   protected override verdictOf(error: unknown): Verdict {
@@ -70,16 +79,8 @@ export class RedisCall extends ClientCall {
   watch(command: Command, resolutionIsHeard: boolean): void {
     if (this.isOver) return;
     this.itsReject = command.reject;
-    // Without a name and methods of its own, as that of ioredis is: commands get printed.
-    command.reject = (error) => {
-      giveBackReject(command, this);
-      const outer = this.outerReject;
-      this.outerReject = undefined;
-      endMulti(this.client, command);
-      this.fail(error);
-      (outer ?? this.itsReject!).call(command, error);
-    };
-    this.ownReject = command.reject;
+    // Bound rather than a closure: 48 bytes in the place of 96. Printed, it has a name, which the one of ioredis has not.
+    this.ownReject = command.reject = this.rejected.bind(this);
     underWay++;
     if (this.blocking || !resolutionIsHeard) this.watchResolution(command);
   }
@@ -114,6 +115,16 @@ export class RedisCall extends ClientCall {
     this.ownReject = undefined;
     if (command.reject === ownReject) command.reject = this.outerReject ?? this.itsReject!;
     if (--underWay === 0 && toDoThen.size > 0) doWhatWaits();
+  }
+
+  /** The command is rejected. */
+  private rejected(error: Error): void {
+    const { first: command, outerReject } = this;
+    giveBackReject(command, this);
+    this.outerReject = undefined;
+    endMulti(this.client, command);
+    this.fail(error);
+    (outerReject ?? this.itsReject!).call(command, error);
   }
 
   private watchResolution(command: Command): void {
@@ -165,6 +176,14 @@ export class RedisCall extends ClientCall {
     const closedByUs = connectionOf(client).closedByUs || client.manuallyClosing === true;
     return { closedByUs, firstAttempt: client.status !== 'ready' && client.retryAttempts === 0, blocking };
   }
+}
+
+/** A blocking command, or a pipeline with one. A class, since a field would be one more for every command. */
+class BlockingCall extends RedisCall {}
+
+/** The call that a command is, or that its pipeline is. */
+export function redisCall(attachment: Attachment, client: Client, first: Command, blocking: boolean): RedisCall {
+  return blocking ? new BlockingCall(attachment, client, first) : new RedisCall(attachment, client, first);
 }
 
 /** The commands of one pipeline, which are one call from the moment at which the first of them is sent. */

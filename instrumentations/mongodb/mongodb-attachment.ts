@@ -1,4 +1,4 @@
-import { trace, type Span } from '@opentelemetry/api';
+import { trace, type Context, type Span } from '@opentelemetry/api';
 import { withoutStack } from '../../src/breaker/errors.js';
 import { CircuitOpenError, type Guard } from '../../src/guard/guard.js';
 import { isUnreached, verdictOfMongoError } from '../../src/outcomes/mongodb.js';
@@ -71,8 +71,8 @@ export class MongodbAttachment extends Attachment {
    * OpenTelemetry makes a span for each command, when a connection is there, and ends it before the operation does: what is to
    * be said of an operation stands on the span around it.
    */
-  override callSpan(): Span | undefined {
-    return trace.getActiveSpan();
+  override callSpan(active: Context | undefined): Span | undefined {
+    return active && trace.getSpan(active);
   }
 
   override innerSpan(): Span | undefined {

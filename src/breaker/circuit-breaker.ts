@@ -20,6 +20,7 @@ import {
   IS_RUN,
   NO_VERDICT,
   Permit,
+  PermitWithContext,
   PLAIN,
   SHARES_ERRORS,
   UNGUARDED,
@@ -635,7 +636,8 @@ function issue(
   flags: number,
 ): Permit {
   if (context instanceof Permit) return context.admittedBy(breaker, generation, startedAt, flags);
+  if (context !== undefined) return new PermitWithContext(breaker, generation, startedAt, flags, context);
   return (flags & IS_RUN) === 0
-    ? new Permit(breaker, generation, startedAt, context, flags)
-    : new Run(breaker, generation, startedAt, context, flags);
+    ? new Permit(breaker, generation, startedAt, flags)
+    : new Run(breaker, generation, startedAt, flags);
 }

@@ -16,6 +16,8 @@ export const EVIDENCE = 8;
 // It is a run, and none that serves again; the error that it ends with says nothing but a message.
 export const IS_RUN = 16;
 export const PLAIN = 32;
+// It has been settled, or no circuit counts it.
+export const SETTLED = 64;
 
 /** What a permit settles through: the breaker that made it, of which a permit knows no more than this. */
 export interface PermitIssuer {
@@ -54,21 +56,25 @@ export class Permit {
   declare generation: number;
   /** @internal */
   declare startedAt: number;
-  /** @internal What the call was acquired with; the core only hands it on. */
-  declare context: unknown;
   /** @internal */
   declare flags: number;
-  /** @internal */
-  declare settled: boolean;
 
   /** @internal Made by a breaker only. */
-  constructor(breaker: PermitIssuer, generation: number, startedAt: number, context: unknown, flags = 0) {
+  constructor(breaker: PermitIssuer, generation: number, startedAt: number, flags = 0) {
     this.breaker = breaker;
     this.generation = generation;
     this.startedAt = startedAt;
-    this.context = context;
     this.flags = flags;
-    this.settled = false;
+  }
+
+  /** @internal Whether its outcome is known by now, or no circuit counts it. */
+  get settled(): boolean {
+    return (this.flags & SETTLED) !== 0;
+  }
+
+  /** @internal What observers get with everything the call causes; the core only hands it on. */
+  get context(): unknown {
+    return undefined;
   }
 
   /** @internal The breaker lets a call go ahead which is its own permit. */
@@ -77,16 +83,17 @@ export class Permit {
     this.generation = generation;
     this.startedAt = startedAt;
     this.flags = flags;
-    this.settled = false;
     return this;
   }
 
   /** @internal From here on this is the permit that another one was, which ends without a word. */
   takeThePlaceOf(other: Permit): void {
-    this.settled = other.settled;
-    if (other.settled) return;
+    if (other.settled) {
+      this.flags |= SETTLED;
+      return;
+    }
     this.admittedBy(other.breaker, other.generation, other.startedAt, other.flags);
-    other.settled = true;
+    other.flags |= SETTLED;
     this.breaker.handOver(other, this);
   }
 
@@ -95,7 +102,7 @@ export class Permit {
    * its slot back now.
    */
   answered(): void {
-    if (this.settled || (this.flags & ANSWERED) !== 0) return;
+    if ((this.flags & (SETTLED | ANSWERED)) !== 0) return;
     this.breaker.settleAnswered(this);
     this.flags |= ANSWERED;
   }
@@ -103,7 +110,7 @@ export class Permit {
   /** The target answered as it should. */
   success(): void {
     if (this.settled) return;
-    this.settled = true;
+    this.flags |= SETTLED;
     this.breaker.settleSuccess(this);
   }
 
@@ -116,7 +123,7 @@ export class Permit {
    */
   failure(cause?: unknown, retryAfterMs?: number): void {
     if (this.settled) return;
-    this.settled = true;
+    this.flags |= SETTLED;
     this.breaker.settleFailure(this, cause, retryAfterMs);
   }
 
@@ -126,21 +133,21 @@ export class Permit {
    */
   timeout(cause?: unknown): void {
     if (this.settled) return;
-    this.settled = true;
+    this.flags |= SETTLED;
     this.breaker.settleTimeout(this, cause);
   }
 
   /** The call says nothing about the target: the caller gave up, or its input was wrong. */
   ignore(): void {
     if (this.settled) return;
-    this.settled = true;
+    this.flags |= SETTLED;
     this.breaker.settleIgnored(this);
   }
 
   /** @internal It waited for its target without being sent, and its caller gets this rejection now. */
   reject(rejection: CircuitOpenError): void {
     if (this.settled) return;
-    this.settled = true;
+    this.flags |= SETTLED;
     this.breaker.settleRejected(this, rejection);
   }
 
@@ -153,7 +160,7 @@ export class Permit {
    */
   abandon(cause?: unknown): void {
     if (this.settled) return;
-    this.settled = true;
+    this.flags |= SETTLED;
     this.breaker.settleAbandoned(this, cause);
   }
 
@@ -205,7 +212,21 @@ export class Permit {
   }
 }
 
+/** The permit of a call that was acquired with something for observers, which is no permit itself. */
+export class PermitWithContext extends Permit {
+  readonly #context: unknown;
+
+  /** @internal */
+  constructor(breaker: PermitIssuer, generation: number, startedAt: number, flags: number, context: unknown) {
+    super(breaker, generation, startedAt, flags);
+    this.#context = context;
+  }
+
+  /** @internal */
+  override get context(): unknown {
+    return this.#context;
+  }
+}
+
 /** The permit of a call that no circuit counts: settled from the start, so there is nothing to watch. */
-export const UNGUARDED: Permit = Object.assign(new Permit(undefined as never, NO_VERDICT, NaN, undefined), {
-  settled: true,
-});
+export const UNGUARDED: Permit = new Permit(undefined as never, NO_VERDICT, NaN, SETTLED);

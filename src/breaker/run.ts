@@ -1,6 +1,6 @@
 import type { CircuitOpenError } from './errors.js';
 import { deferRejection, rejectedPromise } from './pacing.js';
-import { IS_RUN, NO_VERDICT, Permit, UNGUARDED, type PermitIssuer } from './permit.js';
+import { IS_RUN, NO_VERDICT, Permit, SETTLED, UNGUARDED, type PermitIssuer } from './permit.js';
 import { isObject, read } from './values.js';
 
 // Upper bound of pooled runs, about 300 bytes each.
@@ -70,7 +70,7 @@ export class Run extends Permit {
 /** The run of a call of a closed circuit: one that was used before, where there is one. */
 export function takeRun(breaker: PermitIssuer, generation: number, startedAt: number): Run {
   const run = free;
-  if (run === undefined) return new Run(breaker, generation, startedAt, undefined);
+  if (run === undefined) return new Run(breaker, generation, startedAt);
   free = run.next;
   freeCount--;
   // Each write of an object costs as much as this look.
@@ -78,15 +78,12 @@ export function takeRun(breaker: PermitIssuer, generation: number, startedAt: nu
   run.generation = generation;
   run.startedAt = startedAt;
   run.flags = 0;
-  run.settled = false;
   return run;
 }
 
 /** The run of a call of a breaker that is off. */
 export function unguardedRun(): Run {
-  const run = new Run(UNGUARDED.breaker, NO_VERDICT, NaN, undefined, IS_RUN);
-  run.settled = true;
-  return run;
+  return new Run(UNGUARDED.breaker, NO_VERDICT, NaN, IS_RUN | SETTLED);
 }
 
 function giveBack(run: Run): void {

@@ -1,4 +1,3 @@
-import { context as contexts, createContextKey } from '@opentelemetry/api';
 import type { CircuitBreaker } from '../breaker/circuit-breaker.js';
 import type { BreakerConfig } from '../breaker/config.js';
 import { reportOnce } from '../breaker/diagnostics.js';
@@ -9,7 +8,6 @@ import { CLOSED } from '../breaker/state.js';
 import { letsWaitWhenOpen } from '../outcomes/when-open.js';
 import type { Explanation, RuleSet } from '../rules/rule-set.js';
 import type { Target } from '../target.js';
-import { keepsContexts } from '../telemetry/registered.js';
 import { BreakerCache } from './breaker-cache.js';
 import type { EvictionSeams } from './eviction.js';
 
@@ -23,12 +21,10 @@ export type Admission = Permit | CircuitOpenError;
 type Question<Answer> = (breakers: BreakerCache, target: Target, context: unknown, longRunning: boolean) => Answer;
 
 const mayEnter: Question<Admission> = (breakers, target, context, longRunning) =>
-  isSuppressed()
-    ? UNGUARDED
-    : (breakers.of(target, context)?.tryAcquire(context, longRunning, SHARES_ERRORS) ?? UNGUARDED);
+  breakers.of(target, context)?.tryAcquire(context, longRunning, SHARES_ERRORS) ?? UNGUARDED;
 
 const passes: Question<Permit> = (breakers, target, context, longRunning) =>
-  isSuppressed() ? UNGUARDED : (breakers.of(target, context)?.acquireAnyway(context, longRunning) ?? UNGUARDED);
+  breakers.of(target, context)?.acquireAnyway(context, longRunning) ?? UNGUARDED;
 
 const isClosed: Question<boolean> = (breakers, target, context) =>
   (breakers.of(target, context)?.stateCode ?? CLOSED) === CLOSED;
@@ -45,9 +41,7 @@ const closesByLife: Question<void> = (breakers, target) => {
 };
 
 const mayEnterUnlessOpen: Question<Admission> = (breakers, target, context, longRunning) =>
-  isSuppressed()
-    ? UNGUARDED
-    : (breakers.of(target, context)?.acquireUnlessOpen(context, longRunning, SHARES_ERRORS) ?? UNGUARDED);
+  breakers.of(target, context)?.acquireUnlessOpen(context, longRunning, SHARES_ERRORS) ?? UNGUARDED;
 
 const letsWait: Question<boolean> = (breakers, target, context) => {
   const breaker = breakers.of(target, context);
@@ -192,11 +186,4 @@ export class Guard {
       return otherwise;
     }
   }
-}
-
-// The key that OpenTelemetry's suppressTracing() sets; exporters make their own calls under it.
-const SUPPRESS_TRACING = createContextKey('OpenTelemetry SDK Context Key SUPPRESS_TRACING');
-
-function isSuppressed(): boolean {
-  return keepsContexts() && contexts.active().getValue(SUPPRESS_TRACING) === true;
 }

@@ -10,6 +10,7 @@ import { UndiciCalls, watched } from '../../instrumentations/undici/handler.js';
 import { RedisCall } from '../../instrumentations/ioredis/redis-call.js';
 import { StatementCall } from '../../instrumentations/pg/pg-call.js';
 import { CircuitBreaker } from '../../src/breaker/circuit-breaker.js';
+import { SETTLED } from '../../src/breaker/permit.js';
 import { BreakerMetrics } from '../../src/telemetry/metrics/metrics.js';
 import { breakerWithClock, openCircuit, startProbe } from '../support/breakers.js';
 import { PRELOAD, ROOT, runNode } from '../support/child.js';
@@ -73,21 +74,21 @@ describe('The work of one call', () => {
   const undici = new UndiciCalls(() => undefined);
   const session = {} as ConstructorParameters<typeof StatementCall>[1];
   const redis = {} as ConstructorParameters<typeof RedisCall>[1];
-  const command = {} as Parameters<RedisCall['watch']>[0];
+  const command = { name: 'get' } as Parameters<RedisCall['watch']>[0];
   const watchedCommand = () => {
-    const call = new RedisCall(attachment, redis, 'get', false);
-    call.settled = false;
+    const call = new RedisCall(attachment, redis, command);
+    call.flags = 0;
     call.watch(command, true);
     return call;
   };
   let kept: unknown;
   // An object of 24 bytes, 8 for each field, and 16 for the time that one of them is.
   for (const [what, limit, make] of [
-    ['an http request', 134, () => new HttpCall(attachment, request)],
-    ['an undici request', 174, () => undici.make(attachment, undefined, options, handler)],
-    ['a statement of pg', 160, () => new StatementCall(attachment, session, 'SELECT 1')],
-    ['a command of ioredis', 184, () => new RedisCall(attachment, redis, 'get', false)],
-    ['a command of ioredis, and what hears of its end', 290, watchedCommand],
+    ['an http request', 118, () => new HttpCall(attachment, request)],
+    ['an undici request', 158, () => undici.make(attachment, undefined, options, handler)],
+    ['a statement of pg', 126, () => new StatementCall(attachment, session, 'SELECT 1')],
+    ['a command of ioredis', 142, () => new RedisCall(attachment, redis, command)],
+    ['a command of ioredis, and what hears of its end', 190, watchedCommand],
   ] as const) {
     it(`allocates no more than ${limit} bytes for the record of ${what}`, async () => {
       const nothing = await bytesPerCall(() => (kept = request));
@@ -100,11 +101,11 @@ describe('The work of one call', () => {
   it('rejects a Redis command once, through all that was put around our one function, and hears of it first', () => {
     const heard: string[] = [];
     const rejected = { name: 'get', reject: () => void heard.push('its own') } as unknown as typeof command;
-    const call = new RedisCall(attachment, redis, 'get', false);
-    Object.assign(call, { breaker: { heedsSuccess: false }, settled: false });
+    const call = new RedisCall(attachment, redis, rejected);
+    Object.assign(call, { breaker: { heedsSuccess: false }, flags: 0 });
     call.fail = () => {
       if (!call.settled) heard.push('we');
-      call.settled = true;
+      call.flags = SETTLED;
     };
     call.watch(rejected, true);
     for (const wrapper of ['inner', 'outer']) {
@@ -123,7 +124,7 @@ describe('The work of one call', () => {
     const given: unknown[] = [];
     const own = { ...handler, onConnect: (abort: unknown) => void given.push(abort) };
     const call = undici.make(attachment, undefined, options, own);
-    call.settled = false;
+    call.flags = 0;
     const handed = watched(own, call);
     handed.onConnect!(() => undefined);
     handed.onConnect!(() => undefined);

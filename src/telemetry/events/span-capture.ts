@@ -1,7 +1,15 @@
-import { SpanKind, trace, type Span, type SpanContext, type Tracer, type TracerProvider } from '@opentelemetry/api';
+import {
+  context as contexts,
+  SpanKind,
+  trace,
+  type Context,
+  type Span,
+  type SpanContext,
+  type Tracer,
+  type TracerProvider,
+} from '@opentelemetry/api';
 import { diagnostics, reportOnce } from '../../breaker/diagnostics.js';
 import { ownerOf } from '../../breaker/values.js';
-import { INSTRUMENTATION_SCOPES } from '../../target.js';
 import { PACKAGE } from '../../version.js';
 import type { SdkSpan } from './sdk-span.js';
 
@@ -60,20 +68,21 @@ export class SpanCapture {
   }
 
   /**
-   * The last client span that the instrumentation of that client has made here and nobody has claimed, unless it has ended.
+   * The last client span that an instrumentation has made here and nobody has claimed, unless it has ended.
    *
-   * @param client a client of the table of systems, such as `ioredis`
+   * @param tracer the name of its tracer: of the instrumentation's package. `undefined` where no package makes such spans
+   * @param active the active context, where it is known
    */
-  claim(client: string): Span | undefined {
+  claim(tracer: string | undefined, active?: Context): Span | undefined {
     const span = this.#last;
-    if (span === undefined || !isOfClient(span, client)) return undefined;
+    if (span === undefined || !isOf(tracer, span)) return undefined;
     this.#last = undefined;
-    return span.isRecording() && isOfThisCall(span) ? span : undefined;
+    return span.isRecording() && isOfThisCall(span, active) ? span : undefined;
   }
 
-  /** The last client span, if it is of that client, is of no call that asks: nobody is to claim it. */
-  forget(client: string): void {
-    if (this.#last !== undefined && isOfClient(this.#last, client)) this.#last = undefined;
+  /** The last client span, if it is of that tracer, is of no call that asks: nobody is to claim it. */
+  forget(tracer: string | undefined): void {
+    if (this.#last !== undefined && isOf(tracer, this.#last)) this.#last = undefined;
   }
 
   /**
@@ -146,15 +155,13 @@ export class SpanCapture {
   }
 }
 
-/** Whether the instrumentation of that client has made the span. */
-function isOfClient({ instrumentationScope }: ScopedSpan, client: string): boolean {
-  const name = instrumentationScope?.name;
-  return name !== undefined && name === INSTRUMENTATION_SCOPES.get(client)?.[0];
+function isOf(tracer: string | undefined, { instrumentationScope }: ScopedSpan): boolean {
+  return tracer !== undefined && instrumentationScope?.name === tracer;
 }
 
 /** One that an unguarded call has left behind was made within another span than the one that is active now. */
-function isOfThisCall(span: ScopedSpan): boolean {
-  const active = trace.getActiveSpan();
+function isOfThisCall(span: ScopedSpan, context = contexts.active()): boolean {
+  const active = trace.getSpan(context);
   return span === active || span.parentSpanContext?.spanId === active?.spanContext().spanId;
 }
 

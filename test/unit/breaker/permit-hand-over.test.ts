@@ -1,12 +1,11 @@
 import { expect } from 'chai';
-import { Permit, UNGUARDED } from '../../../src/breaker/permit.js';
+import { Permit, SETTLED, UNGUARDED } from '../../../src/breaker/permit.js';
 import { breakerWithClock, openCircuit } from '../../support/breakers.js';
 
 /** What a client knows of a call: its own permit once it is let through. */
 class Call extends Permit {
   constructor() {
-    super(UNGUARDED.breaker, UNGUARDED.generation, NaN, undefined);
-    this.settled = true;
+    super(UNGUARDED.breaker, UNGUARDED.generation, NaN, SETTLED);
   }
 }
 

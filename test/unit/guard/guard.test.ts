@@ -1,6 +1,3 @@
-import { context } from '@opentelemetry/api';
-import { suppressTracing } from '@opentelemetry/core';
-import { AsyncLocalStorageContextManager } from '@opentelemetry/context-async-hooks';
 import { expect } from 'chai';
 import { CircuitBreakerRegistry } from '../../../src/breaker/registry.js';
 import { forgetReports } from '../../../src/breaker/diagnostics.js';
@@ -104,13 +101,6 @@ describe('Guard', () => {
     registry.remove(before.name);
     expect(guard.breakerOf(API)).not.to.equal(before);
     expect(guard.breakerOf({ ...API, host: 'other' })).to.equal(other);
-  });
-
-  it('lets calls under suppressed tracing pass uncounted', () => {
-    context.setGlobalContextManager(new AsyncLocalStorageContextManager().enable());
-    const { registry, guard } = guardUnderTest();
-    context.with(suppressTracing(context.active()), () => expect(guard.enter(API)).to.equal(UNGUARDED));
-    expect(registry.size).to.equal(0);
   });
 
   it('makes no breaker for what cannot exist: a stranger has named it, and the call goes through', () => {

@@ -30,12 +30,12 @@ describe('span capture', () => {
     return { fed, unfeed, record };
   }
 
-  it('claims the client span of the instrumentation that is asked for, once', () => {
+  it('claims the client span of the tracer that is asked for, once', () => {
     capture.watch();
     const span = trace.getTracer('@opentelemetry/instrumentation-pg').startSpan('query', { kind: SpanKind.CLIENT });
-    expect(capture.claim('ioredis')).to.equal(undefined);
-    expect(capture.claim('pg')).to.equal(span);
-    expect(capture.claim('pg')).to.equal(undefined);
+    expect(capture.claim('@opentelemetry/instrumentation-ioredis')).to.equal(undefined);
+    expect(capture.claim('@opentelemetry/instrumentation-pg')).to.equal(span);
+    expect(capture.claim('@opentelemetry/instrumentation-pg')).to.equal(undefined);
   });
 
   for (const [what, name] of [
@@ -45,7 +45,8 @@ describe('span capture', () => {
     it(`claims nothing of a tracer that ${what}`, () => {
       capture.watch();
       trace.getTracer(name as string).startSpan('open', { kind: SpanKind.CLIENT });
-      expect(capture.claim('pg')).to.equal(undefined);
+      expect(capture.claim('@opentelemetry/instrumentation-pg')).to.equal(undefined);
+      expect(capture.claim(undefined)).to.equal(undefined);
     });
   }
 
