@@ -1,3 +1,4 @@
+// What an SDK has registered with the API, as far as each call has to know it: the active context.
 import { context as contexts, createContextKey, type Context } from '@opentelemetry/api';
 
 // Where every copy of OpenTelemetry's API keeps what an SDK has registered.
