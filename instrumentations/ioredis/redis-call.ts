@@ -79,8 +79,17 @@ export class RedisCall extends ClientCall {
   watch(command: Command, resolutionIsHeard: boolean): void {
     if (this.isOver) return;
     this.itsReject = command.reject;
-    // Bound rather than a closure: 48 bytes in the place of 96. Printed, it has a name, which the one of ioredis has not.
-    this.ownReject = command.reject = this.rejected.bind(this);
+    // Without a name and methods of its own, as that of ioredis is: commands get printed. What it needs it has of the call, since
+    // each variable that it kept would be one more for every command.
+    command.reject = (error) => {
+      const { first, outerReject } = this;
+      giveBackReject(first, this);
+      this.outerReject = undefined;
+      endMulti(this.client, first);
+      this.fail(error);
+      (outerReject ?? this.itsReject!).call(first, error);
+    };
+    this.ownReject = command.reject;
     underWay++;
     if (this.blocking || !resolutionIsHeard) this.watchResolution(command);
   }
@@ -115,16 +124,6 @@ export class RedisCall extends ClientCall {
     this.ownReject = undefined;
     if (command.reject === ownReject) command.reject = this.outerReject ?? this.itsReject!;
     if (--underWay === 0 && toDoThen.size > 0) doWhatWaits();
-  }
-
-  /** The command is rejected. */
-  private rejected(error: Error): void {
-    const { first: command, outerReject } = this;
-    giveBackReject(command, this);
-    this.outerReject = undefined;
-    endMulti(this.client, command);
-    this.fail(error);
-    (outerReject ?? this.itsReject!).call(command, error);
   }
 
   private watchResolution(command: Command): void {

@@ -103,18 +103,17 @@ for (const { major, name } of MAJORS) {
         expect(breaker().stats().calls.success).to.equal(3);
       });
 
-      it('has the ends of a command look as ever, but for a name, and gives them back once it is settled', async () => {
+      it('has the ends of a command look as ever, and gives them back once it is settled', async () => {
         const command = new clients.Redis.Command('ping', [], {});
         const ends = () => Object.entries(command).filter(([key]) => key === 'resolve' || key === 'reject');
         const before = ends();
         const printed = inspect(command, { showHidden: true });
         const answer = redis.sendCommand(command);
         expect(ends()).not.to.deep.equal(before);
-        const meanwhile = inspect(command, { showHidden: true });
+        expect(inspect(command, { showHidden: true })).to.contain(
+          printed.slice(printed.indexOf('resolve:'), printed.indexOf('promise:')),
+        );
         await answer;
-        expect(
-          meanwhile.replace('[Function: bound rejected]', '[Function (anonymous)]').replace('bound rejected', ''),
-        ).to.contain(printed.slice(printed.indexOf('resolve:'), printed.indexOf('promise:')));
         expect(before).to.have.length(2);
         expect(ends()).to.deep.equal(before);
       });

@@ -88,7 +88,7 @@ describe('The work of one call', () => {
     ['an undici request', 158, () => undici.make(attachment, undefined, options, handler)],
     ['a statement of pg', 126, () => new StatementCall(attachment, session, 'SELECT 1')],
     ['a command of ioredis', 142, () => new RedisCall(attachment, redis, command)],
-    ['a command of ioredis, and what hears of its end', 190, watchedCommand],
+    ['a command of ioredis, and what hears of its end', 238, watchedCommand],
   ] as const) {
     it(`allocates no more than ${limit} bytes for the record of ${what}`, async () => {
       const nothing = await bytesPerCall(() => (kept = request));
