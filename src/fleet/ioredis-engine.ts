@@ -1,8 +1,8 @@
-import { context as contexts, createContextKey } from '@opentelemetry/api';
 import { existsSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
 import { markOwnClient } from '../telemetry/own-clients.js';
+import { suppressed } from '../telemetry/registered.js';
 import type { Engine, EngineListener } from './engine.js';
 import type { Message, Reply, Request } from './protocol.js';
 import { keyOfBreaker, keysOf, SCRIPT, SCRIPT_SHA } from './script.js';
@@ -38,9 +38,6 @@ const FIRST_RETRY_MS = 250;
 const LONGEST_RETRY_MS = 5_000;
 // A server that accepts connections and says nothing is one that cannot be reached.
 const READY_WITHIN_MS = 5_000;
-
-// The key that OpenTelemetry's suppressTracing() sets.
-const SUPPRESS_TRACING = createContextKey('OpenTelemetry SDK Context Key SUPPRESS_TRACING');
 
 /** The fleet's verdicts in a Redis or Valkey server, through the ioredis of the application, on connections of our own. */
 export class IoredisEngine implements Engine {
@@ -209,7 +206,7 @@ export class IoredisEngine implements Engine {
 
   /** Nothing that is done here shows in the application's traces, or becomes its error. */
   #quietly(act: () => void, otherwise?: () => void): void {
-    this.#safely(() => contexts.with(contexts.active().setValue(SUPPRESS_TRACING, true), act), otherwise);
+    this.#safely(() => suppressed(act), otherwise);
   }
 
   #safely(act: () => void, otherwise?: () => void): void {

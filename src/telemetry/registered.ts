@@ -25,3 +25,8 @@ export function activeContext(): Context | undefined {
 export function isSuppressed(active: Context | undefined): boolean {
   return active?.getValue(SUPPRESS_TRACING) === true;
 }
+
+/** Does something that is not to be traced. */
+export function suppressed(act: () => void): void {
+  contexts.with(contexts.active().setValue(SUPPRESS_TRACING, true), act);
+}
