@@ -91,7 +91,7 @@ export class Gate {
     calls.set(command, call);
     const refusal = this.#enter(client, connection, call);
     if (kind === 'multi') beginMulti(client, refusal);
-    if (refusal === undefined) call.watch(command, command.transformReply === this.heard);
+    if (refusal === undefined) call.watch(command.transformReply === this.heard);
     return refusal;
   }
 
@@ -109,7 +109,7 @@ export class Gate {
   #enter(client: Client, { target, refusedMulti }: Connection, call: RedisCall): CircuitOpenError | undefined {
     const refusal = call.enter(target, this.#entryOf(client, call));
     // A blocking command is no probe. Where a service has no others, its circuit would stay half-open for ever.
-    if (call.blocking && client.status === 'ready' && !this.attachment.isClosed(target)) this.#probe(client);
+    if (call.blocking && client.status === 'ready') this.#probe(client);
     if (refusal !== undefined || refusedMulti === undefined) return refusal;
     call.forgo();
     return copyOf(refusedMulti);
@@ -126,11 +126,14 @@ export class Gate {
 
   /** Sends calls of our own through a client, for as long as its circuit waits for one. */
   readonly #probe = harmless('Probing a Redis server failed', (client: Client): void => {
+    const { target } = connectionOf(client);
+    // Before a command is made for it.
+    if (this.attachment.isClosed(target)) return;
     const ping = new this.Command('ping', [], {});
     const call = redisCall(this.attachment, client, ping, false);
-    if (!call.enterAsProbe(connectionOf(client).target)) return;
+    if (!call.enterAsProbe(target)) return;
     calls.set(ping, call);
-    call.watch(ping, ping.transformReply === this.heard);
+    call.watch(ping.transformReply === this.heard);
     this.sendCommand.call(client, ping);
     ping.promise.then(() => this.#probe(client), ignoreError);
   });
@@ -160,9 +163,7 @@ const watchAllFirst = harmless(
   },
 );
 
-const watchFirst = harmless('Following a Redis command failed', (command: Command) =>
-  callOf(command)?.watchFirst(command),
-);
+const watchFirst = harmless('Following a Redis command failed', (command: Command) => callOf(command)?.watchFirst());
 
 const ignoreError = harmless('Handling the promise of a Redis command failed', () => {});
 

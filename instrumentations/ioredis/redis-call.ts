@@ -76,14 +76,15 @@ export class RedisCall extends ClientCall {
    *
    * @param resolutionIsHeard whether `resolved` hears of it where it ends well
    */
-  watch(command: Command, resolutionIsHeard: boolean): void {
+  watch(resolutionIsHeard: boolean): void {
     if (this.isOver) return;
+    const { first: command } = this;
     this.itsReject = command.reject;
     // Without a name and methods of its own, as that of ioredis is: commands get printed. What it needs it has of the call, since
     // each variable that it kept would be one more for every command.
     command.reject = (error) => {
       const { first, outerReject } = this;
-      giveBackReject(first, this);
+      giveBackReject(this);
       this.outerReject = undefined;
       endMulti(this.client, first);
       this.fail(error);
@@ -91,46 +92,47 @@ export class RedisCall extends ClientCall {
     };
     this.ownReject = command.reject;
     underWay++;
-    if (this.blocking || !resolutionIsHeard) this.watchResolution(command);
+    if (this.blocking || !resolutionIsHeard) this.watchResolution();
   }
 
   /**
    * Hears of the end first again, where somebody has put functions of their own around ours: OpenTelemetry's instrumentation
    * does so when a command has been sent, and ends its span before it hands on.
    */
-  watchFirst(command: Command): void {
-    const { ownReject } = this;
+  watchFirst(): void {
+    const { first: command, ownReject } = this;
     if (this.isOver || ownReject === undefined) return;
     // Of a good end there is something to tell only where it may change the state of the circuit.
-    if (this.blocking || this.breaker.heedsSuccess) this.watchResolution(command);
+    if (this.blocking || this.breaker.heedsSuccess) this.watchResolution();
     if (command.reject === ownReject) return;
     if (this.outerReject === undefined) this.outerReject = command.reject;
-    else this.addOuterReject(command, command.reject, this.outerReject);
+    else this.addOuterReject(command.reject, this.outerReject);
     command.reject = ownReject;
   }
 
   /** Our one function then comes by once for each time that it was put around itself. */
-  private addOuterReject(command: Command, outermost: Command['reject'], before: Command['reject']): void {
+  private addOuterReject(outermost: Command['reject'], before: Command['reject']): void {
     this.outerReject = (error) => {
       this.outerReject = before;
-      outermost.call(command, error);
+      outermost.call(this.first, error);
     };
   }
 
   /** The command has settled. Whoever has wrapped ours meanwhile keeps it inside: from here on it only hands on. */
-  giveBackReject(command: Command): void {
-    const { ownReject } = this;
+  giveBackReject(): void {
+    const { first: command, ownReject } = this;
     if (ownReject === undefined) return;
     this.ownReject = undefined;
     if (command.reject === ownReject) command.reject = this.outerReject ?? this.itsReject!;
     if (--underWay === 0 && toDoThen.size > 0) doWhatWaits();
   }
 
-  private watchResolution(command: Command): void {
+  private watchResolution(): void {
+    const { first: command } = this;
     const { resolve } = command;
     command.resolve = (value) => {
       giveBackResolve(command, ownResolve, resolve);
-      giveBackReject(command, this);
+      giveBackReject(this);
       if (this.blocking && isOwnLimit(command, value) === true) this.forgo();
       else this.succeed();
       return resolve.call(command, value);
@@ -217,7 +219,7 @@ export function resolved(command: Command): void {
   const call = CallOf.get(command);
   if (!(call instanceof RedisCall)) return;
   try {
-    call.giveBackReject(command);
+    call.giveBackReject();
     call.succeed();
   } catch (error) {
     reportOnce('Following a Redis command failed', error);
@@ -258,9 +260,7 @@ const giveBack = harmless(
   },
 );
 
-const giveBackReject = harmless(GIVING_BACK_FAILED, (command: Command, call: RedisCall) =>
-  call.giveBackReject(command),
-);
+const giveBackReject = harmless(GIVING_BACK_FAILED, (call: RedisCall) => call.giveBackReject());
 
 const giveBackResolve = harmless(
   GIVING_BACK_FAILED,

@@ -74,11 +74,11 @@ describe('The work of one call', () => {
   const undici = new UndiciCalls(() => undefined);
   const session = {} as ConstructorParameters<typeof StatementCall>[1];
   const redis = {} as ConstructorParameters<typeof RedisCall>[1];
-  const command = { name: 'get' } as Parameters<RedisCall['watch']>[0];
+  const command = { name: 'get' } as ConstructorParameters<typeof RedisCall>[2];
   const watchedCommand = () => {
     const call = new RedisCall(attachment, redis, command);
     call.flags = 0;
-    call.watch(command, true);
+    call.watch(true);
     return call;
   };
   let kept: unknown;
@@ -107,14 +107,14 @@ describe('The work of one call', () => {
       if (!call.settled) heard.push('we');
       call.flags = SETTLED;
     };
-    call.watch(rejected, true);
+    call.watch(true);
     for (const wrapper of ['inner', 'outer']) {
       const { reject } = rejected;
       rejected.reject = (error) => {
         heard.push(wrapper);
         reject(error);
       };
-      call.watchFirst(rejected);
+      call.watchFirst();
     }
     rejected.reject(new Error('gone'));
     expect(heard).to.deep.equal(['we', 'outer', 'inner', 'its own']);
