@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import ts from 'typescript';
 import { spread } from '../spread.js';
 import type { StreamClient } from './clients.js';
-import { interval, type Interval } from './interval.js';
+import { interval, mean, type Interval } from './interval.js';
 import type { Question } from './worker.js';
 
 /** Something around the client, with a name that tells it from the others. */
@@ -53,7 +53,7 @@ type Cost = Readonly<Record<Question, number>>;
 
 /**
  * What a call through a client costs in each arm, and what it costs beyond the first: in each set, one process for each arm,
- * and these take turns block by block; across sets, the mean of the differences with its interval of 95 %.
+ * and these take turns block by block; across sets, the mean of the differences in the middle with its interval of 95 %.
  */
 export async function measureStreams(client: StreamClient, arms: readonly Arm[], sets: number): Promise<StreamCosts> {
   const worker = compileWorkers();
@@ -100,7 +100,7 @@ async function measureSet(file: string, client: StreamClient, arms: readonly Arm
 
 /** The mean of the fastest quarter: other work on the machine only adds time, and for several blocks in a row. */
 function fastestQuarter(times: readonly number[]): number {
-  return interval([...times].sort((a, b) => a - b).slice(0, Math.ceil(times.length / 4))).mean;
+  return mean([...times].sort((a, b) => a - b).slice(0, Math.ceil(times.length / 4)));
 }
 
 /** @returns what each worker has answered */
