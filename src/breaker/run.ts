@@ -61,9 +61,12 @@ export class Run extends Permit {
   private settleWithOther<T>(result: object, then: unknown): Promise<T> {
     if (typeof then === 'function')
       return adopt(result as PromiseLike<T>).then(this.fulfilled, this.rejected) as Promise<T>;
+    // First of all: a promise without a `then` of use is asked for its constructor here, which may throw. Whatever throws after
+    // the run was given back would give it back a second time, and two calls would share it.
+    const promise = Promise.resolve(result as T);
     // An async generator has done nothing yet: how it goes shows at its end, and its permit is in use until then.
-    const isStream = read(result, Symbol.asyncIterator) !== undefined && streams.settleAtEnd(this, result);
-    return Promise.resolve((isStream ? result : this.fulfilled(result)) as T);
+    if (read(result, Symbol.asyncIterator) === undefined || !streams.settleAtEnd(this, result)) this.fulfilled(result);
+    return promise;
   }
 }
 

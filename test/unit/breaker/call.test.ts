@@ -90,6 +90,38 @@ describe('CircuitBreaker.call', () => {
     expect(counts(breaker)).to.equal('0 success, 1 failure, 0 ignored, 0 rejected, 0 in flight');
   });
 
+  for (const [what, isStream] of [
+    ['a promise', false],
+    ['a promise that is a stream', true],
+  ] as const) {
+    it(`keeps later calls apart where the constructor of ${what}, which has no then, throws when it is read`, async () => {
+      const bug = new Error('a getter that throws');
+      const result = Object.defineProperties(Promise.resolve(), {
+        then: { value: undefined },
+        constructor: {
+          get() {
+            throw bug;
+          },
+        },
+        ...(isStream && { [Symbol.asyncIterator]: { value: () => undefined } }),
+      });
+      const breaker = breakerUnderTest();
+      expect(await errorOf(breaker.call(() => result))).to.equal(bug);
+      const [one, other] = [breakerUnderTest(), breakerUnderTest()];
+      const ends: (() => void)[] = [];
+      const waiting = () => new Promise<void>((resolve) => ends.push(resolve));
+      const calls = [one.call(waiting), other.call(waiting)];
+      ends[0]!();
+      await calls[0];
+      expect(counts(one)).to.equal('1 success, 0 failure, 0 ignored, 0 rejected, 0 in flight');
+      expect(counts(other)).to.equal('0 success, 0 failure, 0 ignored, 0 rejected, 1 in flight');
+      ends[1]!();
+      await calls[1];
+      expect(counts(other)).to.equal('1 success, 0 failure, 0 ignored, 0 rejected, 0 in flight');
+      expect(counts(breaker)).to.equal('0 success, 1 failure, 0 ignored, 0 rejected, 0 in flight');
+    });
+  }
+
   for (const error of [new Error('down'), 'a string', null, undefined, 7]) {
     it(`rejects with the very error of the function, were it ${String(error)}`, async () => {
       const breaker = breakerUnderTest();
