@@ -33,11 +33,24 @@ export const log: Readonly<Record<Level, (message: string, ...details: unknown[]
 };
 
 function write(level: Level, text: string, details: unknown[]): void {
-  const message = oneLine(text);
-  if (hasDiagLogger()) diagLogger[level](message, ...details);
-  else if (LEVELS[level] <= printUpTo) {
-    const all = [message, ...details.map((detail) => (detail instanceof Error ? detail.message : String(detail)))];
-    process.stderr.write(`${PACKAGE.name}: ${all.join(': ')}\n`);
+  // Whoever has a line to write is in the middle of somebody's call: a logger that throws must not become its error.
+  try {
+    const message = oneLine(text);
+    if (hasDiagLogger()) diagLogger[level](message, ...details);
+    else if (LEVELS[level] <= printUpTo) {
+      process.stderr.write(`${PACKAGE.name}: ${[message, ...details.map(describe)].join(': ')}\n`);
+    }
+  } catch {
+    // There is nobody left to tell.
+  }
+}
+
+/** What was thrown may be anything: an object without a prototype has no text, and a getter may throw. */
+function describe(detail: unknown): string {
+  try {
+    return String(detail instanceof Error ? detail.message : detail);
+  } catch {
+    return 'an error that cannot be read';
   }
 }
 

@@ -1,3 +1,4 @@
+import { diag, DiagLogLevel } from '@opentelemetry/api';
 import { expect } from 'chai';
 import { log, printWithoutDiag } from '../../../src/telemetry/log.js';
 import { captureDiag, stderrOf } from '../../support/log.js';
@@ -35,4 +36,29 @@ describe('log', () => {
       expect(printed()).to.deep.equal(levels.map((level) => `otel-breaker: a line of ${level}: why: 7`));
     });
   }
+
+  it('prints a line about an error that cannot be read, and throws nothing', () => {
+    printWithoutDiag({});
+    const unreadable = Object.defineProperty(new Error(), 'message', {
+      get() {
+        throw new Error('a getter that throws');
+      },
+    });
+    const text = stderrOf(() =>
+      [Object.create(null), unreadable, Symbol('thrown')].forEach((e) => log.error('failed', e)),
+    );
+    expect(text.trim().split('\n')).to.deep.equal([
+      'otel-breaker: failed: an error that cannot be read',
+      'otel-breaker: failed: an error that cannot be read',
+      'otel-breaker: failed: Symbol(thrown)',
+    ]);
+  });
+
+  it('throws nothing where the logger of the application throws', () => {
+    const refuse = () => {
+      throw new Error('the logger is closed');
+    };
+    diag.setLogger({ error: refuse, warn: refuse, info: refuse, debug: refuse, verbose: refuse }, DiagLogLevel.ERROR);
+    expect(() => log.error('failed')).not.to.throw();
+  });
 });
