@@ -37,12 +37,29 @@ function write(level: Level, text: string, details: unknown[]): void {
   try {
     const message = oneLine(text);
     if (hasDiagLogger()) diagLogger[level](message, ...details);
-    else if (LEVELS[level] <= printUpTo) {
-      process.stderr.write(`${PACKAGE.name}: ${[message, ...details.map(describe)].join(': ')}\n`);
-    }
+    else if (LEVELS[level] <= printUpTo) print([message, ...details.map(describe)].join(': '));
   } catch {
     // There is nobody left to tell.
   }
+}
+
+function print(line: string): void {
+  const { stderr } = process;
+  stderr.write(`${PACKAGE.name}: ${line}\n`, (error) => {
+    if (error) outlive(stderr);
+  });
+}
+
+let outlived: NodeJS.WriteStream | undefined;
+
+/**
+ * Where nobody reads stderr any more, the stream has an error for each write, and one that nobody listens for ends the
+ * process. Heard for good: the error of our line makes the next one end it, also where the application writes that.
+ */
+function outlive(stderr: NodeJS.WriteStream): void {
+  if (outlived === stderr) return;
+  outlived = stderr;
+  stderr.on('error', () => {});
 }
 
 /** What was thrown may be anything: an object without a prototype has no text, and a getter may throw. */

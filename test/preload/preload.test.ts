@@ -1,8 +1,9 @@
 import { expect } from 'chai';
+import { once } from 'node:events';
 import { realpathSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { METRICS_ADDRESS, sample, scrape, startApp, stopApps } from '../support/app.js';
-import { PRELOAD, ROOT, runNode, type ChildOptions } from '../support/child.js';
+import { PRELOAD, ROOT, runNode, spawnNode, type ChildOptions } from '../support/child.js';
 import { removeTemporaryDirectories, temporaryDirectory } from '../support/files.js';
 import { findDeadPort, serve, stopServers } from '../support/servers.js';
 
@@ -55,6 +56,18 @@ describe('preload', () => {
       });
     }
   }
+
+  it('says that a circuit opened, and the application lives on, although nobody reads stderr any more', async () => {
+    const program = commonjs(`const { request } = require('node:http');
+      setTimeout(() => main().then(() => setTimeout(() => console.log('alive'), 50)), 50);${CALLS.replace(/main\(\);\s*$/, '')}`);
+    const child = spawnNode({ nodeArgs: PRELOAD, env: { DEAD_PORT }, program });
+    child.stderr!.destroy();
+    let stdout = '';
+    child.stdout!.setEncoding('utf8').on('data', (text: string) => (stdout += text));
+    const [code] = (await once(child, 'close')) as [number | null];
+    expect(stdout.trim()).to.equal(`${GUARDED}\nalive`);
+    expect(code).to.equal(0);
+  });
 
   it('with two copies of the package guards once', async () => {
     const program = commonjs(`
