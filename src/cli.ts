@@ -217,6 +217,12 @@ function fail(error: unknown): void {
   process.exitCode = EXIT_USAGE;
 }
 
+// Who reads it has seen enough, as head has: that is no error, and ends the command as it ends any other.
+process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+  if (error.code !== 'EPIPE') throw error;
+  process.exit();
+});
+
 try {
   main(process.argv.slice(2));
 } catch (error) {

@@ -1,4 +1,5 @@
-import { execFile } from 'node:child_process';
+import { execFile, spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { existsSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect } from 'chai';
@@ -64,6 +65,16 @@ describe('the otel-breaker command', () => {
       expect(stderr).to.match(/^otel-breaker: .+\nSee otel-breaker --help\n$/);
     });
   }
+
+  it('ends without a word where nobody reads what it shows', async () => {
+    const child = spawn(process.execPath, [CLI, '--help'], { stdio: ['ignore', 'pipe', 'pipe'] });
+    child.stdout.destroy();
+    let stderr = '';
+    child.stderr.setEncoding('utf8').on('data', (text: string) => (stderr += text));
+    const [code] = (await once(child, 'close')) as [number | null];
+    expect(stderr).to.equal('');
+    expect(code).to.equal(0);
+  });
 
   it('replays traces', async () => {
     write('traces.json', '{"resourceSpans": [{"scopeSpans": [{"spans": [{"traceId": "a", "kind": 2}]}]}]}');
