@@ -65,8 +65,7 @@ export class CircuitBreakerHttpClient {
       else permit.settleByError(error, init.signal ?? undefined);
       throw error;
     }
-    settleByStatus(permit, response.status, (name) => response.headers.get(name) ?? undefined, response.statusText);
-    if (!permit.settled) watchBody(permit, response);
+    watchAnswer(permit, response);
     return response;
   }
 
@@ -140,14 +139,28 @@ function isMistake(error: unknown): boolean {
   return error instanceof TypeError && !(isObject(error.cause) && readText(error.cause, 'code') !== '');
 }
 
+/** Settles by the status, or by what becomes of the body. Never throws: the answer is there, and its caller gets it. */
+function watchAnswer(permit: Permit, response: Response): void {
+  try {
+    settleByStatus(permit, response.status, (name) => response.headers.get(name) ?? undefined, response.statusText);
+    if (!permit.settled) watchBody(permit, response);
+  } catch {
+    // Of another `fetch`: without what a response has, or frozen. We say nothing of what we cannot look at.
+    permit.ignore();
+  }
+}
+
 /** A body that breaks off is a failure, although the status was good. The response stays the object it is. */
 function watchBody(permit: Permit, response: Response): void {
-  const { body } = response;
-  if (body === null) return permit.success();
+  const { body } = response as { body?: Response['body'] };
+  // Undefined for the answer of another `fetch`, such as a test's, that has no stream.
+  if (body === null || body === undefined) return permit.success();
   const reading = new Reading(permit, true);
   settleAtEnd(permit, body, true);
   succeedIfDropped(response, permit);
   for (const name of ['arrayBuffer', 'blob', 'formData', 'json', 'text'] as const) {
+    // `fetch` of others need not have them all: the `Response` of node-fetch 2 has no `formData`.
+    if (typeof response[name] !== 'function') continue;
     const read = response[name].bind(response);
     Object.defineProperty(response, name, {
       configurable: true,

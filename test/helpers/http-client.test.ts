@@ -179,4 +179,22 @@ describe('CircuitBreakerHttpClient', () => {
     expect(addresses).to.deep.equal(['http://example.test/a']);
     expect(client.breaker.stats().calls.success).to.equal(1);
   });
+
+  for (const [what, answer, counted] of [
+    ['one without a stream, as a test makes it', { ok: true, status: 200, json: async () => 'body' }, 'success'],
+    ['one whose methods are not all there', { status: 200, body: {}, json: async () => 'body' }, 'success'],
+    ['a frozen one', Object.freeze({ status: 200, body: {}, json: async () => 'body' }), 'ignored'],
+    ['nothing', undefined, 'ignored'],
+  ] as const) {
+    it(`gives the caller what another fetch answers, be it ${what}`, async () => {
+      const client = new CircuitBreakerHttpClient({
+        name: newName(),
+        fetch: async () => answer as unknown as Response,
+      });
+      const response = await client.get('http://example.test/');
+      expect(response).to.equal(answer);
+      if (answer !== undefined) expect(await response.json()).to.equal('body');
+      expect(client.breaker.stats().calls).to.include({ [counted]: 1, inFlight: 0 });
+    });
+  }
 });
