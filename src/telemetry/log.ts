@@ -1,3 +1,5 @@
+import { writeSync } from 'node:fs';
+import { isMainThread } from 'node:worker_threads';
 import { diag, DiagLogLevel, type DiagLogger } from '@opentelemetry/api';
 import { logLevelName, variables } from '../environment.js';
 import { PACKAGE } from '../version.js';
@@ -43,12 +45,17 @@ function write(level: Level, text: string, details: unknown[]): void {
   }
 }
 
-function print(line: string): void {
+function print(message: string): void {
+  const line = `${PACKAGE.name}: ${message}\n`;
+  // A thread's stderr is piped into that of the main thread, which an error would end without anything to be done here.
+  if (!isMainThread) return void writeSync(STDERR, line);
   const { stderr } = process;
-  stderr.write(`${PACKAGE.name}: ${line}\n`, (error) => {
+  stderr.write(line, (error) => {
     if (error) outlive(stderr);
   });
 }
+
+const STDERR = 2;
 
 let outlived: NodeJS.WriteStream | undefined;
 

@@ -57,17 +57,23 @@ describe('preload', () => {
     }
   }
 
-  it('says that a circuit opened, and the application lives on, although nobody reads stderr any more', async () => {
-    const program = commonjs(`const { request } = require('node:http');
-      setTimeout(() => main().then(() => setTimeout(() => console.log('alive'), 50)), 50);${CALLS.replace(/main\(\);\s*$/, '')}`);
-    const child = spawnNode({ nodeArgs: PRELOAD, env: { DEAD_PORT }, program });
-    child.stderr!.destroy();
-    let stdout = '';
-    child.stdout!.setEncoding('utf8').on('data', (text: string) => (stdout += text));
-    const [code] = (await once(child, 'close')) as [number | null];
-    expect(stdout.trim()).to.equal(`${GUARDED}\nalive`);
-    expect(code).to.equal(0);
-  });
+  const IN_THREAD = `const { Worker } = require('node:worker_threads');
+    new Worker(${JSON.stringify(COMMONJS.source)}, { eval: true })`;
+  for (const [where, source] of [
+    ['the application', `${COMMONJS.source} process.once('beforeExit'`],
+    ['a thread of it', `${IN_THREAD}.once('exit'`],
+  ] as const) {
+    it(`lets the application live on where a circuit of ${where} opens and nobody reads stderr any more`, async () => {
+      const program = commonjs(`${source}, () => setTimeout(() => console.log('alive'), 100));`);
+      const child = spawnNode({ nodeArgs: PRELOAD, env: { DEAD_PORT }, program });
+      child.stderr!.destroy();
+      let stdout = '';
+      child.stdout!.setEncoding('utf8').on('data', (text: string) => (stdout += text));
+      const [code] = (await once(child, 'close')) as [number | null];
+      expect(stdout.trim()).to.equal(`${GUARDED}\nalive`);
+      expect(code).to.equal(0);
+    });
+  }
 
   it('with two copies of the package guards once', async () => {
     const program = commonjs(`
