@@ -309,7 +309,7 @@ class LaterWatch implements Watch {
 function endRequest(this: Watch, reason?: unknown): void {
   // Not called on us: undici's function must not see who keeps it.
   const { sending } = this;
-  if (typeof sending !== 'function') return void noteLeaving(this.call, reason);
+  if (typeof sending !== 'function') return void leaveWaiting(this, reason);
   noteAbort(this.call, reason);
   sending(reason);
 }
@@ -320,7 +320,18 @@ type Watching = {
 
 const forgo = (call: UndiciCall): void => call.forgo();
 
-const noteLeaving = harmless(WATCHING_FAILED, (call: UndiciCall, reason: unknown) => call.leave(reason), forgo);
+/**
+ * Whoever waits for a connection has left. Most handlers of undici that have been told how to abort keep no reason of their own, so
+ * that their request would be sent once the connection is there.
+ */
+const leaveWaiting = harmless(
+  WATCHING_FAILED,
+  (watch: Watch & Handler, reason: unknown) => {
+    if (watch.onConnect !== undefined) hide(watch, 'onConnect', abortOnConnect(reason));
+    watch.call.leave(reason);
+  },
+  (watch) => watch.call.forgo(),
+);
 const noteAbort = harmless(WATCHING_FAILED, (call: UndiciCall, reason: unknown) => call.noteAbort(reason));
 const noteError = harmless(WATCHING_FAILED, (call: UndiciCall, error: unknown) => call.endBy(error), forgo);
 const upgrade = harmless(
@@ -398,6 +409,14 @@ const watching: Watching = {
     return this.handler.onResponseStarted!();
   },
 };
+
+function abortOnConnect(reason: unknown): Watching['onConnect'] {
+  return function (...args) {
+    watching.onConnect.apply(this, args);
+    const [abort] = args;
+    abort(reason);
+  };
+}
 
 const METHODS = Object.keys(watching) as (keyof Handler)[];
 

@@ -1,7 +1,7 @@
 import { COPIES, type Undici, type UndiciDispatcher } from '../support/undici-ways.js';
 import { once } from 'node:events';
 import type { RequestListener } from 'node:http';
-import { PassThrough, Writable } from 'node:stream';
+import { PassThrough, Writable, type Duplex } from 'node:stream';
 import { expect } from 'chai';
 import { UndiciBreakerInstrumentation } from '../../instrumentations/undici/undici-instrumentation.js';
 import type { BreakerOptions } from '../../src/breaker/options.js';
@@ -89,6 +89,44 @@ describe('UndiciBreakerInstrumentation: outcomes', () => {
         while (guard.only.stats().calls.inFlight > 0) await new Promise((resolve) => setTimeout(resolve, 5));
         expect(guard.calls(url)).to.deep.equal(counts({ failure: 1 }));
       });
+    }
+
+    for (const [copy, undici] of Object.entries(COPIES)) {
+      const leaving: Record<string, Client> = {
+        ...clientsOf(undici),
+        pipeline: async (url, options) => {
+          const answer = undici.pipeline(url, { method: 'GET', ...options } as never, ({ body }) => body);
+          for await (const _ of answer.end());
+        },
+        upgrade: async (url, options) => {
+          await undici.upgrade(url, { protocol: 'echo', ...options });
+        },
+        connect: async (url, options) => {
+          await undici.connect(url, options);
+        },
+      };
+      for (const [name, client] of Object.entries(leaving)) {
+        it(`hears why it left, and its request is never sent, with ${name} of ${copy}`, async () => {
+          const reached: string[] = [];
+          const { origin, server } = await serve((_req, res) => {
+            reached.push('request');
+            res.end();
+          });
+          for (const event of ['upgrade', 'connect'] as const) {
+            server.on(event, (_req: unknown, socket: Duplex) => {
+              reached.push(event);
+              socket.end();
+            });
+          }
+          const abort = new AbortController();
+          const error = errorOf(client(origin, { signal: abort.signal, dispatcher: new undici.Agent() }));
+          abort.abort(new Error('changed my mind'));
+          expect((await error).message).to.equal('changed my mind');
+          await connectionFree();
+          expect(reached).to.deep.equal([]);
+          expect(guard.calls(origin)).to.deep.equal(counts({ ignored: 1 }));
+        });
+      }
     }
   });
 
