@@ -69,8 +69,12 @@ class Delivery implements Controller {
   }
 
   start(): void {
-    if (isNewGeneration(this.handler)) this.handler.onRequestStart!(this, undefined);
-    else this.handler.onConnect?.((reason) => this.abort(reason));
+    try {
+      if (isNewGeneration(this.handler)) this.handler.onRequestStart!(this, undefined);
+      else this.handler.onConnect?.((reason) => this.abort(reason));
+    } catch (error) {
+      this.#end(error);
+    }
     this.#run();
   }
 
@@ -85,7 +89,12 @@ class Delivery implements Controller {
   }
 
   abort(reason?: unknown): void {
-    if (this.aborted || this.#next === 'nothing') return;
+    if (this.#next !== 'nothing') this.#end(reason);
+  }
+
+  /** Also where a handler has thrown: undici tells it of its own error. */
+  #end(reason: unknown): void {
+    if (this.aborted) return;
     this.aborted = true;
     this.reason = reason;
     this.#next = 'nothing';
@@ -98,6 +107,8 @@ class Delivery implements Controller {
     this.#running = true;
     try {
       while (!this.paused && this.#next !== 'nothing') this.#step();
+    } catch (error) {
+      this.#end(error);
     } finally {
       this.#running = false;
     }

@@ -232,6 +232,38 @@ describe('UndiciBreakerInstrumentation: rejections', () => {
         });
         expect(seen).to.deep.equal(['connect', 'headers 503', 'resume', 'data', 'complete']);
       });
+
+      it(`${copy}: a caller that throws hears of its own error`, async () => {
+        const fault = new Error('no such answer');
+        const streamed = undici.stream(server.origin, { method: 'GET' }, () => {
+          throw fault;
+        });
+        expect(await rejectionOf(streamed)).to.equal(fault);
+        const strict = new undici.Agent().compose(undici.interceptors.dump({ maxSize: 1 }));
+        expect((await rejectionOf(undici.request(server.origin, { dispatcher: strict }))).name).to.equal('AbortError');
+      });
+
+      for (const method of ['onConnect', 'onHeaders', 'onData', 'onComplete'] as const) {
+        it(`${copy}: a handler that throws in ${method} hears of its own error, once`, async () => {
+          const fault = new Error('no such answer');
+          const errors: unknown[] = [];
+          new undici.Client(server.origin).dispatch(
+            { path: '/', method: 'GET' },
+            {
+              onConnect: () => {},
+              onHeaders: () => true,
+              onData: () => true,
+              onComplete: () => {},
+              onError: (error) => void errors.push(error),
+              [method]: () => {
+                throw fault;
+              },
+            },
+          );
+          await new Promise((resolve) => setTimeout(resolve, 20));
+          expect(errors).to.deep.equal([fault]);
+        });
+      }
     }
 
     it('is what the preset llmService does, and others do not', async () => {
