@@ -1,3 +1,4 @@
+import { IncomingMessage } from 'node:http';
 import type { BreakerConfig } from '../../src/breaker/config.js';
 import type { CircuitOpenError } from '../../src/guard/guard.js';
 import { deferRejection } from '../../src/breaker/pacing.js';
@@ -24,8 +25,12 @@ export function refuse(
     told = true;
     try {
       // A refused upgrade has no form of an answer: its handlers take headers for an error.
-      if (responds && !isSwitch(options)) new Delivery(handler, openAnswer(error, responds, options.method)).start();
-      else report(handler, null, error);
+      if (responds && !isSwitch(options)) {
+        new Delivery(handler, openAnswer(error, responds, options.method)).start();
+        discard(options.body);
+      } else {
+        report(handler, null, error);
+      }
     } finally {
       release();
     }
@@ -38,6 +43,16 @@ function holdBody(body: unknown, onError: () => void): () => void {
   if (typeof prependListener !== 'function' || typeof off !== 'function') return noop;
   prependListener.call(body, 'error', onError);
   return () => void off.call(body, 'error', onError);
+}
+
+/** What undici does to a stream that a caller wanted to send, where the answer comes before its end. */
+function discard(body: unknown): void {
+  const { on, pipe, destroy } = (body ?? {}) as { on?: unknown; pipe?: unknown; destroy?: unknown };
+  if (typeof on !== 'function' || typeof pipe !== 'function' || typeof destroy !== 'function') return;
+  // Destroyed with its socket, a request that is passed on could not be answered any more.
+  if (body instanceof IncomingMessage) (body as { socket: unknown }).socket = null;
+  on.call(body, 'error', noop);
+  destroy.call(body);
 }
 
 function report(handler: Handler, controller: Controller | null, error: unknown): void {

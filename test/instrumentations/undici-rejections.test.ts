@@ -3,6 +3,7 @@ import { once } from 'node:events';
 import http from 'node:http';
 import { PassThrough, Readable } from 'node:stream';
 import { text } from 'node:stream/consumers';
+import { pipeline } from 'node:stream/promises';
 import { expect } from 'chai';
 import { HttpBreakerInstrumentation } from '../../instrumentations/http/http-instrumentation.js';
 import { UndiciBreakerInstrumentation } from '../../instrumentations/undici/undici-instrumentation.js';
@@ -231,6 +232,30 @@ describe('UndiciBreakerInstrumentation: rejections', () => {
           );
         });
         expect(seen).to.deep.equal(['connect', 'headers 503', 'resume', 'data', 'complete']);
+      });
+
+      it(`${copy}: what was to be sent is let go, and what feeds it`, async () => {
+        const body = new PassThrough();
+        const fed = pipeline(Readable.from([Buffer.alloc(1_000_000)]), body).catch((error: Error) => error);
+        const answer = await undici.request(server.origin, { method: 'POST', body });
+        expect(answer.statusCode).to.equal(503);
+        await fed;
+        expect(body.destroyed).to.be.true;
+        const through = undici.pipeline(server.origin, { method: 'POST' }, ({ body: answered }) => answered);
+        await pipeline(Readable.from([Buffer.alloc(1_000_000)]), through, new PassThrough().resume());
+      });
+
+      it(`${copy}: a request that is passed on can still be answered`, async () => {
+        const front = await serve((req, res) => {
+          void undici
+            .request(server.origin, { method: 'POST', body: req })
+            .then(({ statusCode }) => res.writeHead(statusCode).end());
+        });
+        const request = http.request(front.origin, { method: 'POST' }).on('error', () => {});
+        request.write('first');
+        const [answer] = (await once(request, 'response')) as [http.IncomingMessage];
+        expect(answer.statusCode).to.equal(503);
+        request.destroy();
       });
 
       it(`${copy}: a caller that throws hears of its own error`, async () => {
