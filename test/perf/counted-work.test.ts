@@ -79,6 +79,8 @@ describe('The work of one call', () => {
     const call = new RedisCall(attachment, redis, command);
     call.flags = 0;
     call.watch(true);
+    // It ends: while a command is under way, other tests of this process cannot detach.
+    call.giveBackReject();
     return call;
   };
   let kept: unknown;
