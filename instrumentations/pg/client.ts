@@ -1,6 +1,7 @@
 /* eslint-disable prefer-rest-params -- Handed on by Reflect.apply and nothing else, `arguments` is never made; a rest array is. */
 import { reportOnce } from '../../src/breaker/diagnostics.js';
 import { deferRejection } from '../../src/breaker/pacing.js';
+import { setImmediate } from '../../src/breaker/real-time.js';
 import { CircuitOpenError } from '../../src/guard/guard.js';
 import type { Target } from '../../src/target.js';
 import type { Attachment } from '../attachment.js';
@@ -45,6 +46,7 @@ export interface Client extends Address {
   _errorAllQueries(error: unknown): void;
   _handleReadyForQuery(message: { readonly status?: string } | undefined): void;
   _pulseQueryQueue(): void;
+  emit(event: 'end'): boolean;
 }
 
 export interface ClientClass {
@@ -150,7 +152,7 @@ export function patchClient(patches: Patches, { prototype, Query }: ClientClass,
       function (this: Client, callback) {
         const admission = admitConnection(attachment, this);
         if (admission === undefined) return connect.call(this, callback);
-        if (admission instanceof CircuitOpenError) return deferRejection(() => callback(admission));
+        if (admission instanceof CircuitOpenError) return refuseConnection(this, callback, admission);
         const ended = connectionSettled.bind(undefined, this, admission);
         try {
           // pg calls it as a method of the client.
@@ -263,6 +265,21 @@ const admitConnection = harmless(
     return call;
   },
 );
+
+/** Fails a connection in the order in which pg does: its caller hears first, then what waits for it, then who waits for its end. */
+function refuseConnection(client: Client, callback: Callback, rejection: CircuitOpenError): void {
+  deferRejection(() => {
+    setImmediate(endRefused, client, rejection);
+    callback(rejection);
+  });
+}
+
+const endRefused = harmless('Rejecting a pg connection failed', (client: Client, rejection: CircuitOpenError): void => {
+  // Its caller has tried again meanwhile.
+  if (client._connecting || client._connected) return;
+  client._errorAllQueries(rejection);
+  process.nextTick(() => client.emit('end'));
+});
 
 const WATCHING_FAILED = 'Watching a pg connection failed';
 const forgoCarried = (client: Client): void => takeCarried(client)?.forgo();

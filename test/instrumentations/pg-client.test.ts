@@ -255,6 +255,37 @@ describe('pg: Client', () => {
       await other.end();
     });
 
+    it('ends what waits for it when it is rejected, and tells its end, as pg does', async () => {
+      breaker.forceOpen();
+      const other = new pg.Client(server.url);
+      const order: string[] = [];
+      const noted = (what: string) => (error: unknown) => {
+        expect(isCircuitOpenError(error)).to.equal(true);
+        order.push(what);
+      };
+      other.on('end', () => order.push('end'));
+      const ended = once(other, 'end');
+      other.query('SELECT 1', noted('query before'));
+      await other.connect().catch(noted('connect'));
+      other.query('SELECT 1', noted('query after'));
+      await ended;
+      expect(order).to.deep.equal(['connect', 'query before', 'query after', 'end']);
+    });
+
+    it('leaves what waits to the next attempt, where its caller tries again at once', async () => {
+      breaker.forceOpen();
+      const other = new pg.Client(server.url);
+      let ends = 0;
+      other.on('end', () => ends++);
+      const waiting = other.query('SELECT 1 AS n');
+      expect(isCircuitOpenError(await rejectionOf(other.connect()))).to.equal(true);
+      breaker.reset();
+      await other.connect();
+      expect((await waiting).rows).to.deep.equal([{ n: 1 }]);
+      expect(ends).to.equal(0);
+      await other.end();
+    });
+
     it('takes a refused login and a missing database for no word on the health of the server', async () => {
       const counts = countCalls(breaker);
       const url = new URL(server.url);
