@@ -39,19 +39,24 @@ export type CommandKind =
   | 'field-set'
   | 'sentinel'
   | 'subscribe'
+  /** What follows it, up to an EXEC, is a transaction. */
+  | 'watch'
+  | 'unwatch'
   | 'multi'
-  /** Ends a MULTI. */
+  /** Ends a MULTI, and what is watched. */
   | 'end-of-multi'
   | LongKind;
 
 const KINDS = commandKinds<Exclude<CommandKind, LongKind>>({
   connection:
-    'auth hello select client readonly readwrite asking quit monitor cluster role unwatch command ' +
+    'auth hello select client readonly readwrite asking quit monitor cluster role command ' +
     'psubscribe ssubscribe unsubscribe punsubscribe sunsubscribe',
   subscribe: 'subscribe',
   sentinel: 'sentinel',
   'ready-check': 'info',
   'field-set': 'himport',
+  watch: 'watch',
+  unwatch: 'unwatch',
   multi: 'multi',
   'end-of-multi': 'exec discard reset',
 });

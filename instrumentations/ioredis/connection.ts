@@ -10,6 +10,8 @@ export class Connection {
   checksReadiness = false;
   /** Between MULTI and EXEC. */
   inMulti = false;
+  /** Between WATCH and EXEC. Of a cluster not known, whose nodes lose their connections one by one. */
+  isWatching = false;
   /** A MULTI was refused and its caller does not know yet: what follows belongs to it. */
   refusedMulti: CircuitOpenError | undefined = undefined;
   closedByUs = false;

@@ -23,8 +23,8 @@ import { queueMicrotask } from '../../src/breaker/real-time.js';
 
 const ORDINARY: Entry = {};
 const BLOCKING: Entry = { longRunning: true };
-const WAITING: Entry = { must: true };
-const WAITING_TO_BLOCK: Entry = { must: true, longRunning: true };
+const ANYWAY: Entry = { must: true };
+const BLOCKING_ANYWAY: Entry = { must: true, longRunning: true };
 const GIVEN_UP: Entry = { neverProbe: true };
 const GIVEN_UP_TO_BLOCK: Entry = { neverProbe: true, longRunning: true };
 
@@ -79,6 +79,7 @@ export class Gate {
     const kind = kindOf(command);
     if (kind !== undefined && passes(client, command, kind)) {
       calls.set(command, null);
+      if (kind === 'unwatch') connectionOf(client).isWatching = false;
       return kind === 'end-of-multi' ? endMulti(client) : undefined;
     }
     const connection = connectionOf(client);
@@ -91,6 +92,7 @@ export class Gate {
     calls.set(command, call);
     const refusal = this.#enter(client, connection, call);
     if (kind === 'multi') beginMulti(client, refusal);
+    if (kind === 'watch' && refusal === undefined) connection.isWatching = !client.isCluster;
     if (refusal === undefined) call.watch(command.transformReply === this.heard);
     return refusal;
   }
@@ -102,12 +104,15 @@ export class Gate {
     const connection = connectionOf(client);
     if (isUnasked(client, connection)) return undefined;
     batch.refusal = this.#enter(client, connection, call);
-    if (batch.refusal === undefined) call.watchPipeline(batch.pipeline);
-    return batch.refusal;
+    if (batch.refusal !== undefined) return batch.refusal;
+    if (batch.watches !== undefined) connection.isWatching = batch.watches && !client.isCluster;
+    call.watchPipeline(batch.pipeline);
+    return undefined;
   }
 
-  #enter(client: Client, { target, refusedMulti }: Connection, call: RedisCall): CircuitOpenError | undefined {
-    const refusal = call.enter(target, this.#entryOf(client, call));
+  #enter(client: Client, connection: Connection, call: RedisCall): CircuitOpenError | undefined {
+    const { target, refusedMulti } = connection;
+    const refusal = call.enter(target, this.#entryOf(client, connection, call));
     // A blocking command is no probe. Where a service has no others, its circuit would stay half-open for ever.
     if (call.blocking && client.status === 'ready') this.#probe(client);
     if (refusal !== undefined || refusedMulti === undefined) return refusal;
@@ -116,9 +121,13 @@ export class Gate {
   }
 
   /** Only a connection shows how its server is: without one, calls are no probes, which would hang in the client's queue. */
-  #entryOf(client: Client, { blocking }: RedisCall): Entry {
-    if (client.status === 'ready') return blocking ? BLOCKING : ORDINARY;
-    if (mayWait(this.attachment, client)) return blocking ? WAITING_TO_BLOCK : WAITING;
+  #entryOf(client: Client, { isWatching }: Connection, { blocking }: RedisCall): Entry {
+    if (client.status === 'ready') {
+      // Up to the transaction nothing is rejected, or the connection would go on watching, and another transaction fail by that.
+      if (isWatching) return blocking ? BLOCKING_ANYWAY : ANYWAY;
+      return blocking ? BLOCKING : ORDINARY;
+    }
+    if (mayWait(this.attachment, client)) return blocking ? BLOCKING_ANYWAY : ANYWAY;
     // It connects when it has a command to send, and not before.
     if (client.status === 'wait') return blocking ? BLOCKING : ORDINARY;
     return blocking ? GIVEN_UP_TO_BLOCK : GIVEN_UP;
@@ -176,6 +185,7 @@ function isUnasked(client: Client, { inMulti }: Connection): boolean {
 function passes(client: Client, command: Command, kind: CommandKind): boolean {
   switch (kind) {
     case 'connection':
+    case 'unwatch':
     case 'end-of-multi':
       return true;
     case 'sentinel':
@@ -201,7 +211,9 @@ function beginMulti(client: Client, refusal: CircuitOpenError | undefined): void
 function endMulti(client: Client): CircuitOpenError | undefined {
   const connection = connectionOf(client);
   connection.inMulti = false;
-  return connection.refusedMulti && copyOf(connection.refusedMulti);
+  if (connection.refusedMulti !== undefined) return copyOf(connection.refusedMulti);
+  connection.isWatching = false;
+  return undefined;
 }
 
 /** Rejects the command when the event loop has turned: at once, OpenTelemetry's span would never end. */

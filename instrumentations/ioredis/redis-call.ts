@@ -192,6 +192,8 @@ export class Batch {
   call: RedisCall | undefined;
   refusal: CircuitOpenError | undefined;
   blocking = false;
+  /** Whether it leaves keys watched; `undefined` where it leaves that as it is. */
+  watches: boolean | undefined = undefined;
 
   constructor(readonly pipeline: Pipeline) {}
 }
@@ -240,7 +242,11 @@ export function joinBatch(pipeline: Pipeline, command: Command): void {
   let batch = batches.get(pipeline);
   if (batch === undefined) batches.set(pipeline, (batch = new Batch(pipeline)));
   CallOf.set(command, batch);
-  batch.blocking ||= isBlocking(command);
+  const kind = kindOf(command);
+  if (kind === undefined) return;
+  batch.blocking ||= isBlocking(command, kind);
+  if (kind === 'watch') batch.watches = true;
+  else if (kind === 'end-of-multi' || kind === 'unwatch') batch.watches = false;
 }
 
 const GIVING_BACK_FAILED = 'Giving the ends of a Redis command back failed';
@@ -285,7 +291,9 @@ const endPipeline = harmless(
   (call) => call.forgo(),
 );
 
-/** A MULTI that the server did not accept begins nothing. */
+/** A MULTI, or a WATCH, that the server did not accept begins nothing. */
 const endMulti = harmless('Following a Redis transaction failed', (client: Client, command: Command) => {
-  if (kindOf(command) === 'multi') connectionOf(client).inMulti = false;
+  const kind = kindOf(command);
+  if (kind === 'multi') connectionOf(client).inMulti = false;
+  else if (kind === 'watch') connectionOf(client).isWatching = false;
 });

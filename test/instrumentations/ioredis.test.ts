@@ -389,6 +389,52 @@ for (const { major, name } of MAJORS) {
         expect(await redis.get('begun')).to.equal('1');
       });
 
+      for (const [how, endsWatching] of [
+        ['a transaction', () => redis.multi().incr('watched').exec()],
+        [
+          'a transaction of single commands',
+          async () => {
+            await redis.multi({ pipeline: false });
+            await redis.incr('watched');
+            await redis.exec();
+          },
+        ],
+        ['UNWATCH', () => redis.unwatch()],
+        ['UNWATCH in a pipeline', () => redis.pipeline().get('watched').unwatch().exec()],
+      ] as const) {
+        it(`lets all that follows a WATCH come to its end by ${how}`, async () => {
+          await redis.watch('watched');
+          await openByHand();
+          await redis.get('watched');
+          await endsWatching();
+          expect(await rejection(redis.get('watched'))).to.be.instanceOf(CircuitOpenError);
+          // Were it still watched, this transaction would fail.
+          breaker().reset();
+          const other = redis.duplicate();
+          await other.incr('watched');
+          other.disconnect();
+          expect(await redis.multi().set('another', 1).exec()).to.deep.equal([[null, 'OK']]);
+        });
+      }
+
+      it('rejects again after a WATCH that was rejected, refused by the server, or lost with its connection', async () => {
+        await openByHand();
+        expect(await rejection(redis.watch('watched'))).to.be.instanceOf(CircuitOpenError);
+        expect(await rejection(redis.get('watched'))).to.be.instanceOf(CircuitOpenError);
+        breaker().reset();
+        expect(await rejection(redis.watch())).to.have.property('name', 'ReplyError');
+        breaker().forceOpen();
+        expect(await rejection(redis.get('watched'))).to.be.instanceOf(CircuitOpenError);
+        breaker().reset();
+        expect(await redis.pipeline().watch('watched').exec()).to.deep.equal([[null, 'OK']]);
+        breaker().forceOpen();
+        await redis.get('watched');
+        const ready = once(redis, 'ready');
+        redis.disconnect(true);
+        await ready;
+        expect(await rejection(redis.get('watched'))).to.be.instanceOf(CircuitOpenError);
+      });
+
       it('refuses with a MULTI what was sent in its wake', async () => {
         guardWith({ ...TRIPS_AT_ONCE, openDuration: 60_000 });
         await redis.del('wake');
