@@ -33,8 +33,11 @@ export interface Pipeline {
 export type CommandKind =
   /** Belongs to the connection rather than to a caller: always passes. */
   | 'connection'
-  /** The same while the connection is not ready: ioredis asks for it to learn whether it is. */
-  | 'ready-check'
+  /**
+   * What the server is. It passes while the connection is not ready: ioredis asks for it to learn whether it is. Later it is
+   * counted, and never rejected: queues such as BullMQ ask once for each connection, and with no answer they never recover.
+   */
+  | 'server-info'
   /** The same with the arguments that keep the session's field sets. */
   | 'field-set'
   | 'sentinel'
@@ -53,7 +56,7 @@ const KINDS = commandKinds<Exclude<CommandKind, LongKind>>({
     'psubscribe ssubscribe unsubscribe punsubscribe sunsubscribe',
   subscribe: 'subscribe',
   sentinel: 'sentinel',
-  'ready-check': 'info',
+  'server-info': 'info',
   'field-set': 'himport',
   watch: 'watch',
   unwatch: 'unwatch',

@@ -90,7 +90,7 @@ export class Gate {
     }
     const call = redisCall(this.attachment, client, command, kind !== undefined && isBlocking(command, kind));
     calls.set(command, call);
-    const refusal = this.#enter(client, connection, call);
+    const refusal = this.#enter(client, connection, call, kind === 'server-info');
     if (kind === 'multi') beginMulti(client, refusal);
     if (kind === 'watch' && refusal === undefined) connection.isWatching = !client.isCluster;
     if (refusal === undefined) call.watch(command.transformReply === this.heard);
@@ -110,9 +110,9 @@ export class Gate {
     return undefined;
   }
 
-  #enter(client: Client, connection: Connection, call: RedisCall): CircuitOpenError | undefined {
+  #enter(client: Client, connection: Connection, call: RedisCall, must = false): CircuitOpenError | undefined {
     const { target, refusedMulti } = connection;
-    const refusal = call.enter(target, this.#entryOf(client, connection, call));
+    const refusal = call.enter(target, must ? ANYWAY : this.#entryOf(client, connection, call));
     // A blocking command is no probe. Where a service has no others, its circuit would stay half-open for ever.
     if (call.blocking && client.status === 'ready') this.#probe(client);
     if (refusal !== undefined || refusedMulti === undefined) return refusal;
@@ -192,7 +192,7 @@ function passes(client: Client, command: Command, kind: CommandKind): boolean {
     case 'subscribe':
       if (asksSentinel(command, kind)) connectionOf(client).internal = true;
       return true;
-    case 'ready-check':
+    case 'server-info':
       return client.status !== 'ready' || connectionOf(client).checksReadiness;
     case 'field-set':
       return keepsFieldSets(command);

@@ -131,6 +131,8 @@ export type CommandKind =
   | 'connection'
   /** The same with the arguments that keep the session's field sets. */
   | 'field-set'
+  /** What the server is: never rejected. Queues such as BullMQ ask once for each connection, and with no answer never recover. */
+  | 'server-info'
   | 'multi'
   /** Ends a MULTI. */
   | 'end-of-multi'
@@ -141,6 +143,7 @@ const KINDS = commandKinds<Exclude<CommandKind, LongKind>>({
     'auth hello select client readonly readwrite asking quit monitor cluster role watch unwatch command ' +
     'psubscribe ssubscribe unsubscribe punsubscribe sunsubscribe subscribe sentinel',
   'field-set': 'himport',
+  'server-info': 'info',
   multi: 'multi',
   'end-of-multi': 'exec discard reset',
 });

@@ -37,7 +37,8 @@ export class Gate {
       const timeout = options?.timeout ?? client._commandOptions?.timeout;
       const call = this.#call(client, name, isBlocking(args, kind), timeout);
       call.staysQueued = kind === 'multi';
-      const refusal = this.#enter(client, call, options?.chainId !== undefined);
+      const must = options?.chainId !== undefined || (kind === 'server-info' && client.isReady);
+      const refusal = this.#enter(client, call, must);
       if (kind === 'multi') {
         connection.inMulti = refusal === undefined;
         // Until its caller hears of it, what is sent would be executed outside the transaction it was meant for.
@@ -59,9 +60,9 @@ export class Gate {
     return new NodeRedisCall(this.attachment, client, name, blocking, patienceMs, this.#onGivenUp, this.onReady);
   }
 
-  #enter(client: Client, call: NodeRedisCall, isBound: boolean): CircuitOpenError | undefined {
+  #enter(client: Client, call: NodeRedisCall, must: boolean): CircuitOpenError | undefined {
     const { target, refusedMulti } = connectionOf(client);
-    const refusal = call.enter(target, this.#entryOf(client, call, isBound));
+    const refusal = call.enter(target, this.#entryOf(client, call, must));
     // A blocking command is no probe. Where a service has no others, its circuit would stay half-open for ever.
     if (call.blocking && client.isReady) this.#probe(client);
     if (refusal !== undefined || refusedMulti === undefined) return refusal;
@@ -70,9 +71,9 @@ export class Gate {
   }
 
   /** Only a connection shows how its server is: without one, calls are no probes, which would hang in the client's queue. */
-  #entryOf(client: Client, { blocking, patienceMs }: NodeRedisCall, isBound: boolean): Entry {
+  #entryOf(client: Client, { blocking, patienceMs }: NodeRedisCall, must: boolean): Entry {
     // Between a WATCH and its transaction nothing is rejected, or the connection would go on watching.
-    if (isBound || client.isWatching) return blocking ? BLOCKING_ANYWAY : ANYWAY;
+    if (must || client.isWatching) return blocking ? BLOCKING_ANYWAY : ANYWAY;
     if (client.isReady) return blocking ? BLOCKING : ORDINARY;
     if (mayWait(this.attachment, client, patienceMs)) return blocking ? BLOCKING_ANYWAY : ANYWAY;
     return blocking ? GIVEN_UP_TO_BLOCK : GIVEN_UP;

@@ -54,6 +54,25 @@ describe('BullMQ over ioredis', () => {
     expect(success).to.be.greaterThan(4);
   });
 
+  it('works after the circuit has closed also with what was made while it was open', async () => {
+    breaker().forceOpen();
+    const connection = { host: server.host, port: server.port };
+    const late = new Worker<number, number>('late', async ({ data }) => data * 2, { connection, runRetryDelay: 20 });
+    late.on('error', ignore);
+    const lateQueue = new Queue('late', { connection });
+    lateQueue.on('error', ignore);
+    try {
+      await Promise.all([late.waitUntilReady(), lateQueue.waitUntilReady()]);
+      breaker().reset();
+      // Not by `once`, which an error ends that was on its way.
+      const completed = new Promise((resolve) => late.on('completed', (_job, result) => resolve(result)));
+      await lateQueue.add('double', 21);
+      expect(await completed).to.equal(42);
+    } finally {
+      await Promise.all([late.close(true), lateQueue.close()]);
+    }
+  });
+
   it('recovers by itself after the server has returned', async () => {
     // Not by its events: until the worker knows, it would finish the job once more after the outage.
     const first = once(worker, 'completed');

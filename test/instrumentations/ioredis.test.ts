@@ -372,6 +372,12 @@ for (const { major, name } of MAJORS) {
         expect(breaker().stats().calls.rejected).to.equal(1);
       });
 
+      it('answers what the server is, and counts it', async () => {
+        await openByHand();
+        expect(await redis.info()).to.include('redis_version');
+        expect(breaker().stats().calls).to.include({ success: 2, rejected: 0, inFlight: 0 });
+      });
+
       it('lets a MULTI that has begun come to its end', async () => {
         await redis.del('begun');
         await redis.multi({ pipeline: false });

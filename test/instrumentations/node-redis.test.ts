@@ -124,6 +124,14 @@ for (const { major, name } of MAJORS) {
       expect(breaker().stats().calls).to.deep.equal(counts({ success: 1 }));
     });
 
+    it('answers what the server is while the circuit is open, and counts it', async () => {
+      const redis = await client();
+      await redis.ping();
+      breaker().forceOpen();
+      expect(await redis.info()).to.include('redis_version');
+      expect(breaker().stats().calls).to.deep.equal(counts({ success: 2 }));
+    });
+
     it('rejects nothing between WATCH and the end of its transaction', async () => {
       const redis = await client();
       await redis.ping();
