@@ -1,9 +1,12 @@
-import { constants } from 'node:http2';
 import { addAbortSignal, Duplex } from 'node:stream';
 import { reportOnce } from '../../src/breaker/diagnostics.js';
 import { deferRejection } from '../../src/breaker/pacing.js';
 import type { OpenAnswer } from '../open-answer.js';
 import type { Headers } from './http2-call.js';
+
+// https://www.rfc-editor.org/rfc/rfc9113#section-7. Not from node:http2: the preload would take that for the application's
+// first use of it, and ask for the attachment while its files are still being loaded.
+const CANCEL = 0x8;
 
 export const REJECTING_FAILED = 'Rejecting a request of HTTP/2 failed';
 
@@ -56,7 +59,7 @@ export class RefusedStream extends Duplex {
   /** Its code is that of Node where the signal of the request is aborted. */
   override _destroy(error: Error | null, done: (error?: Error | null) => void): void {
     try {
-      if (error?.name === 'AbortError') this.rstCode = constants.NGHTTP2_CANCEL;
+      if (error?.name === 'AbortError') this.rstCode = CANCEL;
     } catch (fault) {
       reportOnce(REJECTING_FAILED, fault);
     }

@@ -28,6 +28,23 @@ describe('the preload and node:http2', () => {
     });
   }
 
+  it('guards it where our instrumentations are loaded before it', async () => {
+    const source = `
+      require('otel-breaker/instrumentations');
+      const session = require('http2').connect(process.env.ORIGIN);
+      session.request().on('close', () => {
+        session.close();
+        console.log(require('otel-breaker').globalRegistry.listNames());
+      }).resume();`;
+    const { stdout, stderr } = await runNode({
+      nodeArgs: PRELOAD,
+      program: { kind: 'commonjs', source },
+      env: { ORIGIN: server.origin },
+    });
+    expect(stdout).to.equal(`[ '${server.origin}' ]\n`);
+    expect(stderr).to.equal('');
+  });
+
   it('does not load it for a service that uses none of it', async () => {
     const source = "console.log(process.moduleLoadList.includes('NativeModule http2'))";
     const { stdout } = await runNode({ nodeArgs: PRELOAD, program: { kind: 'commonjs', source } });
