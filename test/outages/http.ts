@@ -1,7 +1,7 @@
 import { fork, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { join } from 'node:path';
-import { freePort } from '../support/postgres-server.js';
+import { freePort } from '../support/free-port.js';
 import type { Row, Service } from './outage.js';
 
 /**

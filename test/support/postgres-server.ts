@@ -12,10 +12,10 @@ import {
   statSync,
   symlinkSync,
 } from 'node:fs';
-import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { basename, delimiter, dirname, join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
+import { freePort } from './free-port.js';
 import { CACHE, environmentOf, isExecutable } from './programs.js';
 
 export const INSTALL_HINT =
@@ -337,25 +337,6 @@ async function run(file: string, args: readonly string[], binaries: Binaries, ow
     child.once('close', resolve);
   });
   if (code !== 0) throw new Error(`${basename(file)} failed:\n${stderr}`);
-}
-
-const FIRST_PORT = 15_000;
-const LAST_PORT = 32_000;
-
-/** A port below those that the system gives to outgoing connections: on one of these, a client can connect to itself. */
-export async function freePort(): Promise<number> {
-  for (;;) {
-    const port = FIRST_PORT + Math.floor(Math.random() * (LAST_PORT - FIRST_PORT));
-    if (await isFree(port)) return port;
-  }
-}
-
-function isFree(port: number): Promise<boolean> {
-  return new Promise((resolve) => {
-    const server = createServer();
-    server.once('error', () => resolve(false));
-    server.listen(port, '127.0.0.1', () => server.close(() => resolve(true)));
-  });
 }
 
 function hasEnded(child: ChildProcess): boolean {

@@ -1,10 +1,11 @@
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
-import { connect, createServer, type AddressInfo } from 'node:net';
+import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
+import { freePort } from './free-port.js';
 import { needProgram } from './programs.js';
 
 const HOST = '127.0.0.1';
@@ -265,13 +266,4 @@ export async function findRedis(): Promise<{ readonly url: string; release(): Pr
   if (url) return { url, release: () => Promise.resolve() };
   const server = await RedisServer.start();
   return { url: server.url, release: () => server.remove() };
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, HOST);
-  await once(server, 'listening');
-  const { port } = server.address() as AddressInfo;
-  server.close();
-  await once(server, 'close');
-  return port;
 }
