@@ -1,6 +1,6 @@
 // Where the rules file is. Apart from what reads and checks it, which a service without one never loads.
 import { existsSync } from 'node:fs';
-import { join, resolve } from 'node:path';
+import { resolve } from 'node:path';
 
 /** Where rules are looked for, in the working directory and nowhere else: the first that is there counts. */
 export const RULES_FILES = ['otel-breaker.yaml', 'otel-breaker.yml', 'otel-breaker.json'] as const;
@@ -11,7 +11,17 @@ export const RULES_FILES = ['otel-breaker.yaml', 'otel-breaker.yml', 'otel-break
  * @param configured that of the environment; it need not exist
  * @returns `undefined` where no file is configured and none is found
  */
-export function findRulesFile(configured: string | undefined, directory = process.cwd()): string | undefined {
-  if (configured !== undefined) return resolve(directory, configured);
-  return RULES_FILES.map((name) => join(directory, name)).find((path) => existsSync(path));
+export function findRulesFile(configured: string | undefined): string | undefined {
+  if (configured !== undefined) return resolve(configured);
+  const name = RULES_FILES.find(isThere);
+  return name === undefined ? undefined : resolve(name);
+}
+
+/** Not where the working directory is gone, nor where Node's permission model lets nobody look. */
+function isThere(name: string): boolean {
+  try {
+    return existsSync(name);
+  } catch {
+    return false;
+  }
 }

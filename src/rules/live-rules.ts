@@ -200,7 +200,7 @@ export function checkedSection(origin: string, config: RulesConfig): RulesSectio
   const { checkRules } = require('./check.js') as typeof Check;
   const { withAnswerFiles } = require('./answer-files.js') as typeof AnswerFiles;
   const findings = checkRules(config, true);
-  const completed = findings.length > 0 ? config : withAnswerFiles(config, process.cwd(), findings);
+  const completed = findings.length > 0 ? config : withAnswerFiles(config, '.', findings);
   if (findings.length > 0) throw new ConfigError(origin, findings.map(problemOf));
   return { origin, config: completed };
 }

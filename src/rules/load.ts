@@ -21,7 +21,13 @@ const LINE_END = 10;
 
 /** The file as people know it: from the working directory, where it is inside. */
 export function displayName(path: string): string {
-  const short = relative(process.cwd(), path);
+  let short: string;
+  try {
+    short = relative(process.cwd(), path);
+  } catch {
+    // The working directory is gone.
+    return path;
+  }
   return short === '' || short.startsWith(`..${sep}`) || short === '..' ? path : short;
 }
 

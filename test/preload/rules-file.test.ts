@@ -1,12 +1,12 @@
 import { once } from 'node:events';
-import { writeFileSync } from 'node:fs';
+import { realpathSync, writeFileSync } from 'node:fs';
 import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { expect } from 'chai';
 import type { HealthInFull } from '../../src/console/api.js';
 import { METRICS_ADDRESS, sample, scrape } from '../support/app.js';
-import { PRELOAD, runNode, spawnNode, type ChildResult } from '../support/child.js';
+import { PRELOAD, ROOT, runNode, spawnNode, type ChildResult } from '../support/child.js';
 import { removeTemporaryDirectories, temporaryDirectory } from '../support/files.js';
 
 const GOOD = 'rules:\n  - match: { host: api.example.com }\n    name: example\n';
@@ -30,6 +30,18 @@ describe('the rules file under the preload', () => {
       program: { kind: 'commonjs', source },
     });
   }
+
+  it('counts as missing where the permission model lets nobody look for one', async () => {
+    const flag = process.allowedNodeEnvironmentFlags.has('--permission') ? '--permission' : '--experimental-permission';
+    const readable = [ROOT, realpathSync(join(ROOT, 'node_modules'))].map((path) => `--allow-fs-read=${path}`);
+    const { code, stderr } = await runNode({
+      nodeArgs: [flag, ...readable, '--no-warnings', '--require', join(ROOT, 'dist/src/register.js')],
+      cwd: temporaryDirectory(),
+      program: { kind: 'commonjs', source: 'setTimeout(() => {}, 800)' },
+    });
+    expect(stderr).to.match(/^otel-breaker: guarding http, undici \(mode enforce\); no rules file; metrics at .*\n$/);
+    expect(code).to.equal(0);
+  });
 
   it('is named at the start, and does not keep the process alive', async () => {
     const file = write(GOOD);
