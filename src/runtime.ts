@@ -353,10 +353,10 @@ export function createRuntime(registry: CircuitBreakerRegistry, environment: Env
         standings,
         attachedClients: startLine.clients,
       });
-      if (publishes) publisher.start(() => openOwnExporter(environment, source()), grace);
+      if (publishes) publisher.start(() => openOwnExporter(environment, source(), () => publisher.yield()), grace);
       if (hasConsolePort) {
         const open = async () => {
-          const port = await openConsole(environment, source());
+          const port = await openConsole(environment, source(), () => consolePort.yield());
           startLine.place('console', port === undefined ? 'no console' : `console at ${port.url}/`);
           return port;
         };
@@ -476,10 +476,16 @@ export function configure(config: RulesConfig): void {
 
 type PortSource = Pick<Runtime, 'console' | 'panic' | 'rules' | 'numbers' | 'standings' | 'attachedClients'>;
 
-/** Opens the port of the preload: metrics and, behind them, the console. @internal */
+/**
+ * Opens the port of the preload: metrics and, behind them, the console.
+ *
+ * @internal
+ * @param onGivenUp the application listens there itself now
+ */
 export async function openOwnExporter(
   environment: Environment,
   source: PortSource,
+  onGivenUp: () => void,
 ): Promise<(OwnExporter & { readonly url: string }) | undefined> {
   const { prometheusHost, prometheusPort } = environment;
   const { CONTENT_TYPES, createPrometheusPage, formatFor, loadPrometheusPage } =
@@ -504,6 +510,13 @@ export async function openOwnExporter(
       },
       open: () => makeConsole(environment, source),
       consoleIsAt,
+      onGivenUp: (port) => {
+        log.warn(
+          `port ${port} is left to the application, which listens there itself: metrics leave through a provider of ` +
+            'its own, or not at all. Set OTEL_EXPORTER_PROMETHEUS_PORT to another port to have ours',
+        );
+        onGivenUp();
+      },
     });
     if (environment.console !== 'off' && consoleIsAt === undefined) {
       await nextTurn();
@@ -526,14 +539,24 @@ export async function openOwnExporter(
   }
 }
 
-/** Opens a port for the console alone. */
+/** Opens a port for the console alone. @param onGivenUp the application listens there itself now */
 async function openConsole(
   environment: Environment,
   source: PortSource,
+  onGivenUp: () => void,
 ): Promise<(Port & { readonly url: string }) | undefined> {
   const port = environment.consolePort!;
   try {
-    const server = await startServer(environment, source, port, { open: () => makeConsole(environment, source) });
+    const server = await startServer(environment, source, port, {
+      open: () => makeConsole(environment, source),
+      onGivenUp: (given) => {
+        log.warn(
+          `port ${given} is left to the application, which listens there itself: there is no console any more. ` +
+            'Set OTEL_BREAKER_CONSOLE_PORT to another port',
+        );
+        onGivenUp();
+      },
+    });
     watch(source.console);
     return { url: server.url, stop: () => server.close() };
   } catch (error) {
@@ -550,7 +573,7 @@ function startServer(
   environment: Environment,
   source: PortSource,
   port: number,
-  what: Pick<Server.ConsoleOptions, 'metrics' | 'open' | 'consoleIsAt'>,
+  what: Pick<Server.ConsoleOptions, 'metrics' | 'open' | 'consoleIsAt' | 'onGivenUp'>,
 ): Promise<Server.ConsoleServer> {
   // Loaded where it is used: most services bring an exporter of their own, and nobody may ever look at the console.
   const { startConsole } = require('./console/server.js') as typeof Server;

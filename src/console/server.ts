@@ -2,6 +2,7 @@ import { createServer, type IncomingMessage, type ServerResponse } from 'node:ht
 import type { AddressInfo } from 'node:net';
 import type { ConsoleReach } from '../environment.js';
 import { Connections } from './connections.js';
+import { giveWay } from './give-way.js';
 import { isFromThisMachine, isLoopback, isMeantForUs, namesThisMachine } from './access.js';
 import { LimitedLog } from './limited-log.js';
 import type { HealthAnswers } from './health.js';
@@ -30,6 +31,8 @@ export interface ConsoleOptions {
   readonly open: () => Console;
   /** Where the rest is, if it is not here: then there is `/healthz` beside metrics, and nothing else. */
   readonly consoleIsAt?: number | undefined;
+  /** Hears that the application listens on the port itself, for which it has been closed here. */
+  readonly onGivenUp?: (port: number) => void;
   /** How long a request may take to arrive, in milliseconds; default 10,000. A connection may be idle three times as long. */
   readonly patience?: number;
 }
@@ -146,15 +149,21 @@ export function startConsole(options: ConsoleOptions): Promise<ConsoleServer> {
       const address = server.address() as AddressInfo;
       boundToLoopback = isLoopback(address.address);
       const authority = address.family === 'IPv6' ? `[${address.address}]` : address.address;
-      resolve({
-        url: `http://${authority}:${address.port}`,
-        close: () =>
-          new Promise((closed) => {
-            console?.close();
-            server.close(() => closed());
-            server.closeAllConnections();
-          }),
+      const endGivingWay = giveWay({
+        ...address,
+        close: () => {
+          void close();
+          options.onGivenUp?.(address.port);
+        },
       });
+      const close = () =>
+        new Promise<void>((closed) => {
+          endGivingWay();
+          console?.close();
+          server.close(() => closed());
+          server.closeAllConnections();
+        });
+      resolve({ url: `http://${authority}:${address.port}`, close });
     });
     server.unref();
   });

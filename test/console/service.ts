@@ -25,7 +25,7 @@ export async function startService(env: NodeJS.ProcessEnv = {}): Promise<Service
   });
   trace.setGlobalTracerProvider(provider);
   context.setGlobalContextManager(new AsyncLocalStorageContextManager());
-  const exporter = await openOwnExporter(environment, runtime);
+  const exporter = await openOwnExporter(environment, runtime, () => {});
   if (exporter === undefined) throw new Error('The console could not listen.');
   return {
     url: exporter.url,

@@ -95,8 +95,7 @@ export class MetricsPublisher {
     this.#provider = provider;
     if (this.#own !== undefined) {
       log.info(
-        'Found the metrics provider of the application: metrics leave there from now on, and our own port is free again. ' +
-          'If its exporter wanted that port and could not have it, set OTEL_EXPORTER_PROMETHEUS_PORT to another one',
+        'Found the metrics provider of the application: metrics leave there from now on, and our own port is free again',
       );
     }
     this.yield();
