@@ -1,3 +1,4 @@
+// Leaves our ports to an application that is to listen there itself.
 import { isIP, Server } from 'node:net';
 import { reportOnce } from '../breaker/diagnostics.js';
 
