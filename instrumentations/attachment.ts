@@ -1,6 +1,7 @@
 import { trace, type Context, type Span } from '@opentelemetry/api';
 import type { BreakerConfig } from '../src/breaker/config.js';
 import { reportOnce } from '../src/breaker/diagnostics.js';
+import { clearInterval, setInterval } from '../src/breaker/real-time.js';
 import { whenOpenFor } from '../src/outcomes/when-open.js';
 import { UNGUARDED, type CircuitOpenError, type Guard, type Permit } from '../src/guard/guard.js';
 import { getRuntime } from '../src/runtime.js';
@@ -12,6 +13,10 @@ import { Patches } from './patches.js';
 // One per client and thread, whichever copy of this package it comes from: a client patched twice would count twice.
 const ATTACHED = Symbol.for('otel-breaker.attached');
 const attached = ((globalThis as Record<symbol, unknown>)[ATTACHED] ??= new Map()) as Map<string, object>;
+
+// By their client: those that are detached, and whose patches still see how the calls end that are under way.
+const leaving = new Map<string, Attachment>();
+const LOOK_AGAIN_MS = 50;
 
 /** An attachment by its class. */
 export interface AttachmentClass {
@@ -32,6 +37,8 @@ export abstract class Attachment {
   /** Of OpenTelemetry's instrumentation of the client. */
   readonly #tracer: string | undefined;
   #patches: Patches | undefined;
+  /** What is patched while it is detached and calls are under way. */
+  #lasting: { readonly patches: Patches; readonly timer: NodeJS.Timeout } | undefined;
 
   /** @param client as it is called here and, at the end, in the name of OpenTelemetry's instrumentation: `ioredis` */
   protected constructor(
@@ -82,16 +89,38 @@ export abstract class Attachment {
       return;
     }
     attached.set(this.client, this);
+    this.#patches = this.#takeLasting();
+    if (this.#patches !== undefined) return;
+    const former = leaving.get(this.client);
+    if (former !== undefined) former.#takeLasting()?.undo();
     this.#patches = new Patches(() => getRuntime().attached(this.client));
     this.patch(this.#patches);
   }
 
-  /** Leaves the client as it was. */
+  /**
+   * Leaves the client as it was: at once, or when no call is under way any more. Calls only pass until then, but nobody else
+   * would hear of the ends of those that have asked: they would be in flight for good, and probes would keep their places.
+   */
   detach(): void {
-    if (this.#patches === undefined) return;
+    const patches = this.#patches;
+    if (patches === undefined) return;
     attached.delete(this.client);
-    this.#patches.undo();
     this.#patches = undefined;
+    if (!this.guard.hasCallsInFlight) return patches.undo();
+    const look = () => {
+      if (!this.guard.hasCallsInFlight) this.#takeLasting()?.undo();
+    };
+    this.#lasting = { patches, timer: setInterval(look, LOOK_AGAIN_MS).unref() };
+    leaving.set(this.client, this);
+  }
+
+  #takeLasting(): Patches | undefined {
+    const lasting = this.#lasting;
+    if (lasting === undefined) return undefined;
+    clearInterval(lasting.timer);
+    leaving.delete(this.client);
+    this.#lasting = undefined;
+    return lasting.patches;
   }
 
   /**

@@ -1,12 +1,12 @@
 import type { Guard } from '../../src/guard/guard.js';
 import { Attachment } from '../attachment.js';
 import { harmless } from '../harmless.js';
-import { Patches } from '../patches.js';
+import type { Patches } from '../patches.js';
 import type { Client } from './client.js';
 import type { Command, CommandConstructor, Pipeline } from './command.js';
 import { ConnectionWatch } from './connection-watch.js';
 import { Gate } from './gate.js';
-import { joinBatch, keepOn, onceNoneIsUnderWay, resolved } from './redis-call.js';
+import { joinBatch, resolved } from './redis-call.js';
 
 interface Constructor<T> {
   new (...args: never[]): T;
@@ -72,33 +72,15 @@ export class IoredisAttachment extends Attachment {
   }
 }
 
-interface Hearing {
-  readonly heard: Command['transformReply'];
-  readonly stop: () => void;
-}
-
-const hearings = new WeakMap<CommandConstructor, Hearing>();
-
 /**
- * Hears of commands that resolve, whoever resolves them, without a function for each command. Undone when none is under way
- * any more: of those, nothing else would hear.
+ * Hears of commands that resolve, whoever resolves them, without a function for each command.
  *
  * @returns the `transformReply` of such commands; nothing where this version of ioredis does not ask it
  */
 function hearResolutions(patches: Patches, Command: CommandConstructor): Command['transformReply'] | undefined {
-  const hearing = hearings.get(Command) ?? hear(Command);
-  if (hearing === undefined) return undefined;
-  const { heard, stop } = hearing;
-  keepOn(stop);
-  patches.onUndo(() => onceNoneIsUnderWay(stop));
-  return heard;
-}
-
-function hear(Command: CommandConstructor): Hearing | undefined {
   if (asksToTransform(Command) !== true) return undefined;
   const prototype = Command.prototype as Command;
-  const watch = new Patches();
-  watch.replace(
+  patches.replace(
     prototype,
     'transformReply',
     (transformReply) =>
@@ -107,13 +89,7 @@ function hear(Command: CommandConstructor): Hearing | undefined {
         return transformReply.call(this, reply);
       },
   );
-  const stop = () => {
-    hearings.delete(Command);
-    watch.undo();
-  };
-  const hearing = { heard: prototype.transformReply, stop };
-  hearings.set(Command, hearing);
-  return hearing;
+  return prototype.transformReply;
 }
 
 const asksToTransform = harmless('Looking at how Redis commands end failed', (Command: CommandConstructor): boolean => {

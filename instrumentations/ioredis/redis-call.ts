@@ -16,26 +16,6 @@ import type { Client } from './client.js';
 import { isBlocking, kindOf, ranIntoOwnLimit, type Command, type Pipeline } from './command.js';
 import { connectionOf } from './connection.js';
 
-// Commands of which we hear when they end, and what is to be done when there are none.
-let underWay = 0;
-const toDoThen = new Set<() => void>();
-
-/** Does something when no command is under way: now, or with the end of the last one. */
-export function onceNoneIsUnderWay(todo: () => void): void {
-  if (underWay === 0) todo();
-  else toDoThen.add(todo);
-}
-
-/** It is not to be done after all. */
-export function keepOn(todo: () => void): void {
-  toDoThen.delete(todo);
-}
-
-function doWhatWaits(): void {
-  for (const todo of toDoThen) todo();
-  toDoThen.clear();
-}
-
 /** One command, or all commands of a pipeline. */
 export class RedisCall extends ClientCall {
   // What rejects its command: the command's own function; ours; and what has been put around that, which hears of the end after us.
@@ -91,7 +71,6 @@ export class RedisCall extends ClientCall {
       (outerReject ?? this.itsReject!).call(first, error);
     };
     this.ownReject = command.reject;
-    underWay++;
     if (this.blocking || !resolutionIsHeard) this.watchResolution();
   }
 
@@ -124,7 +103,6 @@ export class RedisCall extends ClientCall {
     if (ownReject === undefined) return;
     this.ownReject = undefined;
     if (command.reject === ownReject) command.reject = this.outerReject ?? this.itsReject!;
-    if (--underWay === 0 && toDoThen.size > 0) doWhatWaits();
   }
 
   private watchResolution(): void {

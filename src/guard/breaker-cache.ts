@@ -100,6 +100,12 @@ export class BreakerCache {
     return this.registry.get(resolution.name) ?? this.#add(target, resolution);
   }
 
+  /** Whether a call of any breaker has not ended yet. */
+  get hasCallsInFlight(): boolean {
+    for (const { tally } of this.registry) if (tally.inFlight > 0) return true;
+    return false;
+  }
+
   /** Where everything about a breaker comes from; `undefined` where it was not made here. */
   explain(breaker: CircuitBreaker): Explanation | undefined {
     const made = this.#made.get(breaker);

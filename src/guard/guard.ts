@@ -148,6 +148,11 @@ export class Guard {
     return this.#ask(refuses, false, target);
   }
 
+  /** Whether a call of any breaker has not ended yet. */
+  get hasCallsInFlight(): boolean {
+    return this.#breakers.hasCallsInFlight;
+  }
+
   /** The breaker of a target, made by its rule where there is none yet, whatever the limit. */
   breakerOf(target: Target): CircuitBreaker {
     return this.#breakers.insist(target);

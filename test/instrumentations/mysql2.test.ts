@@ -368,7 +368,9 @@ describe('mysql2', () => {
   });
 
   it('leaves the client as it was', async () => {
-    const prototype = Object.getPrototypeOf(Object.getPrototypeOf(connection())) as Record<
+    const first = connection();
+    await once(first, 'connect');
+    const prototype = Object.getPrototypeOf(Object.getPrototypeOf(first)) as Record<
       string,
       { name: string; length: number }
     >;
@@ -376,9 +378,10 @@ describe('mysql2', () => {
     expect([patched.name, patched.length]).to.deep.equal(['addCommand', 1]);
     instrumentation.disable();
     expect(prototype.addCommand).to.not.equal(patched);
+    const { success } = calls();
     const client = connection();
     await query(client, 'SELECT 1');
-    expect(calls().success).to.equal(0);
+    expect(calls().success).to.equal(success);
   });
 
   it('is not hurt by a fault of ours', async () => {
