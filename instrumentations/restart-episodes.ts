@@ -19,13 +19,24 @@ class AnsweredIn extends OnAnother {
   #serial = 0;
 
   static get(connection: object): number | undefined {
-    return #serial in connection ? connection.#serial : undefined;
+    return #serial in connection ? connection.#serial : ofOwnStreams.get(connection);
   }
 
   static set(connection: object, serial: number): void {
-    if (!(#serial in connection)) new AnsweredIn(connection);
+    if (!(#serial in connection)) {
+      if (isOwnStream(connection)) return void ofOwnStreams.set(connection, serial);
+      new AnsweredIn(connection);
+    }
     (connection as AnsweredIn).#serial = serial;
   }
+}
+
+// For a field more, V8 may turn an object of the application's own class into a dictionary, which is slow from then on.
+const ofOwnStreams = new WeakMap<object, number>();
+
+/** Whether a connection is a stream that the application has made in the place of a socket. */
+function isOwnStream(connection: object): boolean {
+  return 'pipe' in connection && !('_handle' in connection);
 }
 
 const episodes = new WeakMap<object, Episode>();

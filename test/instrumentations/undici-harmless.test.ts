@@ -3,6 +3,10 @@ import { context } from '@opentelemetry/api';
 import { AsyncLocalStorageContextManager } from '@opentelemetry/context-async-hooks';
 import { suppressTracing } from '@opentelemetry/core';
 import { expect } from 'chai';
+import net from 'node:net';
+import { Duplex, PassThrough } from 'node:stream';
+import { setFlagsFromString } from 'node:v8';
+import { runInThisContext } from 'node:vm';
 import { UndiciBreakerInstrumentation } from '../../instrumentations/undici/undici-instrumentation.js';
 import { diagnostics } from '../../src/breaker/diagnostics.js';
 import type { BreakerOptions } from '../../src/breaker/options.js';
@@ -46,6 +50,36 @@ describe('UndiciBreakerInstrumentation: out of the way', () => {
       await Promise.all(Array.from({ length: 10 }, () => globalFetch(server.origin, pool)));
     });
     expect(guard.calls(server.origin)).to.deep.equal(counts({}));
+  });
+
+  it('leaves a stream in the place of a socket as fast as it was', async () => {
+    guardWith({});
+    setFlagsFromString('--allow-natives-syntax');
+    const isFast = runInThisContext('(object) => %HasFastProperties(object)') as (object: object) => boolean;
+    class Wrap extends Duplex {
+      constructor(private readonly inner: Duplex) {
+        super();
+        inner.on('data', (chunk) => this.push(chunk));
+      }
+      override _read() {}
+      override _write(chunk: unknown, encoding: BufferEncoding, done: () => void) {
+        this.inner.write(chunk, encoding, done);
+      }
+      override _destroy(error: Error | null, done: (error: Error | null) => void) {
+        this.inner.destroy();
+        done(error);
+      }
+    }
+    // V8 has seen by then how many fields they have.
+    for (let made = 0; made < 40; made++) new Wrap(new PassThrough());
+    let wrap: Wrap | undefined;
+    const connect = (_: unknown, done: (error: null, socket: never) => void) => {
+      const socket = net.connect(server.port, '127.0.0.1', () => done(null, (wrap = new Wrap(socket)) as never));
+    };
+    const dispatcher = new COPIES['undici 7']!.Pool(server.origin, { connect: connect as never });
+    expect(await globalFetch(server.origin, dispatcher)).to.equal(200);
+    expect(isFast(wrap!)).to.equal(true);
+    await dispatcher.destroy();
   });
 
   it('counts nothing in mode off', async () => {
