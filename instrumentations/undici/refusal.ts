@@ -3,7 +3,7 @@ import type { BreakerConfig } from '../../src/breaker/config.js';
 import type { CircuitOpenError } from '../../src/guard/guard.js';
 import { deferRejection } from '../../src/breaker/pacing.js';
 import { openAnswer, type OpenAnswer } from '../open-answer.js';
-import { isSwitch, type Controller, type DispatchOptions, type Handler } from './handler.js';
+import { isOwn, isSwitch, type Controller, type DispatchOptions, type Handler } from './handler.js';
 
 /**
  * Ends a request that is not made, the way undici ends one whose connection failed: later, through its handler, which
@@ -27,7 +27,8 @@ export function refuse(
       // A refused upgrade has no form of an answer: its handlers take headers for an error.
       if (responds && !isSwitch(options)) {
         new Delivery(handler, openAnswer(error, responds, options.method)).start();
-        discard(options.body);
+        // What is between its caller and us may be about to send it once more, as a retry is.
+        if (isOwn(handler)) discard(options.body);
       } else {
         report(handler, null, error);
       }

@@ -245,6 +245,19 @@ describe('UndiciBreakerInstrumentation: rejections', () => {
         await pipeline(Readable.from([Buffer.alloc(1_000_000)]), through, new PassThrough().resume());
       });
 
+      it(`${copy}: what a retry sends once more stays as it is`, async () => {
+        const dispatcher = new undici.RetryAgent(new undici.Agent(), {
+          retry: (_error, _context, again) => {
+            guard.breaker(server.origin).reset();
+            setImmediate(again);
+          },
+        });
+        const body = Readable.from(['hello', 'world']);
+        const answer = await undici.request(server.origin, { method: 'PUT', body, dispatcher });
+        expect(await answer.body.text()).to.equal('hello');
+        expect(answer.statusCode).to.equal(200);
+      });
+
       it(`${copy}: a request that is passed on can still be answered`, async () => {
         const front = await serve((req, res) => {
           void undici
