@@ -2,7 +2,7 @@ import type { CircuitBreaker } from '../breaker/circuit-breaker.js';
 import { CircuitOpenError } from '../breaker/errors.js';
 import type { Permit } from '../breaker/permit.js';
 import { rejectLater } from '../breaker/run.js';
-import { isObject, readText } from '../breaker/values.js';
+import { isObject, isThenable, readText } from '../breaker/values.js';
 import { settleByStatus } from '../outcomes/http.js';
 import { Reading, settleAtEnd, succeedIfDropped } from '../outcomes/stream-outcome.js';
 import { namedBreaker, type NamedBreakerOptions } from '../named-breaker.js';
@@ -165,8 +165,14 @@ function watchBody(permit: Permit, response: Response): void {
     Object.defineProperty(response, name, {
       configurable: true,
       writable: true,
-      value: () =>
-        read().then(
+      value: () => {
+        const value: unknown = read();
+        // At once, that of a test.
+        if (!isThenable(value)) {
+          permit.success();
+          return value;
+        }
+        return value.then(
           (value) => {
             permit.success();
             return value;
@@ -177,7 +183,8 @@ function watchBody(permit: Permit, response: Response): void {
             else reading.fail(error);
             throw error;
           },
-        ),
+        );
+      },
     });
   }
 }

@@ -183,6 +183,7 @@ describe('CircuitBreakerHttpClient', () => {
   for (const [what, answer, counted] of [
     ['one without a stream, as a test makes it', { ok: true, status: 200, json: async () => 'body' }, 'success'],
     ['one whose methods are not all there', { status: 200, body: {}, json: async () => 'body' }, 'success'],
+    ['one that is read at once', { status: 200, body: {}, json: () => 'body' }, 'success'],
     ['a frozen one', Object.freeze({ status: 200, body: {}, json: async () => 'body' }), 'ignored'],
     ['nothing', undefined, 'ignored'],
   ] as const) {
