@@ -98,7 +98,11 @@ describe('Http2BreakerInstrumentation', () => {
       expect(calls()).to.deep.equal(counts({ success: 1 }));
       const tunnel = session.request({ ':method': 'CONNECT', ':authority': 'elsewhere:443' });
       tunnel.on('error', () => {}).close();
-      socket.on('error', () => {}).close();
+      // From version 24 on Node closes no stream whose data nobody has read.
+      socket
+        .on('error', () => {})
+        .resume()
+        .close();
       await Promise.all([once(socket, 'close'), once(tunnel, 'close')]);
       expect(calls()).to.deep.equal(counts({ success: 1 }));
     });
@@ -196,10 +200,11 @@ describe('Http2BreakerInstrumentation', () => {
       expect(guard.calls(origin)).to.deep.equal(counts({ failure: 1 }));
     });
 
-    it('does not count what cannot be requested', () => {
+    it('does not count what cannot be requested', async () => {
       expect(() => session.request({ ':path': '/', connection: 'close' })).to.throw();
       session.destroy();
-      expect(() => session.request({ ':path': '/' })).to.throw();
+      // Thrown by Node until version 22, an error of the stream from 24 on.
+      expect(await rejectionOf(request(session))).to.include({ code: 'ERR_HTTP2_INVALID_SESSION' });
       expect(calls()).to.deep.equal(counts({ ignored: 1 }));
     });
   });
