@@ -25,6 +25,10 @@ type AnyFunction = (this: unknown, ...args: never[]) => unknown;
  */
 export class Patches {
   readonly #undo: (() => void)[] = [];
+  // What is changed holds what takes that back, so that a copy of a client that its application lets go of is not kept by us:
+  // who loads its files anew with every change would have each of them in memory.
+  readonly #undoOf = new WeakMap<object, (() => void)[]>();
+  readonly #changed: WeakRef<object>[] = [];
 
   /** @param onReplaced hears of each method that was replaced: the client is there, and was recognised */
   constructor(private readonly onReplaced: () => void = () => {}) {}
@@ -47,7 +51,7 @@ export class Patches {
       value: replacement,
     });
     this.onReplaced();
-    this.onUndo(() => {
+    this.onUndoOf(owner, () => {
       // Wrapped by somebody else meanwhile: taking it out from under them would break them. Ours stays and steps aside.
       if (owner[key] !== replacement) return;
       if (own === undefined) delete owner[key];
@@ -134,8 +138,25 @@ export class Patches {
     this.#undo.push(undo);
   }
 
-  /** Takes everything back, the last change first. */
+  /** As `onUndo`, for what is to be done of an object that is still there by then. */
+  onUndoOf(owner: object, undo: () => void): void {
+    const known = this.#undoOf.get(owner);
+    if (known !== undefined) {
+      known.push(undo);
+    } else {
+      this.#undoOf.set(owner, [undo]);
+      this.#changed.push(new WeakRef(owner));
+    }
+  }
+
+  /** Takes everything back, the last change first, and then does what else is to be done. */
   undo(): void {
+    for (const changed of this.#changed.splice(0).reverse()) {
+      const owner = changed.deref();
+      const undos = owner && this.#undoOf.get(owner);
+      for (const undo of undos?.splice(0).reverse() ?? []) undo();
+      if (owner !== undefined) this.#undoOf.delete(owner);
+    }
     for (const undo of this.#undo.splice(0).reverse()) undo();
   }
 }

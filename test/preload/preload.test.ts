@@ -183,6 +183,18 @@ describe('preload', () => {
     });
   });
 
+  it('holds no copy of a client that its application has let go of and loaded anew', async () => {
+    const { stdout, stderr } = await runNode({
+      nodeArgs: [...PRELOAD, '--expose-gc'],
+      program: join(ROOT, 'test/fixtures/preload/loads-anew.cjs'),
+    });
+    expect(stderr).to.not.match(/error/i);
+    const held = Object.entries(JSON.parse(stdout) as Record<string, number>);
+    // undici itself holds one: the first dispatcher of all copies.
+    expect(held.filter(([, copies]) => copies > 1)).to.deep.equal([]);
+    expect(held).to.have.length(7);
+  });
+
   describe('says', () => {
     it('nothing with OTEL_LOG_LEVEL=none', async () => {
       const { stderr, code } = await runNode({
