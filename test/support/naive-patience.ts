@@ -26,7 +26,8 @@ export class NaivePatience {
   }
 
   waited(from: number | undefined, to: number): void {
-    if (from !== undefined) this.#waits.push({ from, to });
+    // Who did not wait at all says nothing of any moment.
+    if (from !== undefined && from < to) this.#waits.push({ from, to });
   }
 
   /** @returns what a caller that leaves now says, once its wait has been told */

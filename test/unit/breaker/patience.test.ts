@@ -1,5 +1,7 @@
 import { expect } from 'chai';
 import { NO_EVIDENCE, Patience, RATE_ONLY, TIMED_OUT } from '../../../src/breaker/patience.js';
+import { NaivePatience } from '../../support/naive-patience.js';
+import { Random } from '../../support/random.js';
 
 const AFTER = 1_000;
 const MINUTE = 60_000;
@@ -138,5 +140,29 @@ describe('Patience', () => {
   it('gives no such time to one that has answered before', () => {
     answer(20);
     expect(patience.mayBeStarting(AFTER)).to.equal(false);
+  });
+
+  it('says what its naive model says, also of callers that come and leave at one moment', () => {
+    const said = { nothing: NO_EVIDENCE, 'rate only': RATE_ONLY, timeout: TIMED_OUT } as const;
+    for (let seed = 0; seed < 200; seed++) {
+      const random = new Random(seed);
+      const [own, model] = [new Patience(), new NaivePatience()];
+      for (let step = 0; step < 300; step++) {
+        now += random.pick([0, 0, 1, 5, 30]);
+        const startedAt = now - random.pick([0, 0, 3, 10, 40]);
+        const dice = random.next();
+        if (dice < 0.1) {
+          own.answered(startedAt, now);
+          model.answered(startedAt, now);
+        } else if (dice < 0.6) {
+          own.waited(startedAt, now);
+          model.waited(startedAt, now);
+        } else {
+          model.waited(startedAt, now);
+          expect(own.abandoned(startedAt, now, 10)).to.equal(said[model.judge(startedAt, now, 10)]);
+        }
+        expect(own.mayBeStarting(10)).to.equal(model.mayBeStarting(10));
+      }
+    }
   });
 });
