@@ -29,6 +29,7 @@ export interface Client {
   /** The socket. */
   readonly stream?: object;
   sendCommand(command: Command, stream?: unknown, node?: unknown): unknown;
+  disconnect(reconnect?: boolean): void;
   setStatus(status: string, argument?: unknown): void;
   nodes(role?: string): Client[];
   emit(event: string | symbol, ...args: unknown[]): boolean;

@@ -5,7 +5,7 @@ import { harmless } from '../harmless.js';
 import type { Patches } from '../patches.js';
 import type { Client } from './client.js';
 import { adopt, connectionOf, type Connection } from './connection.js';
-import { mayWait, rejectWaiting } from './waiting.js';
+import { forgoWaiting, mayWait, rejectWaiting } from './waiting.js';
 
 const STATUS_BEFORE_READY: ReadonlySet<string> = new Set(['connecting', 'connect', 'disconnecting']);
 const ASKS_SENTINELS_AGAIN = 'All sentinels are unreachable. Retrying';
@@ -28,6 +28,22 @@ export class ConnectionWatch {
         function (this: Client, status, argument) {
           onStatus(this, status);
           return setStatus.call(this, status, argument);
+        },
+    );
+  }
+
+  /** Of a `Redis` and of a `Cluster` alike. */
+  watchDisconnect(prototype: Client): void {
+    const onGivenUp = harmless(WATCHING_FAILED, forgoWaiting);
+    this.patches.replace(
+      prototype,
+      'disconnect',
+      (disconnect) =>
+        function (this: Client, reconnect) {
+          const { status } = this;
+          disconnect.call(this, reconnect);
+          // It tries no more, has no 'end' to tell, and whoever waits never hears of it.
+          if (status === 'reconnecting' && !reconnect) onGivenUp(this);
         },
     );
   }

@@ -45,6 +45,7 @@ export class IoredisAttachment extends Attachment {
       for (const clients of [prototype, Cluster.prototype]) {
         this.#guardCommands(patches, clients, Command, heard);
         connections.watchStatus(clients);
+        connections.watchDisconnect(clients);
       }
       connections.watchRedis(prototype);
       connections.watchCluster(Cluster.prototype);

@@ -46,6 +46,17 @@ export function rejectWaiting(client: Client, rejection: CircuitOpenError): void
   }
 }
 
+/** The application has given up what waits for a connection: its calls have no outcome, or they would be under way for ever. */
+export function forgoWaiting(client: Client): void {
+  for (const queue of queuesOf(client)) {
+    for (let index = 0; index < queue.length; index++) {
+      const call = callOf(queue.peekAt(index)!.command);
+      call?.giveBackReject();
+      call?.forgo();
+    }
+  }
+}
+
 function queuesOf({ offlineQueue, commandQueue, prevCommandQueue }: Client): CommandQueue[] {
   return [offlineQueue, commandQueue, prevCommandQueue].filter((queue) => queue !== undefined && queue !== null);
 }

@@ -365,6 +365,29 @@ for (const { major, name } of MAJORS) {
       expect(failures).to.be.at.most(breaker().stats().calls.failure);
     });
 
+    for (const [what, make] of [
+      ['client', (port: number) => clients.redis(port, { retryStrategy: () => 60_000 })],
+      ['cluster', (port: number) => clients.cluster([port], { clusterRetryStrategy: () => 60_000 })],
+    ] as const) {
+      it(`leaves nothing under way that waits in a ${what} which was disconnected as it waited to try again`, async () => {
+        await server.stop();
+        const redis = make(server.port);
+        const reconnecting = heard(redis, 'reconnecting');
+        void redis.get('a').catch(() => {});
+        void redis
+          .pipeline([
+            ['get', 'a'],
+            ['get', 'b'],
+          ])
+          .exec();
+        await reconnecting;
+        const { calls } = guard.only.stats();
+        expect(calls.inFlight).to.be.above(0);
+        redis.disconnect();
+        expect(guard.only.stats().calls).to.deep.include({ ignored: calls.inFlight, inFlight: 0, oldestMs: null });
+      });
+    }
+
     it('rejects at once under 200 callers when the server is killed, and closes when it is back', async () => {
       guardWith({ ...OPTIONS, failureThreshold: 8, successThreshold: 3, whenOpen: 'throw' });
       const unhandled: unknown[] = [];
