@@ -127,7 +127,7 @@ export class ConnectionWatch {
       // Before what waits is sent: a circuit that opened since there was no connection would have no other way to learn it.
       if (!connection.internal) this.attachment.connected(connection.target);
     } else if (next === 'close' || next === 'end') {
-      connection.inMulti = connection.isWatching = false;
+      connection.lose();
       connection.closedByUs ||= manuallyClosing === true;
       const lost = STATUS_BEFORE_READY.has(status) || (status === 'ready' && isTimedOut(connection.lastError));
       if (lost && !connection.closedByUs && !connection.internal) this.#isLost(client, connection);

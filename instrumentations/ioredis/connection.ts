@@ -10,7 +10,7 @@ export class Connection {
   checksReadiness = false;
   /** Between MULTI and EXEC. */
   inMulti = false;
-  /** Between WATCH and EXEC. Of a cluster not known, whose nodes lose their connections one by one. */
+  /** Between WATCH and EXEC; of a cluster, until one of its nodes loses its connection. */
   isWatching = false;
   /** A MULTI was refused and its caller does not know yet: what follows belongs to it. */
   refusedMulti: CircuitOpenError | undefined = undefined;
@@ -25,11 +25,21 @@ export class Connection {
   /** Whether the loss of that connection is part of a restart that is known; looked at when somebody needs to know. */
   #isRestart: boolean | undefined = undefined;
 
-  /** @param internal made by a cluster or by sentinels' users for their own needs: no target of calls */
+  /**
+   * @param internal made by a cluster or by sentinels' users for their own needs: no target of calls
+   * @param cluster the one that it is a node of
+   */
   constructor(
     readonly target: Target,
     public internal: boolean,
+    readonly cluster?: Connection,
   ) {}
+
+  /** The connection is gone, and with it what its server kept for it. */
+  lose(): void {
+    this.inMulti = this.isWatching = false;
+    if (this.cluster !== undefined) this.cluster.isWatching = false;
+  }
 
   /** The client is ready: what was is over. */
   begin(socket: object | undefined): void {
@@ -71,6 +81,7 @@ export function connectionOf(client: Client): Connection {
 
 /** A cluster's nodes are clients of its own, but `cluster.nodes()` hands them out: calls through them are calls to the cluster. */
 export function adopt(cluster: Client, node: Client): void {
-  const { target } = connectionOf(cluster);
-  if (ConnectionOf.get(node)?.target !== target) ConnectionOf.set(node, new Connection(target, true));
+  const connection = connectionOf(cluster);
+  const { target } = connection;
+  if (ConnectionOf.get(node)?.target !== target) ConnectionOf.set(node, new Connection(target, true, connection));
 }

@@ -92,7 +92,7 @@ export class Gate {
     calls.set(command, call);
     const refusal = this.#enter(client, connection, call, kind === 'server-info');
     if (kind === 'multi') beginMulti(client, refusal);
-    if (kind === 'watch' && refusal === undefined) connection.isWatching = !client.isCluster;
+    if (kind === 'watch' && refusal === undefined) connection.isWatching = true;
     if (refusal === undefined) call.watch(command.transformReply === this.heard);
     return refusal;
   }
@@ -105,7 +105,7 @@ export class Gate {
     if (isUnasked(client, connection)) return undefined;
     batch.refusal = this.#enter(client, connection, call);
     if (batch.refusal !== undefined) return batch.refusal;
-    if (batch.watches !== undefined) connection.isWatching = batch.watches && !client.isCluster;
+    if (batch.watches !== undefined) connection.isWatching = batch.watches;
     call.watchPipeline(batch.pipeline);
     return undefined;
   }

@@ -119,6 +119,26 @@ for (const { major, name } of MAJORS) {
       expect(calls().rejected).to.equal(4);
     });
 
+    it('rejects nothing between a WATCH and its transaction, or the loss of a connection', async () => {
+      await cluster.watch('{w}watched');
+      breaker().forceOpen();
+      await cluster.get('{w}watched');
+      expect(await cluster.multi().incr('{w}watched').exec()).to.have.length(1);
+      expect(await rejection(cluster.get('{w}watched'))).to.be.instanceOf(CircuitOpenError);
+      breaker().reset();
+      // Were it still watched, this transaction would fail.
+      const other = clients.cluster(servers.startupNodes);
+      await other.incr('{w}watched');
+      expect(await cluster.multi().set('{w}another', 1).exec()).to.deep.equal([[null, 'OK']]);
+
+      await cluster.watch('{w}watched');
+      const lost = Promise.race(cluster.nodes('master').map((node) => heard(node, 'close')));
+      for (const node of servers.nodes) await node.command('CLIENT', 'KILL', 'TYPE', 'normal', 'SKIPME', 'yes');
+      await lost;
+      breaker().forceOpen();
+      expect(await rejection(cluster.get('{w}watched'))).to.be.instanceOf(CircuitOpenError);
+    });
+
     it('delivers messages', async () => {
       await cluster.subscribe('news');
       const received = new Promise((resolve) => {
