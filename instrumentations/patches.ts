@@ -51,7 +51,7 @@ export class Patches {
       value: replacement,
     });
     this.onReplaced();
-    this.onUndoOf(owner, () => {
+    this.#onUndoOf(owner, () => {
       // Wrapped by somebody else meanwhile: taking it out from under them would break them. Ours stays and steps aside.
       if (owner[key] !== replacement) return;
       if (own === undefined) delete owner[key];
@@ -138,26 +138,27 @@ export class Patches {
     this.#undo.push(undo);
   }
 
-  /** As `onUndo`, for what is to be done of an object that is still there by then. */
-  onUndoOf(owner: object, undo: () => void): void {
-    const known = this.#undoOf.get(owner);
-    if (known !== undefined) {
-      known.push(undo);
-    } else {
-      this.#undoOf.set(owner, [undo]);
-      this.#changed.push(new WeakRef(owner));
-    }
-  }
-
   /** Takes everything back, the last change first, and then does what else is to be done. */
   undo(): void {
     for (const changed of this.#changed.splice(0).reverse()) {
       const owner = changed.deref();
-      const undos = owner && this.#undoOf.get(owner);
-      for (const undo of undos?.splice(0).reverse() ?? []) undo();
-      if (owner !== undefined) this.#undoOf.delete(owner);
+      if (owner === undefined) continue;
+      const undos = this.#undoOf.get(owner)!;
+      this.#undoOf.delete(owner);
+      for (const undo of undos.reverse()) undo();
     }
     for (const undo of this.#undo.splice(0).reverse()) undo();
+  }
+
+  /** As `onUndo`, for what is to be done of an object that is still there by then. */
+  #onUndoOf(owner: object, undo: () => void): void {
+    const undos = this.#undoOf.get(owner);
+    if (undos !== undefined) {
+      undos.push(undo);
+      return;
+    }
+    this.#undoOf.set(owner, [undo]);
+    this.#changed.push(new WeakRef(owner));
   }
 }
 
