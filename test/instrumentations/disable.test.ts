@@ -3,6 +3,7 @@ import http from 'node:http';
 import http2 from 'node:http2';
 import { createServer } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
+import { MongoClient } from 'mongodb';
 import type nodemailer = require('nodemailer');
 import type { default as SMTPConnection } from 'nodemailer/lib/smtp-connection';
 import mysql from 'mysql2/promise';
@@ -117,7 +118,6 @@ const clients: Record<string, readonly [Instrumentation, () => Promise<Slow>]> =
   mongodb: [
     MongodbBreakerInstrumentation,
     async () => {
-      const { MongoClient } = await import('mongodb');
       const server = await MongoServer.start();
       const client = await new MongoClient(server.url).connect();
       await server.fail({ commands: ['ping'], times: 1, blockMs: SLOW_MS });
