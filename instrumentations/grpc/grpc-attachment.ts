@@ -24,6 +24,9 @@ interface Refusal extends GrpcStatus {
 interface ResolvingCall {
   readonly channel: Channel;
   readonly method: string;
+  readonly deadline: number | Date;
+  /** When it was made, where it has a deadline; earlier versions of grpc-js have none. */
+  readonly deadlineStartTime?: number | null;
   listener: Listener | null;
   start(this: ResolvingCall, metadata: Metadata, listener: Listener): void;
   outputStatus(status: Refusal): void;
@@ -132,6 +135,8 @@ export class GrpcAttachment extends Attachment {
         const ours = new GrpcCall(this, call.method, call.channel, stream, listener);
         const refusal = ours.enter(target, this.#entryOf(call, metadata, target, ours));
         if (refusal !== undefined) return refusalOf(refusal, metadata, this.responds(target, ours) !== undefined);
+        // No server could have answered in time.
+        if (isTooLate(call)) ours.forgo();
         return ours.isOver ? undefined : ours;
       },
     );
@@ -170,6 +175,11 @@ export class GrpcAttachment extends Attachment {
     // A service may have nothing but streams: while its circuit is not closed, one that opens well is as good as any call.
     return ours.isStream && this.isClosed(target, ours) ? STREAM : undefined;
   }
+}
+
+/** Whether the deadline of a call, which may be that of a caller of our own, had passed before it was made. */
+function isTooLate({ deadline, deadlineStartTime }: ResolvingCall): boolean {
+  return typeof deadlineStartTime === 'number' && Number(deadline) <= deadlineStartTime;
 }
 
 /**

@@ -109,6 +109,16 @@ describe('GrpcBreakerInstrumentation', () => {
       expect(calls()).to.deep.equal(counts({ ignored: 2, success: 2 }));
     });
 
+    it('ignores calls whose deadline had passed before they were made', async () => {
+      await echo.ask(client);
+      for (const deadline of [Date.now() - 50, new Date(0), 0]) {
+        for (const call of [echo.ask, echo.pull]) {
+          expect(await errorOf(call(client, 'silence', { deadline }))).to.include({ code: status.DEADLINE_EXCEEDED });
+        }
+      }
+      expect(calls()).to.deep.equal(counts({ success: 1, ignored: 6 }));
+    });
+
     it('says nothing of the server where its caller gives a call up, unless it has answered', async () => {
       const unary = client.ask('silence', () => {});
       const quiet = client.pull('silence').on('error', () => {});
