@@ -168,6 +168,8 @@ function settleByThrown(door: Door, request: object, error: unknown): void {
 
 /** Settles a request when its answer has been sent. If it closes before that, the client went away. */
 function watch(inbound: Inbound, response: ServerResponse): void {
+  // The client went away while something before us was at work, and no event follows.
+  if (response.closed) return inbound.permit.ignore();
   response.once('finish', () => settleByAnswer(inbound, response.statusCode));
   response.once('close', () => {
     // A stream that breaks in the middle of an answer ends it by `destroy(error)`.

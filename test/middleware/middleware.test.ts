@@ -245,6 +245,29 @@ describe('circuitBreakerMiddleware', () => {
     expect(guard.breaker.stats().calls).to.include({ failure: 1, ignored: 0 });
   });
 
+  it('gives no verdict on a request whose client went away before it came to the middleware', async () => {
+    const guard = circuitBreakerMiddleware({ name: newName() });
+    const controller = new AbortController();
+    const routed = new EventEmitter();
+    const { url } = close(
+      await listen(
+        createServer((request, response) => {
+          response.once('close', () =>
+            guard(request, response, () => {
+              response.end();
+              routed.emit('end');
+            }),
+          );
+          controller.abort();
+        }),
+      ),
+    );
+    const ended = once(routed, 'end');
+    await fetch(url, { signal: controller.signal }).catch(() => {});
+    await ended;
+    expect(guard.breaker.stats().calls).to.include({ ignored: 1, inFlight: 0 });
+  });
+
   it('judges a Hono route by its answer where there is no Node beneath', async () => {
     const guard = circuitBreakerMiddleware({ name: newName(), failureThreshold: 2 });
     const app = new Hono();
