@@ -547,8 +547,7 @@ export const hearOfLeaving = harmless(WATCHING_FAILED, (watch: Handler) => {
 // The class of undici's own that came last: asking for the name of one takes longer than all else here.
 let ownClass: unknown;
 
-/** Whether a handler is that of undici's `request`, `stream`, `pipeline`, `connect` or `upgrade`, with nothing before it. */
-export function isOwn(handler: Handler): boolean {
+function isOwn(handler: Handler): boolean {
   const { constructor } = handler;
   if (constructor === ownClass) return true;
   if (!(handler instanceof AsyncResource) || !OWN_HANDLERS.has(constructor.name)) return false;

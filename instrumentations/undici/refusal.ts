@@ -3,7 +3,7 @@ import type { BreakerConfig } from '../../src/breaker/config.js';
 import type { CircuitOpenError } from '../../src/guard/guard.js';
 import { deferRejection } from '../../src/breaker/pacing.js';
 import { openAnswer, type OpenAnswer } from '../open-answer.js';
-import { isOwn, isSwitch, type Controller, type DispatchOptions, type Handler } from './handler.js';
+import { isSwitch, type Controller, type DispatchOptions, type Handler } from './handler.js';
 
 /**
  * Ends a request that is not made, the way undici ends one whose connection failed: later, through its handler, which
@@ -26,9 +26,7 @@ export function refuse(
     try {
       // A refused upgrade has no form of an answer: its handlers take headers for an error.
       if (responds && !isSwitch(options)) {
-        new Delivery(handler, openAnswer(error, responds, options.method)).start();
-        // What is between its caller and us may be about to send it once more, as a retry is.
-        if (isOwn(handler)) discard(options.body);
+        new Delivery(handler, openAnswer(error, responds, options.method), options.body).start();
       } else {
         report(handler, null, error);
       }
@@ -44,6 +42,12 @@ function holdBody(body: unknown, onError: () => void): () => void {
   if (typeof prependListener !== 'function' || typeof off !== 'function') return noop;
   prependListener.call(body, 'error', onError);
   return () => void off.call(body, 'error', onError);
+}
+
+/** How many listen for errors of a body, as undici does of each that it is to send. */
+function errorListenersOf(body: unknown): number {
+  const { listenerCount } = (body ?? {}) as { listenerCount?: unknown };
+  return typeof listenerCount === 'function' ? Number(listenerCount.call(body, 'error')) : 0;
 }
 
 /** What undici does to a stream that a caller wanted to send, where the answer comes before its end. */
@@ -78,6 +82,7 @@ class Delivery implements Controller {
   constructor(
     private readonly handler: Handler,
     private readonly answer: OpenAnswer,
+    private readonly sent: unknown,
   ) {
     this.rawHeaders = Object.entries(answer.headers)
       .flat()
@@ -145,8 +150,12 @@ class Delivery implements Controller {
       else if (handler.onData?.(body!) === false) this.pause();
     } else {
       this.#next = 'nothing';
+      const listeners = errorListenersOf(this.sent);
       if (isNew) handler.onResponseEnd?.(this, {});
       else handler.onComplete?.([]);
+      // Not where it ends by an error: a retry may be about to send it once more, and all others destroy it themselves.
+      // Nor where a retry has just done so.
+      if (errorListenersOf(this.sent) <= listeners) discard(this.sent);
     }
   }
 }

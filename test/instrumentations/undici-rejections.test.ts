@@ -235,28 +235,35 @@ describe('UndiciBreakerInstrumentation: rejections', () => {
       });
 
       it(`${copy}: what was to be sent is let go, and what feeds it`, async () => {
-        const body = new PassThrough();
-        const fed = pipeline(Readable.from([Buffer.alloc(1_000_000)]), body).catch((error: Error) => error);
-        const answer = await undici.request(server.origin, { method: 'POST', body });
-        expect(answer.statusCode).to.equal(503);
-        await fed;
-        expect(body.destroyed).to.be.true;
+        const dumping = new undici.Agent().compose(undici.interceptors.dump());
+        for (const dispatcher of [undici.getGlobalDispatcher(), dumping]) {
+          const body = new PassThrough();
+          const fed = pipeline(Readable.from([Buffer.alloc(1_000_000)]), body).catch((error: Error) => error);
+          const answer = await undici.request(server.origin, { method: 'POST', body, dispatcher });
+          expect(answer.statusCode).to.equal(503);
+          await fed;
+          expect(body.destroyed).to.be.true;
+        }
         const through = undici.pipeline(server.origin, { method: 'POST' }, ({ body: answered }) => answered);
         await pipeline(Readable.from([Buffer.alloc(1_000_000)]), through, new PassThrough().resume());
       });
 
-      it(`${copy}: what a retry sends once more stays as it is`, async () => {
-        const dispatcher = new undici.RetryAgent(new undici.Agent(), {
-          retry: (_error, _context, again) => {
-            guard.breaker(server.origin).reset();
-            setImmediate(again);
-          },
+      for (const throwOnError of [true, false]) {
+        it(`${copy}: what a retry sends once more stays as it is, with throwOnError: ${throwOnError}`, async () => {
+          const options = {
+            throwOnError,
+            retry: (_error: Error, _context: unknown, again: () => void) => {
+              guard.breaker(server.origin).reset();
+              setImmediate(again);
+            },
+          };
+          const dispatcher = new undici.RetryAgent(new undici.Agent(), options);
+          const body = Readable.from(['hello', 'world']);
+          const answer = await undici.request(server.origin, { method: 'PUT', body, dispatcher });
+          expect(await answer.body.text()).to.equal('hello');
+          expect(answer.statusCode).to.equal(200);
         });
-        const body = Readable.from(['hello', 'world']);
-        const answer = await undici.request(server.origin, { method: 'PUT', body, dispatcher });
-        expect(await answer.body.text()).to.equal('hello');
-        expect(answer.statusCode).to.equal(200);
-      });
+      }
 
       it(`${copy}: a request that is passed on can still be answered`, async () => {
         const front = await serve((req, res) => {
