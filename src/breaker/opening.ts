@@ -164,5 +164,6 @@ export function spreadHold(ms: number, openJitter: number, random: () => number)
 
 /** Rounds up: whoever waits must not come too early. The sums of a clock's fractions are off by less than a billionth. */
 export function wholeMilliseconds(ms: number): number {
-  return Math.ceil(ms - 1e-6);
+  // Of no time at all, -0 would be left: callers print it, and tests compare with 0.
+  return Math.ceil(ms - 1e-6) + 0;
 }

@@ -297,6 +297,7 @@ describe('CircuitBreaker', () => {
         retryAfterMs: 0,
         message: 'Circuit "target" is half-open and all its probes are under way',
       });
+      expect(Object.is(rejectionOf(breaker).retryAfterMs, 0)).to.equal(true);
       second.ignore();
       breaker.acquire();
       rejectionOf(breaker);
