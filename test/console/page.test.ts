@@ -418,6 +418,20 @@ describe('console page', function () {
     expect(await tooWide()).to.be.at.most(0);
   });
 
+  it('shows on the smallest phone when a circuit is probed, and nothing over it', async () => {
+    service = await startService();
+    const breaker = service.breaker('search', { failureThreshold: 9, openDuration: 1 });
+    succeed(breaker);
+    openCircuit(breaker);
+    await open({ viewport: { width: 320, height: 600 }, isMobile: true, hasTouch: true });
+    const probe = rowOf('search').getByText('with the next call');
+    await probe.waitFor();
+    const box = (await probe.boundingBox())!;
+    const at = `${box.x + 2}, ${box.y + box.height / 2}`;
+    const seen = await page.evaluate<string>(`document.elementFromPoint(${at}).textContent`);
+    expect(seen).to.equal('with the next call');
+  });
+
   it('draws what can be seen, touches what changes there, and answers meanwhile, with 500 breakers', async () => {
     service = await startService();
     const breakers = Array.from({ length: 500 }, (_, index) => service.breaker(`https://service-${index}.example.com`));
