@@ -29,6 +29,7 @@ export class Patches {
   // who loads its files anew with every change would have each of them in memory.
   readonly #undoOf = new WeakMap<object, (() => void)[]>();
   readonly #changed: WeakRef<object>[] = [];
+  readonly #held: object[] = [];
 
   /** @param onReplaced hears of each method that was replaced: the client is there, and was recognised */
   constructor(private readonly onReplaced: () => void = () => {}) {}
@@ -134,6 +135,11 @@ export class Patches {
     this.onUndo(() => watch.undo());
   }
 
+  /** Keeps what is changed there as long as the changes last, where nobody else may. */
+  hold(changed: object): void {
+    this.#held.push(changed);
+  }
+
   onUndo(undo: () => void): void {
     this.#undo.push(undo);
   }
@@ -148,6 +154,7 @@ export class Patches {
       for (const undo of undos.reverse()) undo();
     }
     for (const undo of this.#undo.splice(0).reverse()) undo();
+    this.#held.length = 0;
   }
 
   /** As `onUndo`, for what is to be done of an object that is still there by then. */

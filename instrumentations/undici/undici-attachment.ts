@@ -266,8 +266,11 @@ function watchChannel(
   before?: (message: RequestMessage) => void,
   after?: (message: RequestMessage) => void,
 ): void {
+  const watched = channel(name);
+  // Node forgets a channel that nobody holds, and then those who have subscribed to the next one of its name as well.
+  patches.hold(watched);
   patches.replace(
-    channel(name),
+    watched,
     'publish',
     () =>
       function (this: Channel, message) {

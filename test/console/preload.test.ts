@@ -89,6 +89,7 @@ describe('console of the preload', function () {
       'trace-ring.js',
       'transition-log.js',
       'server.js',
+      'give-way.js',
       'connections.js',
       'access.js',
       'limited-log.js',

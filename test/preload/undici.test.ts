@@ -56,6 +56,31 @@ describe('undici under the preload', () => {
     }
   }
 
+  it('keeps those who subscribe to its channels, whatever the garbage collector takes', async () => {
+    const source = `
+      const { channel } = require('node:diagnostics_channel');
+      const server = require('node:http').createServer((_, answer) => answer.end()).listen(0, async () => {
+        const pass = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
+        // Until then Node itself holds what was made at the start.
+        await pass(100);
+        gc();
+        let heard = 0;
+        channel('undici:request:create').subscribe(() => heard++);
+        for (let turn = 0; turn < 5; turn++) {
+          await pass(20);
+          gc();
+        }
+        await fetch('http://127.0.0.1:' + server.address().port);
+        console.log(heard);
+        process.exit();
+      });`;
+    const { stdout } = await runNode({
+      nodeArgs: ['--expose-gc', ...PRELOAD],
+      program: { kind: 'commonjs', source },
+    });
+    expect(stdout).to.equal('1\n');
+  });
+
   const onePackage = (program: string) => ({ kind: 'module' as const, source: program });
 
   it('a copy imported from an ES module is guarded', async () => {
