@@ -132,11 +132,12 @@ export class GrpcAttachment extends Attachment {
         const target = targetOf(call.channel);
         if (target === undefined) return undefined;
         const stream = isStream.get(call) === true;
+        const tooLate = isTooLate(call);
         const ours = new GrpcCall(this, call.method, call.channel, stream, listener);
         const refusal = ours.enter(target, this.#entryOf(call, metadata, target, ours));
         if (refusal !== undefined) return refusalOf(refusal, metadata, this.responds(target, ours) !== undefined);
         // No server could have answered in time.
-        if (isTooLate(call)) ours.forgo();
+        if (tooLate) ours.forgo();
         return ours.isOver ? undefined : ours;
       },
     );
