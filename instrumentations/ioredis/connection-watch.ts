@@ -34,12 +34,6 @@ export class ConnectionWatch {
 
   /** Of a `Redis` and of a `Cluster` alike. */
   watchDisconnect(prototype: Client): void {
-    const onReconnect = harmless(WATCHING_FAILED, (client: Client) => {
-      // As the client does where `reconnectOnError` says so: what that ends is no word of the server. A cluster does so where
-      // none of its nodes answers.
-      if (client.status === 'ready' && !client.isCluster && !isOwnClient(client))
-        connectionOf(client).closedByUs = true;
-    });
     const onGivenUp = harmless(WATCHING_FAILED, forgoWaiting);
     this.patches.replace(
       prototype,
@@ -47,7 +41,6 @@ export class ConnectionWatch {
       (disconnect) =>
         function (this: Client, reconnect) {
           const { status } = this;
-          if (reconnect) onReconnect(this);
           disconnect.call(this, reconnect);
           // It tries no more, has no 'end' to tell, and whoever waits never hears of it.
           if (status === 'reconnecting' && !reconnect) onGivenUp(this);

@@ -365,13 +365,6 @@ for (const { major, name } of MAJORS) {
       expect(failures).to.be.at.most(breaker().stats().calls.failure);
     });
 
-    it('ignores a transaction that the client itself aborts, to connect again to a replica that has become a master', async () => {
-      const redis = await ready({ reconnectOnError: ({ message }) => (message.startsWith('READONLY') ? 2 : false) });
-      await server.command('REPLICAOF', '127.0.0.1', '1');
-      expect((await rejection(redis.multi().incr('key').exec())).message).to.include('EXECABORT');
-      expect(breaker().stats().calls).to.include({ failure: 0, inFlight: 0 });
-    });
-
     for (const [what, make] of [
       ['client', (port: number) => clients.redis(port, { retryStrategy: () => 60_000 })],
       ['cluster', (port: number) => clients.cluster([port], { clusterRetryStrategy: () => 60_000 })],
