@@ -510,11 +510,11 @@ export async function openOwnExporter(
       },
       open: () => makeConsole(environment, source),
       consoleIsAt,
-      onGivenUp: (port) => {
-        log.warn(
-          `port ${port} is left to the application, which listens there itself: metrics leave through a provider of ` +
-            'its own, or not at all. Set OTEL_EXPORTER_PROMETHEUS_PORT to another port to have ours',
-        );
+      onGivenUp: (left) => {
+        sayPortIsLeft(left, {
+          what: 'metrics leave through a provider of its own, or not at all',
+          remedy: 'Set OTEL_EXPORTER_PROMETHEUS_PORT to another port to have ours',
+        });
         onGivenUp();
       },
     });
@@ -549,11 +549,11 @@ async function openConsole(
   try {
     const server = await startServer(environment, source, port, {
       open: () => makeConsole(environment, source),
-      onGivenUp: (given) => {
-        log.warn(
-          `port ${given} is left to the application, which listens there itself: there is no console any more. ` +
-            'Set OTEL_BREAKER_CONSOLE_PORT to another port',
-        );
+      onGivenUp: (left) => {
+        sayPortIsLeft(left, {
+          what: 'there is no console any more',
+          remedy: 'Set OTEL_BREAKER_CONSOLE_PORT to another port',
+        });
         onGivenUp();
       },
     });
@@ -602,11 +602,21 @@ function serviceName(): string {
   return serviceNameOf() ?? basename(process.argv[1] ?? process.title);
 }
 
+/** What comes of a port that we do not have, and what helps. */
+interface WithoutPort {
+  readonly what: string;
+  readonly remedy: string;
+}
+
+function sayPortIsLeft(port: number, { what, remedy }: WithoutPort): void {
+  log.warn(`port ${port} is left to the application, which listens there itself: ${what}. ${remedy}`);
+}
+
 function explainPort(
   error: NodeJS.ErrnoException,
   host: string,
   port: number,
-  { what, remedy, variable }: { readonly what: string; readonly remedy: string; readonly variable: string },
+  { what, remedy, variable }: WithoutPort & { readonly variable: string },
 ): void {
   if (error.code !== 'EADDRINUSE') return log.warn(`cannot listen on ${host}:${port}: ${what}`, error);
   const isWorker = isClusterWorker();
